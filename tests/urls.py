@@ -1,0 +1,12 @@
+"""The URLs of the tests' host project."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LoginView
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("accounts/login/", LoginView.as_view(), name="login"),
+    path("records/", include("medblocks_connect.urls")),
+    path("medblocks-sandbox/", include("medblocks_connect.sandbox.urls")),
+]
