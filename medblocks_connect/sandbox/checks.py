@@ -1,0 +1,102 @@
+"""Decides where the sandbox refuses to run: in production, or with settings it cannot keep."""
+
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's own name
+
+from medblocks_connect.sandbox import conf
+
+
+def check_debug(**_kwargs: Any) -> list[CheckMessage]:
+    """Refuse a site that was started without ``DEBUG``."""
+    if settings.DEBUG or getattr(
+        apps.get_app_config("medblocks_sandbox"), "started_with_debug", False
+    ):
+        return []
+    return [
+        Error(
+            "The Medblocks sandbox is installed on a site that runs without DEBUG.",
+            hint=(
+                "Remove 'medblocks_connect.sandbox' from INSTALLED_APPS in production. "
+                "For development, set DEBUG = True."
+            ),
+            id="medblocks_sandbox.E001",
+        )
+    ]
+
+
+def check_settings(**_kwargs: Any) -> list[CheckMessage]:
+    """Check ``MEDBLOCKS_SANDBOX``: keys, types, and that webhooks stay on this machine."""
+    given = conf.given_settings()
+    if not isinstance(given, dict):
+        return [
+            Error(
+                "MEDBLOCKS_SANDBOX is not a dict.",
+                hint=f"Write MEDBLOCKS_SANDBOX = {{...}} with any of {', '.join(conf.KEYS)}.",
+                id="medblocks_sandbox.E002",
+            )
+        ]
+    return [*_check_keys(given), *_check_types(given), *_check_webhook(given)]
+
+
+def _check_keys(given: dict[str, Any]) -> list[CheckMessage]:
+    return [
+        Error(
+            f"MEDBLOCKS_SANDBOX has an unknown key: {key!r}.",
+            hint=f"The keys are {', '.join(conf.KEYS)}.",
+            id="medblocks_sandbox.E003",
+        )
+        for key in given
+        if key not in conf.KEYS
+    ]
+
+
+def _check_types(given: dict[str, Any]) -> list[CheckMessage]:
+    keys = given.get("API_KEYS", [])
+    wrong = []
+    if not isinstance(keys, (list, tuple)) or not all(isinstance(key, str) for key in keys):
+        wrong.append(("API_KEYS", "a list of strings"))
+    wrong += [
+        (key, "a string")
+        for key in ("WEBHOOK_URL", "WEBHOOK_SECRET")
+        if not isinstance(given.get(key, ""), str)
+    ]
+    return [
+        Error(
+            f"MEDBLOCKS_SANDBOX['{key}'] is not {expected}.",
+            hint=f"Give {expected}, or leave the key out.",
+            id="medblocks_sandbox.E004",
+        )
+        for key, expected in wrong
+    ]
+
+
+def _check_webhook(given: dict[str, Any]) -> list[CheckMessage]:
+    url = given.get("WEBHOOK_URL", "")
+    if not isinstance(url, str) or not url:
+        return []
+    if not conf.is_loopback(url):
+        return [
+            Error(
+                "MEDBLOCKS_SANDBOX['WEBHOOK_URL'] leaves this machine.",
+                hint=(
+                    "The sandbox sends make-believe events to loopback only: use an address "
+                    "like http://127.0.0.1:8000/…/webhook/."
+                ),
+                id="medblocks_sandbox.E005",
+            )
+        ]
+    if not given.get("WEBHOOK_SECRET"):
+        return [
+            Warning(
+                "MEDBLOCKS_SANDBOX has a WEBHOOK_URL and no WEBHOOK_SECRET: nothing is sent.",
+                hint=(
+                    "Set MEDBLOCKS_SANDBOX['WEBHOOK_SECRET'] to the same secret as the app's "
+                    "WEBHOOK_SECRETS."
+                ),
+                id="medblocks_sandbox.W001",
+            )
+        ]
+    return []

@@ -1,0 +1,51 @@
+"""Reads the sandbox's settings: the dict ``MEDBLOCKS_SANDBOX``, live, each key optional."""
+
+import ipaddress
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+KEYS = ("API_KEYS", "WEBHOOK_URL", "WEBHOOK_SECRET")
+
+
+def given_settings() -> Any:
+    """Return ``MEDBLOCKS_SANDBOX`` as the site wrote it, an empty dict where it did not."""
+    return getattr(settings, "MEDBLOCKS_SANDBOX", {})
+
+
+def _value(key: str) -> Any:
+    given = given_settings()
+    return given.get(key) if isinstance(given, dict) else None
+
+
+def api_keys() -> list[str]:
+    """Return the API keys that are let in; an empty list lets in every key of the right shape."""
+    return list(_value("API_KEYS") or [])
+
+
+def webhook_url() -> str:
+    """Return where webhooks are sent, ``""`` for nowhere."""
+    return str(_value("WEBHOOK_URL") or "")
+
+
+def webhook_secret() -> str:
+    """Return the secret (``whsec_…``) that webhooks are signed with."""
+    return str(_value("WEBHOOK_SECRET") or "")
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether ``url`` is http(s) to this very machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.scheme not in {"http", "https"}:
+        return False
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

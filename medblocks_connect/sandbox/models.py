@@ -1,0 +1,158 @@
+"""What the sandbox remembers: patients, sessions, connections, events and faults on order.
+
+No ``__str__`` shows an email, a name or a session's ``url``.
+"""
+
+import secrets
+from datetime import datetime
+
+from django.db import models
+from django.utils import timezone
+
+
+def new_id(prefix: str) -> str:
+    """Return a new identifier such as ``ps_4f…``."""
+    return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def new_session_id() -> str:
+    """Return a new ``ps_…``."""
+    return new_id("ps")
+
+
+def new_event_id() -> str:
+    """Return a new ``evt_…``."""
+    return new_id("evt")
+
+
+def new_token() -> str:
+    """Return the 32 hexadecimal digits that end a session's ``url``."""
+    return secrets.token_hex(16)
+
+
+class SandboxPatient(models.Model):
+    """A patient, known by the host site's own identifier."""
+
+    patient_id = models.CharField(max_length=200, unique=True)
+    email = models.CharField(max_length=320, blank=True, default="")
+    name = models.CharField(max_length=500, blank=True, default="")
+    metadata = models.JSONField(blank=True, default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"sandbox patient {self.pk}"
+
+
+class SessionStatus(models.TextChoices):
+    """The states of a PatientSession."""
+
+    OPEN = "open"
+    COMPLETE = "complete"
+    EXPIRED = "expired"
+
+
+class SandboxSession(models.Model):
+    """A PatientSession. Its status follows from its two moments and the clock."""
+
+    session_id = models.CharField(max_length=64, unique=True, default=new_session_id)
+    token = models.CharField(max_length=32, unique=True, default=new_token)
+    url = models.CharField(max_length=2000)
+    patient = models.ForeignKey(
+        SandboxPatient, to_field="patient_id", on_delete=models.CASCADE, related_name="sessions"
+    )
+    connection_id = models.CharField(max_length=500, blank=True, default="")
+    recommended_connection_ids = models.JSONField(blank=True, default=list)
+    return_url = models.TextField()
+    return_button_label = models.CharField(max_length=60, blank=True, default="")
+    metadata = models.JSONField(blank=True, default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.session_id
+
+    def status_at(self, moment: datetime) -> SessionStatus:
+        """Return the status that this session has at ``moment``."""
+        if self.completed_at is not None:
+            return SessionStatus.COMPLETE
+        return SessionStatus.EXPIRED if moment >= self.expires_at else SessionStatus.OPEN
+
+
+class ConnectionStatus(models.TextChoices):
+    """The states of a connection that the sandbox brings about."""
+
+    ACTIVE = "active"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    REFRESH_FAILED = "refresh_failed"
+    DISCONNECTED = "disconnected"
+
+
+class SandboxConnection(models.Model):
+    """A patient's link to one facility, or the failed attempt at one (then without ``conn_id``)."""
+
+    conn_id = models.CharField(max_length=64, unique=True, null=True, blank=True)
+    session = models.ForeignKey(
+        SandboxSession, on_delete=models.CASCADE, related_name="connections"
+    )
+    patient = models.ForeignKey(
+        SandboxPatient, to_field="patient_id", on_delete=models.CASCADE, related_name="connections"
+    )
+    connection_id = models.CharField(max_length=500)
+    status = models.CharField(max_length=20, choices=ConnectionStatus.choices)
+    failure_code = models.CharField(max_length=100, blank=True, default="")
+    failure_at = models.DateTimeField(null=True, blank=True)
+    scopes = models.JSONField(blank=True, default=list)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.conn_id or f"failed sandbox connection {self.pk}"
+
+
+class SandboxEvent(models.Model):
+    """A webhook event, kept until it was answered with 2xx and after."""
+
+    event_id = models.CharField(max_length=64, unique=True, default=new_event_id)
+    type = models.CharField(max_length=100)
+    payload = models.JSONField()
+    created_at = models.DateTimeField(default=timezone.now)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    last_status = models.PositiveIntegerField(
+        null=True, blank=True, help_text="HTTP status of the last answer; empty when none came."
+    )
+
+    def __str__(self) -> str:
+        return self.event_id
+
+
+class Operation(models.TextChoices):
+    """The API's operations, as a fault names them."""
+
+    CHECK_HEALTH = "check_health"
+    SEARCH_CONNECTIONS = "search_connections"
+    GET_CONNECTION = "get_connection"
+    CREATE_PATIENT_SESSION = "create_patient_session"
+    GET_PATIENT_SESSION = "get_patient_session"
+    LIST_PATIENT_SESSIONS = "list_patient_sessions"
+    GET_PATIENT = "get_patient"
+    DISCONNECT = "disconnect"
+
+
+class SandboxFault(models.Model):
+    """An error that the API will answer with, a given number of times."""
+
+    operation = models.CharField(max_length=40, choices=Operation.choices)
+    status = models.PositiveIntegerField()
+    code = models.CharField(max_length=100)
+    message = models.TextField(blank=True, default="")
+    retry_after = models.PositiveIntegerField(null=True, blank=True, help_text="Seconds.")
+    after_the_work = models.BooleanField(
+        default=False, help_text="Do what was asked, and only then answer with the error."
+    )
+    remaining = models.PositiveIntegerField(default=1)
+
+    def __str__(self) -> str:
+        return f"{self.operation} answers {self.status} {self.code}"

@@ -1,0 +1,214 @@
+"""The make-believe portal's pages: thin views over the deeds in ``flows``.
+
+The browser is only ever sent to the portal's own pages or to the ``return_url`` of its session.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from urllib.parse import urlencode, urlsplit
+
+from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBadRequest,
+    HttpResponseRedirect,
+)
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_GET, require_POST
+
+from medblocks_connect.sandbox import flows
+from medblocks_connect.sandbox.catalog import Facility, find_facility, search_facilities
+from medblocks_connect.sandbox.gate import API_VERSION, View, stay_in_development
+from medblocks_connect.sandbox.models import SandboxSession, SessionStatus
+
+SHOWN_FACILITIES = 20
+
+Deed = Callable[[SandboxSession, str], object]
+
+_DEEDS: dict[str, Deed] = {
+    "approve": flows.approve,
+    "cancel": flows.cancel,
+    "portal_error": lambda session, facility: flows.fail(session, "oauth_error", facility),
+    "access_denied": lambda session, facility: flows.fail(session, "access_denied", facility),
+    "token_exchange_failed": lambda session, facility: flows.fail(
+        session, "token_exchange_failed", facility
+    ),
+    "stay_away": flows.approve_and_stay_away,
+    "expire": lambda session, _facility: flows.let_expire(session),
+}
+
+# What the form sends, what the button says, what comes of it.
+_FAULTS = (
+    ("portal_error", "Portal error", "You are sent back with oauth_error."),
+    ("token_exchange_failed", "Token exchange failure", "Back with token_exchange_failed."),
+    ("access_denied", "Access denied by the hospital", "Back with access_denied."),
+    ("stay_away", "Approve, but never come back", "Connected, and the site is not told."),
+    ("expire", "Let it expire", "The link stops working now, and nobody is sent back."),
+)
+
+
+def portal_page(page: Callable[..., HttpResponse]) -> View:
+    """Make a view of a page: in development only, for everybody, never cached."""
+
+    @wraps(page)
+    def view(request: HttpRequest, **parts: str) -> HttpResponse:
+        stay_in_development()
+        response = page(request, **parts)
+        # Not no-referrer: Django's forgery check over https needs the site's own Referer.
+        response["Referrer-Policy"] = "same-origin"
+        return response
+
+    return login_not_required(transaction.non_atomic_requests(csrf_protect(never_cache(view))))
+
+
+@portal_page
+@require_GET
+def show_first_page(request: HttpRequest) -> HttpResponse:
+    """Say what the sandbox is, what it is not, and where its API is."""
+    address = request.build_absolute_uri(reverse("medblocks_sandbox:index")).rstrip("/")
+    return render(
+        request,
+        "medblocks_sandbox/index.html",
+        {"base_url": address, "api_version": API_VERSION},
+    )
+
+
+@portal_page
+@require_GET
+def show_portal(request: HttpRequest, token: str) -> HttpResponse:
+    """Show the facility's sign-in, or the choice of a facility where the session names none."""
+    session = _session(token)
+    if _is_over(session):
+        return _say_over(request, session)
+    facility = _facility(session, request.GET.get("facility", ""))
+    if facility is None:
+        return _choose_facility(request, session)
+    return _render(request, "sign_in", session, facility)
+
+
+@portal_page
+@require_POST
+def sign_in(request: HttpRequest, token: str) -> HttpResponse:
+    """Take any user and any password, keep neither, and go on to the consent page."""
+    session = _session(token)
+    facility = _facility(session, request.POST.get("facility", ""))
+    if facility is None:
+        return HttpResponseBadRequest("No such facility.")
+    address = reverse("medblocks_sandbox:consent", args=[token])
+    if not session.connection_id:
+        address += "?" + urlencode({"facility": facility.id})
+    response = HttpResponseRedirect(address)
+    response.status_code = 303
+    return response
+
+
+@portal_page
+@require_GET
+def show_consent(request: HttpRequest, token: str) -> HttpResponse:
+    """Ask whether the site may read, with every way in which that can end."""
+    session = _session(token)
+    if _is_over(session):
+        return _say_over(request, session)
+    facility = _facility(session, request.GET.get("facility", ""))
+    if facility is None:
+        return HttpResponseRedirect(reverse("medblocks_sandbox:portal", args=[token]))
+    return _render(request, "consent", session, facility, faults=_FAULTS)
+
+
+@portal_page
+@require_POST
+def decide(request: HttpRequest, token: str) -> HttpResponse:
+    """Do what the patient chose, and send the browser back unless the choice keeps it here."""
+    session = _session(token)
+    choice = request.POST.get("choice", "")
+    deed = _DEEDS.get(choice)
+    facility = _facility(session, request.POST.get("facility", ""))
+    if deed is None or facility is None:
+        return HttpResponseBadRequest("No such choice.")
+    try:
+        deed(session, facility.id)
+    except flows.SessionOver:
+        # A second click: it ends where the first one ended.
+        session.refresh_from_db()
+        if session.completed_at is None:
+            return _say_over(request, session)
+    if choice == "expire":
+        return _say_over(request, session)
+    if choice == "stay_away":
+        return _render(request, "stay", session, facility)
+    return HttpResponseRedirect(flows.return_address(session))
+
+
+@portal_page
+@require_POST
+def leave(request: HttpRequest, token: str) -> HttpResponse:
+    """Go back from the choice of a facility without having picked one."""
+    session = _session(token)
+    try:
+        flows.finish(session)
+    except flows.SessionOver:
+        session.refresh_from_db()
+        if session.completed_at is None:
+            return _say_over(request, session)
+    return HttpResponseRedirect(flows.return_address(session))
+
+
+def _session(token: str) -> SandboxSession:
+    session = SandboxSession.objects.filter(token=token).first()
+    if session is None:
+        raise Http404("No such session.")
+    return session
+
+
+def _is_over(session: SandboxSession) -> bool:
+    return session.status_at(timezone.now()) != SessionStatus.OPEN
+
+
+def _facility(session: SandboxSession, picked: str) -> Facility | None:
+    return find_facility(session.connection_id or picked)
+
+
+def _choose_facility(request: HttpRequest, session: SandboxSession) -> HttpResponse:
+    text = request.GET.get("q", "").strip()
+    found = [facility for facility in search_facilities(text) if not facility.refuses]
+    recommended = [
+        facility
+        for identifier in session.recommended_connection_ids
+        if not text and (facility := find_facility(identifier)) is not None
+    ]
+    context = {
+        "q": text,
+        "recommended": recommended,
+        "facilities": [one for one in found if one not in recommended][:SHOWN_FACILITIES],
+        "more": len(found) > SHOWN_FACILITIES,
+    }
+    return _render(request, "choose", session, None, **context)
+
+
+def _say_over(request: HttpRequest, session: SandboxSession) -> HttpResponse:
+    complete = session.completed_at is not None
+    return _render(request, "over", session, None, status=410, complete=complete)
+
+
+def _render(
+    request: HttpRequest,
+    page: str,
+    session: SandboxSession,
+    facility: Facility | None,
+    *,
+    status: int = 200,
+    **context: object,
+) -> HttpResponse:
+    common = {
+        "session": session,
+        "facility": facility,
+        "site": urlsplit(session.return_url).hostname,
+    }
+    return render(request, f"medblocks_sandbox/{page}.html", common | context, status=status)

@@ -1,0 +1,32 @@
+"""The sandbox's addresses: the portal under ``c/``, the API, and a first page. Any prefix will do.
+
+The server hands over a decoded path, so an identifier may hold a slash: the routes of a patient
+and of a facility are read from their ends, where no identifier is.
+"""
+
+from django.urls import path, re_path
+
+from medblocks_connect.sandbox import api, portal
+
+app_name = "medblocks_sandbox"
+
+_PORTAL = r"^c/(?P<token>[0-9a-f]{32})"
+_PATIENT = r"^patients/(?P<patient_id>[\s\S]+)"
+
+urlpatterns = [
+    path("", portal.show_first_page, name="index"),
+    re_path(rf"{_PORTAL}\Z", portal.show_portal, name="portal"),
+    re_path(rf"{_PORTAL}/sign-in\Z", portal.sign_in, name="sign-in"),
+    re_path(rf"{_PORTAL}/consent\Z", portal.show_consent, name="consent"),
+    re_path(rf"{_PORTAL}/decision\Z", portal.decide, name="decide"),
+    re_path(rf"{_PORTAL}/done\Z", portal.leave, name="leave"),
+    path("health", api.check_health),
+    path("connections", api.search_connections),
+    re_path(r"^connections/(?P<connection_id>[\s\S]+)\Z", api.get_connection),
+    path("patient-sessions", api.create_patient_session),
+    re_path(r"^patient-sessions/(?P<session_id>[\s\S]+)\Z", api.get_patient_session),
+    re_path(rf"{_PATIENT}/patient-sessions\Z", api.list_patient_sessions),
+    re_path(rf"{_PATIENT}/connections/(?P<conn_id>[^/]+)\Z", api.disconnect),
+    re_path(rf"{_PATIENT}\Z", api.get_patient),
+    re_path(r"^[\s\S]*\Z", api.unknown_address),
+]
