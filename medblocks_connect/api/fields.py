@@ -1,0 +1,169 @@
+"""How a field of Medblocks' JSON is read: strict about its type, tolerant of what is not there.
+
+A wrong type means that the answer is not what the API promises. Unknown fields, unknown words and
+unreadable times never stop anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeVar
+
+from medblocks_connect.api.errors import UnexpectedReplyError
+from medblocks_connect.api.text import clean_text
+
+Item = TypeVar("Item")
+
+MAX_NAME_LENGTH = 255
+MAX_CODE_LENGTH = 100
+MAX_TYPE_LENGTH = 50
+MAX_ID_LENGTH = 500
+MAX_URL_LENGTH = 2048
+MAX_METADATA_TEXT_LENGTH = 5000
+_MAX_METADATA_DEPTH = 20
+
+_TIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2})"
+    r"(?::([0-9]{2})(?:[.,]([0-9]+))?)? ?(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2})?)?"
+)
+# Far outside any database's limits and any time zone's shift near them.
+_YEARS = range(1900, 3000)
+
+
+class Fields:
+    """The fields of one JSON object; ``what`` names it in an error, for example ``"patient"``."""
+
+    def __init__(self, payload: object, what: str) -> None:
+        if not isinstance(payload, dict):
+            raise UnexpectedReplyError(f"The {what} is not an object.")
+        self._fields: dict[str, Any] = payload
+        self._what = what
+
+    def wrong(self, name: str, problem: str) -> UnexpectedReplyError:
+        """Return the error for a field; it names the field and never its value."""
+        return UnexpectedReplyError(f"The {self._what}'s {name} {problem}.")
+
+    def _string(self, name: str) -> str:
+        value = self._fields.get(name)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise self.wrong(name, "is not a string")
+        return value
+
+    def text(self, name: str, max_length: int) -> str:
+        """Return cleaned text, ``""`` when null or missing."""
+        return clean_text(self._string(name), max_length)
+
+    def required_text(self, name: str, max_length: int) -> str:
+        """Return cleaned text that must not be empty."""
+        text = self.text(name, max_length)
+        if not text:
+            raise self.wrong(name, "is missing")
+        return text
+
+    def optional_id(self, name: str, max_length: int = MAX_ID_LENGTH) -> str:
+        """Return an id as it came, ``""`` when null or missing.
+
+        An id that cleaning would change is an error: the changed one would name something else.
+        """
+        value = self._string(name)
+        if clean_text(value, max_length) != value:
+            raise self.wrong(name, "is not a usable id")
+        return value
+
+    def required_id(self, name: str) -> str:
+        """Return an id that must be there."""
+        value = self.optional_id(name)
+        if not value:
+            raise self.wrong(name, "is missing")
+        return value
+
+    def link(self, name: str) -> str:
+        """Return a URL as it came, or ``""`` if cleaning would change it, as that is no URL."""
+        value = self._string(name)
+        return value if clean_text(value, MAX_URL_LENGTH) == value else ""
+
+    def moment(self, name: str) -> datetime | None:
+        """Return an aware time in UTC, ``None`` when missing or unreadable."""
+        return parse_time(self._fields.get(name))
+
+    def flag(self, name: str, *, default: bool | None = None) -> bool:
+        """Return a boolean; without ``default`` it must be there."""
+        value = self._fields.get(name)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, bool):
+            raise self.wrong(name, "is not a boolean")
+        return value
+
+    def items(self, name: str, read: Callable[[object], Item]) -> tuple[Item, ...]:
+        """Return a list with every item read by ``read``, empty when null or missing."""
+        value = self._fields.get(name)
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            raise self.wrong(name, "is not a list")
+        return tuple(read(item) for item in value)
+
+    def ids(self, name: str) -> tuple[str, ...]:
+        """Return a list of ids, empty when null or missing."""
+        return self.items(name, lambda item: Fields({name: item}, self._what).required_id(name))
+
+    def texts(self, name: str, max_length: int) -> tuple[str, ...]:
+        """Return a list of cleaned texts, empty when null or missing."""
+        return self.items(
+            name, lambda item: Fields({name: item}, self._what).text(name, max_length)
+        )
+
+    def metadata(self, name: str) -> Mapping[str, Any]:
+        """Return an object with every text in it cleaned, empty when null or missing."""
+        value = self._fields.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self.wrong(name, "is not an object")
+        cleaned: dict[str, Any] = self._clean_metadata(value, name, 0)
+        return cleaned
+
+    def _clean_metadata(self, value: Any, name: str, depth: int) -> Any:
+        if depth > _MAX_METADATA_DEPTH:
+            raise self.wrong(name, "is nested too deeply")
+        if isinstance(value, str):
+            return clean_text(value, MAX_METADATA_TEXT_LENGTH)
+        if isinstance(value, list):
+            return [self._clean_metadata(item, name, depth + 1) for item in value]
+        if isinstance(value, dict):
+            return {
+                clean_text(key, MAX_NAME_LENGTH): self._clean_metadata(item, name, depth + 1)
+                for key, item in value.items()
+            }
+        return value
+
+
+def parse_time(value: object) -> datetime | None:
+    """Return an ISO 8601 time as an aware UTC ``datetime``, or ``None`` if it is not one.
+
+    Any number of fractional digits is read, a time without an offset counts as UTC, and a leap
+    second as the second before it. Never raises: a time is not worth losing the answer for.
+    """
+    found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None or int(found[1]) not in _YEARS:
+        return None
+    offset = timedelta(hours=int(found[10] or 0), minutes=int(found[11] or 0))
+    try:
+        local = datetime(
+            int(found[1]),
+            int(found[2]),
+            int(found[3]),
+            int(found[4]),
+            int(found[5]),
+            min(int(found[6] or 0), 59),
+            int((found[7] or "0")[:6].ljust(6, "0")),
+            tzinfo=timezone(-offset if found[9] == "-" else offset),
+        )
+    except ValueError:
+        return None
+    return local.astimezone(timezone.utc)

@@ -1,0 +1,61 @@
+"""What of a text from Medblocks may be kept: nothing that names the patient or opens a door."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from medblocks_connect.api.text import clean_text
+
+REDACTED = "[redacted]"
+MAX_MESSAGE_LENGTH = 500
+# Room to redact before cutting, so that half a secret cannot survive at the cut.
+_MAX_LENGTH_BEFORE = 4000
+_SECRET = re.compile(r"(?:mb_sk_|whsec_)[A-Za-z0-9_\-]*", re.IGNORECASE)
+# A session's url ends so (medblocks-api.md, POST /patient-sessions); whoever holds it can act as
+# the patient.
+_SESSION_LINK = re.compile(r"/c/[0-9a-f]{8,}", re.IGNORECASE)
+# A patient id may be "1": inside other words it says nothing, and replacing it everywhere would
+# leave no readable message.
+_LONG_ENOUGH_ANYWHERE = 4
+
+
+class Redactor:
+    """Takes the key, session links and this call's patient out of a text."""
+
+    def __init__(self, api_key: str, private_values: Iterable[str]) -> None:
+        self._api_key = api_key
+        self._private = [_compile_private(value) for value in _spellings(private_values)]
+
+    def redact_secrets(self, text: object, max_length: int) -> str:
+        """Return ``text`` cleaned, without keys and session links, at most ``max_length`` long."""
+        cleaned = clean_text(text, _MAX_LENGTH_BEFORE).replace(self._api_key, REDACTED)
+        cleaned = _SECRET.sub(REDACTED, cleaned)
+        words = [REDACTED if _SESSION_LINK.search(word) else word for word in cleaned.split(" ")]
+        return clean_text(" ".join(words), max_length)
+
+    def redact(self, text: object, max_length: int = MAX_MESSAGE_LENGTH) -> str:
+        """Return what ``redact_secrets`` does, with this call's patient taken out as well."""
+        redacted = clean_text(text, _MAX_LENGTH_BEFORE)
+        for private in self._private:
+            redacted = private.sub(REDACTED, redacted)
+        return self.redact_secrets(redacted, max_length)
+
+
+def _spellings(values: Iterable[str]) -> list[str]:
+    spellings: set[str] = set()
+    for value in values:
+        cleaned = clean_text(value, _MAX_LENGTH_BEFORE)
+        # A message may quote the path, where the value is percent-encoded.
+        spellings.update((cleaned, quote(cleaned, safe=""), quote(cleaned)))
+    spellings.discard("")
+    # Longest first: a value that contains another one goes as a whole.
+    return sorted(spellings, key=lambda spelling: (-len(spelling), spelling))
+
+
+def _compile_private(value: str) -> re.Pattern[str]:
+    pattern = re.escape(value)
+    if len(value) < _LONG_ENOUGH_ANYWHERE:
+        pattern = rf"(?<!\w){pattern}(?!\w)"
+    return re.compile(pattern, re.IGNORECASE)

@@ -1,0 +1,222 @@
+"""What Medblocks' things look like in Python: frozen, cleaned, and only with what the API promises.
+
+``from_json`` raises ``UnexpectedReplyError`` where an id or a status is missing or a field has the
+wrong type, and ignores what it does not know. No ``repr`` shows a session's url or a patient.
+Field by field after Medblocks' API version 2026-04-25.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from medblocks_connect.api.fields import (
+    MAX_CODE_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_TYPE_LENGTH,
+    MAX_URL_LENGTH,
+    Fields,
+)
+
+Item = TypeVar("Item")
+
+_MAX_STATUS_LENGTH = 100
+_MAX_EMAIL_LENGTH = 320
+
+
+@dataclass(frozen=True, slots=True)
+class FhirSource:
+    """A facility of the catalog. ``type``, ``logo_url`` and ``portal_url`` are ``""`` if null."""
+
+    id: str
+    name: str
+    type: str
+    fhir_base_url: str
+    logo_url: str
+    portal_url: str
+
+    @classmethod
+    def from_json(cls, payload: object) -> FhirSource:
+        """Read one item of ``GET /connections``; raises ``UnexpectedReplyError``."""
+        fields = Fields(payload, "facility")
+        return cls(
+            id=fields.required_id("id"),
+            name=fields.text("name", MAX_NAME_LENGTH),
+            type=fields.text("type", MAX_TYPE_LENGTH),
+            fhir_base_url=fields.link("fhir_base_url"),
+            logo_url=fields.link("logo_url"),
+            portal_url=fields.link("portal_url"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConnection:
+    """A patient's link to one facility, tried in a session.
+
+    ``id`` is ``conn_…``, or ``""`` for a try that failed; ``connection_id`` is the facility's;
+    ``status`` is as it came, also if it is a new word.
+    """
+
+    id: str
+    connection_id: str
+    status: str
+    failure_code: str
+    failure_at: datetime | None
+    created_at: datetime | None
+
+    @classmethod
+    def from_json(cls, payload: object) -> SessionConnection:
+        """Read one item of a session's ``connections``; raises ``UnexpectedReplyError``."""
+        return cls(**_read_connection(Fields(payload, "connection")))
+
+
+def _read_connection(fields: Fields) -> dict[str, Any]:
+    return {
+        "id": fields.optional_id("id"),
+        "connection_id": fields.required_id("connection_id"),
+        "status": fields.required_text("status", _MAX_STATUS_LENGTH),
+        "failure_code": fields.text("failure_code", MAX_CODE_LENGTH),
+        "failure_at": fields.moment("failure_at"),
+        "created_at": fields.moment("created_at"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class PatientConnection(SessionConnection):
+    """A patient's link to one facility, as the patient's own record lists it.
+
+    ``patient_session_id`` is ``""`` where Medblocks names no session.
+    """
+
+    patient_session_id: str
+    scopes: tuple[str, ...]
+    updated_at: datetime | None
+
+    @classmethod
+    def from_json(cls, payload: object) -> PatientConnection:
+        """Read one item of a patient's ``connections``; raises ``UnexpectedReplyError``."""
+        fields = Fields(payload, "connection")
+        return cls(
+            **_read_connection(fields),
+            patient_session_id=fields.optional_id("patient_session_id"),
+            scopes=fields.texts("scopes", MAX_NAME_LENGTH),
+            updated_at=fields.moment("updated_at"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PatientSession:
+    """One patient's visit to Medblocks. ``url`` is a secret: whoever holds it acts as the patient.
+
+    ``url`` and ``return_url`` are ``""`` where Medblocks sent none or an unusable one;
+    ``connection_id`` is ``""`` where the patient chooses the facility there.
+    """
+
+    id: str
+    status: str
+    url: str = field(repr=False)
+    patient_id: str = field(repr=False)
+    connection_id: str
+    recommended_connection_ids: tuple[str, ...]
+    return_url: str = field(repr=False)
+    return_button_label: str
+    connections: tuple[SessionConnection, ...]
+    expires_at: datetime | None
+    metadata: Mapping[str, Any] = field(repr=False, hash=False)
+    created_at: datetime | None
+
+    @classmethod
+    def from_json(cls, payload: object) -> PatientSession:
+        """Read a session, from an answer or a webhook; raises ``UnexpectedReplyError``."""
+        fields = Fields(payload, "session")
+        return cls(
+            id=fields.required_id("id"),
+            status=fields.required_text("status", _MAX_STATUS_LENGTH),
+            url=fields.link("url"),
+            patient_id=fields.required_id("patient_id"),
+            connection_id=fields.optional_id("connection_id"),
+            recommended_connection_ids=fields.ids("recommended_connection_ids"),
+            return_url=fields.link("return_url"),
+            return_button_label=fields.text("return_button_label", MAX_NAME_LENGTH),
+            connections=fields.items("connections", SessionConnection.from_json),
+            expires_at=fields.moment("expires_at"),
+            metadata=fields.metadata("metadata"),
+            created_at=fields.moment("created_at"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """A patient as Medblocks knows them, with their links, newest first."""
+
+    id: str = field(repr=False)
+    email: str = field(repr=False)
+    name: str = field(repr=False)
+    metadata: Mapping[str, Any] = field(repr=False, hash=False)
+    created_at: datetime | None
+    connections: tuple[PatientConnection, ...]
+
+    @classmethod
+    def from_json(cls, payload: object) -> Patient:
+        """Read the answer of ``GET /patients/{patient_id}``; raises ``UnexpectedReplyError``."""
+        fields = Fields(payload, "patient")
+        return cls(
+            id=fields.required_id("id"),
+            email=fields.text("email", _MAX_EMAIL_LENGTH),
+            name=fields.text("name", MAX_NAME_LENGTH),
+            metadata=fields.metadata("metadata"),
+            created_at=fields.moment("created_at"),
+            connections=fields.items("connections", PatientConnection.from_json),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """One page of a list; ``next_cursor`` is the next page's ``starting_after``, or ``""``."""
+
+    data: tuple[Item, ...]
+    has_more: bool
+    next_cursor: str = field(repr=False)
+
+    @classmethod
+    def from_json(cls, payload: object, read_item: Callable[[object], Item]) -> Page[Item]:
+        """Read a list's page, each item with ``read_item``; raises ``UnexpectedReplyError``."""
+        fields = Fields(payload, "list")
+        # A list without its items would read as "nothing found".
+        if not isinstance(payload, dict) or payload.get("data") is None:
+            raise fields.wrong("data", "is missing")
+        return cls(
+            data=fields.items("data", read_item),
+            has_more=fields.flag("has_more", default=False),
+            next_cursor=fields.optional_id("next_cursor", MAX_URL_LENGTH),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DisconnectedConnection:
+    """The patient's link ``id`` (``conn_…``) after it was cut."""
+
+    id: str
+    disconnected: bool
+
+    @classmethod
+    def from_json(cls, payload: object) -> DisconnectedConnection:
+        """Read the answer of the ``DELETE``; raises ``UnexpectedReplyError``."""
+        fields = Fields(payload, "connection")
+        return cls(id=fields.required_id("id"), disconnected=fields.flag("disconnected"))
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether Medblocks is up, and its clock."""
+
+    ok: bool
+    server_time: datetime | None
+
+    @classmethod
+    def from_json(cls, payload: object) -> Health:
+        """Read the answer of ``GET /health``; raises ``UnexpectedReplyError``."""
+        fields = Fields(payload, "health report")
+        return cls(ok=fields.flag("ok"), server_time=fields.moment("server_time"))

@@ -1,0 +1,122 @@
+"""What a return from Medblocks claims: which session, and how it ended. A claim, not the truth.
+
+Anybody can write such a URL, so nothing here is proof; verify with the session itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from medblocks_connect.api.fields import MAX_CODE_LENGTH, MAX_ID_LENGTH
+from medblocks_connect.api.text import clean_text
+
+MAX_DESCRIPTION_LENGTH = 2000
+UNKNOWN_ERROR = "unknown_error"
+_KNOWN = frozenset(
+    {
+        "patient_id",
+        "patient_session_id",
+        "success",
+        "connection_id",
+        "error",
+        "error_description",
+    }
+)
+_IDS = ("patient_session_id", "patient_id", "connection_id")
+_MAX_PARAMETERS = 100
+_BEFORE_QUERY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.\-]*://|/)[^?#]*\??")
+# What a decoder that does not fail (Django's) puts where the bytes were not UTF-8.
+_UNDECODABLE = "\ufffd"
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnedSuccess:
+    """The browser says that the patient connected ``connection_id`` (``""`` if it names none)."""
+
+    patient_session_id: str
+    patient_id: str = field(repr=False)
+    connection_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnedFailure:
+    """The browser says that it failed.
+
+    ``error`` is never empty; ``error_description`` is portal text: for staff, never for patients.
+    """
+
+    patient_session_id: str
+    patient_id: str = field(repr=False)
+    error: str
+    error_description: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnedFromHostedPage:
+    """The browser comes from Medblocks' own page, which does not say how it ended."""
+
+    patient_session_id: str
+    patient_id: str = field(repr=False)
+
+
+Returned = ReturnedSuccess | ReturnedFailure | ReturnedFromHostedPage
+
+
+def parse_return_url(
+    query: str | Mapping[str, Sequence[str]] | Iterable[tuple[str, Sequence[str]]],
+) -> Returned | None:
+    """Return what a return URL claims, or ``None`` if it is malformed.
+
+    ``query`` is a query string with or without ``?``, a whole URL, or names with their lists of
+    values (``request.GET.lists()``). Unknown parameters are ignored; a known one that comes twice
+    is malformed, as two readers could read it differently.
+    """
+    values = _parse_query(query) if isinstance(query, str) else _flatten(dict(query))
+    if values is None or not values.get("patient_session_id"):
+        return None
+    ids = [values.get(name, "") for name in _IDS]
+    if any(clean_text(value, MAX_ID_LENGTH) != value or _UNDECODABLE in value for value in ids):
+        return None
+    session_id, patient_id, connection_id = ids
+    success = values.get("success")
+    if success is None:
+        return ReturnedFromHostedPage(session_id, patient_id)
+    if success == "true":
+        return ReturnedSuccess(session_id, patient_id, connection_id)
+    if success != "false":
+        return None
+    return ReturnedFailure(
+        session_id,
+        patient_id,
+        error=clean_text(values.get("error"), MAX_CODE_LENGTH) or UNKNOWN_ERROR,
+        error_description=clean_text(values.get("error_description"), MAX_DESCRIPTION_LENGTH),
+    )
+
+
+def _parse_query(query: str) -> dict[str, str] | None:
+    before = _BEFORE_QUERY.match(query)
+    if before:
+        query = query[before.end() :].partition("#")[0]
+    try:
+        pairs = parse_qsl(
+            query.removeprefix("?"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_MAX_PARAMETERS,
+        )
+    except ValueError:  # not UTF-8, or too many
+        return None
+    lists: dict[str, list[str]] = {}
+    for name, value in pairs:
+        lists.setdefault(name, []).append(value)
+    return _flatten(lists)
+
+
+def _flatten(lists: Mapping[str, Sequence[str]]) -> dict[str, str] | None:
+    known = {name: lists[name] for name in _KNOWN if lists.get(name)}
+    if any(len(values) > 1 for values in known.values()):
+        return None
+    return {name: values[0] for name, values in known.items()}

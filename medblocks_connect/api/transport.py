@@ -1,0 +1,271 @@
+"""The one door to the network: every call to Medblocks goes through ``Transport.call``.
+
+It owns the key, the kept connections, the deadline, the retries and the names of what goes wrong.
+``requests``' adapter is used without its ``Session``: what a session adds (``.netrc``, proxies and
+certificates from the environment, cookies, redirects) is what a call with a Bearer key must not do.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import quote, urlencode
+
+import requests
+import urllib3
+from urllib3.exceptions import NewConnectionError
+
+from medblocks_connect import __version__
+from medblocks_connect.api import clock
+from medblocks_connect.api.errors import (
+    InvalidRequestError,
+    MedblocksAPIError,
+    MedblocksConnectionError,
+    MedblocksError,
+    NoAnswerError,
+    UnexpectedReplyError,
+)
+from medblocks_connect.api.redaction import Redactor
+from medblocks_connect.api.replies import read_reply, read_request_id
+from medblocks_connect.api.wire import Exchange, MeteredAdapter, spend_on
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger("medblocks_connect.api")
+
+# The official SDK's back-off, in seconds; the last window serves for every further try.
+_BACKOFF_WINDOWS = ((0.25, 0.5), (0.5, 0.75), (1.0, 1.25), (2.0, 2.25))
+_REPEATABLE_STATUSES = frozenset({429, 502, 503, 504})
+_NETWORK_FAILURES = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,  # http.client's, for framing such as a negative chunk size
+)
+_jitter = secrets.SystemRandom()
+
+
+class Secret:
+    """A text that no ``repr``, ``vars`` or error page shows."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the text."""
+        return self._value
+
+    def __repr__(self) -> str:
+        for prefix in ("mb_sk_live_", "mb_sk_sbx_"):
+            if self._value.startswith(prefix):
+                return f"'{prefix}********'"
+        return "'********'"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One thing to ask: a method and a path template, and what fills them.
+
+    ``private`` are this call's texts that no error message may repeat. ``timeout`` is in seconds
+    for the whole call, ``None`` for the client's.
+    """
+
+    method: str
+    template: str
+    ids: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    private: tuple[str, ...] = field(default=(), repr=False)
+    authenticated: bool = True
+    timeout: float | None = None
+
+
+class Transport:
+    """Sends calls to one Medblocks with one key. Safe to share between threads and after a fork."""
+
+    def __init__(
+        self,
+        api_key: Secret,
+        base_url: str,
+        api_version: str,
+        *,
+        timeout: float,
+        connect_timeout: float,
+        max_retries: int,
+    ) -> None:
+        self._api_key = api_key
+        self._base_url = base_url
+        self._api_version = api_version
+        self._timeout = timeout
+        self._connect_timeout = connect_timeout
+        self._max_retries = max_retries
+        self._local = threading.local()
+
+    def call(self, call: Call, read: Callable[[object], Result]) -> Result:
+        """Return what ``read`` makes of the answer's JSON; raises ``MedblocksError``.
+
+        Tries again where that is safe and there is time: a GET after any failure of the network,
+        others only if the request cannot have been sent, and all after 429, 502, 503 and 504.
+        """
+        timeout = self._timeout if call.timeout is None else check_timeout(call.timeout)
+        deadline = clock.monotonic() + timeout
+        request = self._prepare(call)
+        redactor = Redactor(self._api_key.reveal(), call.private)
+        tries = 0
+        while True:
+            try:
+                return self._try_once(call, request, read, redactor, deadline)
+            except MedblocksError as error:
+                failure = error
+            wait = _choose_wait(call.method, failure, tries)
+            tries += 1
+            if wait is None or tries > self._max_retries or clock.monotonic() + wait >= deadline:
+                break
+            clock.sleep(wait)
+        # Out here and without the frames below: they hold the request and its answer.
+        raise failure.with_traceback(None)
+
+    def _try_once(
+        self,
+        call: Call,
+        request: requests.PreparedRequest,
+        read: Callable[[object], Result],
+        redactor: Redactor,
+        deadline: float,
+    ) -> Result:
+        exchange = Exchange(deadline, self._connect_timeout)
+        started = clock.monotonic()
+        status: object = "no answer"
+        request_id = ""
+        try:
+            with spend_on(exchange):
+                answer = self._send(request, exchange)
+                status, request_id = answer.status_code, read_request_id(answer, redactor)
+                try:
+                    return read_reply(answer, read, redactor)
+                finally:
+                    answer.close()
+        except _NETWORK_FAILURES as error:
+            failure = _name_failure(error, exchange, request_id)
+        finally:
+            milliseconds = round((clock.monotonic() - started) * 1000)
+            logger.debug(
+                "%s %s: %s, request %s, %d ms",
+                call.method,
+                call.template,
+                status,
+                request_id or "unknown",
+                milliseconds,
+            )
+        raise failure
+
+    def _send(self, request: requests.PreparedRequest, exchange: Exchange) -> requests.Response:
+        seconds = exchange.seconds_left()
+        return self._adapter().send(
+            request,
+            stream=True,
+            timeout=(min(self._connect_timeout, seconds), seconds),
+            verify=True,
+            cert=None,
+            proxies={},
+        )
+
+    def _adapter(self) -> MeteredAdapter:
+        # Two threads, or a parent and its child, on one connection would read each other's
+        # answers.
+        owner = os.getpid()
+        adapter: MeteredAdapter | None = getattr(self._local, "adapter", None)
+        if adapter is None or self._local.owner != owner:
+            adapter = MeteredAdapter()
+            self._local.adapter, self._local.owner = adapter, owner
+        return adapter
+
+    def _prepare(self, call: Call) -> requests.PreparedRequest:
+        path = call.template.format(
+            **{name: _quote_id(name, value) for name, value in call.ids.items()}
+        )
+        query = _quote_query(call.query)
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "User-Agent": f"django-medblocks-connect/{__version__}",
+        }
+        if self._api_version:
+            headers["Version"] = self._api_version
+        if call.authenticated:
+            headers["Authorization"] = f"Bearer {self._api_key.reveal()}"
+        if call.body is not None:
+            headers["Content-Type"] = "application/json"
+        url = f"{self._base_url}{path}{'?' if query else ''}{query}"
+        return requests.Request(call.method, url, headers=headers, data=call.body).prepare()
+
+
+def check_timeout(seconds: float) -> float:
+    """Return ``seconds``; raises ``ValueError`` unless it is a positive, finite number."""
+    if not 0 < seconds < threading.TIMEOUT_MAX:
+        raise ValueError("A timeout must be a positive number of seconds.")
+    return seconds
+
+
+def _choose_wait(method: str, failure: MedblocksError, tries: int) -> float | None:
+    """Return the seconds to wait before the next try, ``None`` if there must not be one."""
+    repeatable = (
+        isinstance(failure, MedblocksConnectionError)
+        or (isinstance(failure, NoAnswerError) and method == "GET")
+        or (isinstance(failure, MedblocksAPIError) and failure.status_code in _REPEATABLE_STATUSES)
+    )
+    if not repeatable:
+        return None
+    shortest, longest = _BACKOFF_WINDOWS[min(tries, len(_BACKOFF_WINDOWS) - 1)]
+    return max(_jitter.uniform(shortest, longest), failure.retry_after or 0.0)
+
+
+def _name_failure(error: Exception, exchange: Exchange, request_id: str) -> MedblocksError:
+    if exchange.too_large:
+        return UnexpectedReplyError("The answer is too large.", request_id=request_id)
+    if not exchange.sent and _is_before_sending(error):
+        return MedblocksConnectionError("Medblocks could not be reached.")
+    return NoAnswerError("Medblocks did not answer in full.", request_id=request_id)
+
+
+def _is_before_sending(error: Exception) -> bool:
+    """Say whether an error of this kind can only come before anything was sent."""
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError):
+        return True
+    reason = error.args[0] if error.args else None
+    causes = (reason, getattr(reason, "reason", None), error.__cause__)
+    return isinstance(error, requests.ConnectionError) and any(
+        isinstance(cause, NewConnectionError) for cause in causes
+    )
+
+
+def _quote_id(name: str, value: str) -> str:
+    """Return ``value`` as one path segment; raises ``InvalidRequestError`` if it cannot be one."""
+    # "." and ".." would be taken for steps in the path, also when they are percent-encoded.
+    quoted = "" if value in (".", "..") else _quote(value)
+    if not quoted:
+        raise InvalidRequestError("This id cannot be sent.", code="invalid_id", param=name)
+    return quoted
+
+
+def _quote_query(query: Mapping[str, str]) -> str:
+    for name, value in query.items():
+        if not _quote(value):
+            raise InvalidRequestError("This cannot be sent.", code="invalid_data", param=name)
+    return urlencode(query, quote_via=quote)
+
+
+def _quote(value: str) -> str:
+    try:
+        return quote(value, safe="")
+    except UnicodeEncodeError:  # a lone surrogate has no UTF-8
+        return ""

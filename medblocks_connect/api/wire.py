@@ -1,0 +1,236 @@
+"""How long and how much a call may take of a socket: every byte counts against one allowance.
+
+A timeout of ``requests`` starts anew with every byte that arrives, so a server that drips one byte
+a second holds a worker for ever. Here each wait for the socket, to resolve, connect, send or
+receive, gets only what is left of the call's time; and each byte received counts, whatever the
+headers say about it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import logging
+import queue
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+from medblocks_connect.api import clock
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+# A page of 100 facilities is about 40 KB. The rest is room for headers and framing.
+_MAX_WIRE_BYTES = MAX_BODY_BYTES + 256 * 1024
+_SEND_BYTES = 16 * 1024
+_SHORTEST_WAIT = 0.001  # 0 would mean "do not block" to a socket
+
+_LOGGERS_THAT_NAME_URLS = ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
+
+
+class Exchange:
+    """One request and its answer: the time and bytes it may take, and whether it was sent."""
+
+    def __init__(self, deadline: float, connect_timeout: float) -> None:
+        self.sent = False
+        self.too_large = False
+        self.connect_timeout = connect_timeout
+        self._deadline = deadline
+        self._received = 0
+
+    def seconds_left(self) -> float:
+        """Return the seconds that are left; raises ``TimeoutError`` when there are none."""
+        left = self._deadline - clock.monotonic()
+        if left <= 0:
+            raise TimeoutError("the call's time is used up")
+        return max(left, _SHORTEST_WAIT)
+
+    def count_received(self, size: int) -> None:
+        """Count ``size`` bytes; raises ``OSError`` when there were too many."""
+        self._received += size
+        if self._received > _MAX_WIRE_BYTES:
+            self.too_large = True
+            raise OSError("the answer is too large")
+
+
+_current: ContextVar[Exchange] = ContextVar("medblocks_connect_exchange")
+
+
+@contextmanager
+def spend_on(exchange: Exchange) -> Iterator[None]:
+    """Let every socket that is used inside the block spend from ``exchange``."""
+    token = _current.set(exchange)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+class _KeepUrlsQuiet(logging.Filter):
+    """Drops urllib3's lines about our calls: they show paths and queries, which name patients."""
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - logging's signature
+        return _current.get(None) is None
+
+
+for _name in _LOGGERS_THAT_NAME_URLS:
+    logging.getLogger(_name).addFilter(_KeepUrlsQuiet())
+
+
+class _MeteredReader(io.RawIOBase):
+    """A socket's stream, whose every read waits no longer than the call's time that is left."""
+
+    def __init__(self, connected: socket.socket, stream: io.RawIOBase) -> None:
+        self._socket = connected
+        self._stream = stream
+        self._exchange = _current.get()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._socket.settimeout(self._exchange.seconds_left())
+        received = self._stream.readinto(buffer) or 0
+        self._exchange.count_received(received)
+        return received
+
+    def close(self) -> None:
+        # The stream counts as a user of the socket; without this the socket would stay open.
+        self._stream.close()
+        super().close()
+
+
+class _MeteredResponse(http.client.HTTPResponse):
+    """An answer that is read through the meter, status line and headers included."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_MeteredReader(sock, self.fp.detach()))
+
+
+class _MeteredHTTPConnection(HTTPConnection):
+    """A connection that opens, sends and reads within the call's time."""
+
+    response_class = _MeteredResponse
+
+    def connect(self) -> None:
+        """Connect; every failure here is one before the request, and is named as such."""
+        try:
+            super().connect()
+        except TimeoutError:
+            raise ConnectTimeoutError(self, "The connection was not ready in time.") from None
+        except ssl.SSLError:
+            raise
+        except OSError:
+            # A reset during the TLS handshake: nothing of the request was sent.
+            raise NewConnectionError(self, "The connection was not completed.") from None
+
+    def _new_conn(self) -> socket.socket:
+        exchange = _current.get()
+        seconds = min(exchange.connect_timeout, exchange.seconds_left())
+        give_up_at = clock.monotonic() + seconds
+        connected = _connect_to_any(_resolve(self.host, self.port, seconds), give_up_at)
+        # What is left of the time to connect is what a TLS handshake has.
+        connected.settimeout(max(give_up_at - clock.monotonic(), _SHORTEST_WAIT))
+        return connected
+
+    def send(self, data: Any) -> None:
+        """Send, and note that from now on the request may have reached Medblocks."""
+        if self.sock is None:
+            self.connect()
+        exchange = _current.get()
+        view = memoryview(data)
+        for start in range(0, len(view), _SEND_BYTES):
+            self.sock.settimeout(exchange.seconds_left())
+            exchange.sent = True
+            super().send(view[start : start + _SEND_BYTES])
+
+
+class _MeteredHTTPSConnection(_MeteredHTTPConnection, HTTPSConnection):
+    """The same over TLS."""
+
+
+def _resolve(host: str, port: int, seconds: float) -> list[tuple[Any, ...]]:
+    """Return the addresses of ``host``; raises ``TimeoutError`` after ``seconds``, ``OSError``.
+
+    ``getaddrinfo`` takes no timeout and a resolver may try for half a minute, so it runs in a
+    thread that is left alone when its time is over.
+    """
+    answer: queue.SimpleQueue[list[tuple[Any, ...]] | str] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answer.put([*socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)])
+        except (OSError, UnicodeError):
+            answer.put("the name has no address")
+
+    threading.Thread(target=look_up, name="medblocks-resolve", daemon=True).start()
+    try:
+        found = answer.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError("the name was not resolved in time") from None
+    if isinstance(found, str):
+        raise OSError(found)
+    return found
+
+
+def _connect_to_any(addresses: list[tuple[Any, ...]], give_up_at: float) -> socket.socket:
+    """Return a socket connected to the first address that answers; raises ``OSError``.
+
+    Each address but the last gets half of what is left, so that one that swallows packets does
+    not use up the others' time.
+    """
+    failure: OSError = OSError("the name has no address")
+    for index, (family, kind, protocol, _, address) in enumerate(addresses):
+        left = give_up_at - clock.monotonic()
+        if left <= 0:
+            raise TimeoutError("no address answered in time")
+        share = left if index == len(addresses) - 1 else left / 2
+        try:
+            return _connect(socket.socket(family, kind, protocol), address, share)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connect(candidate: socket.socket, address: Any, seconds: float) -> socket.socket:
+    try:
+        # A request is two small writes; with Nagle's algorithm the second waits for the first.
+        candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        candidate.settimeout(max(seconds, _SHORTEST_WAIT))
+        candidate.connect(address)
+    except OSError:
+        candidate.close()
+        raise
+    return candidate
+
+
+class _MeteredHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _MeteredHTTPConnection
+
+
+class _MeteredHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _MeteredHTTPSConnection
+
+
+class MeteredAdapter(HTTPAdapter):
+    """``requests``' adapter over metered connections; one thread's, with one kept connection."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pool manager open metered connections."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": _MeteredHTTPPool,
+            "https": _MeteredHTTPSPool,
+        }
