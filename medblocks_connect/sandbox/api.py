@@ -84,7 +84,7 @@ def _open_session(asked: SessionRequest, token: str, url: str) -> SandboxSession
         )
         if changes:
             SandboxPatient.objects.filter(patient_id=asked.patient_id).update(**changes)
-        return SandboxSession.objects.create(
+        session: SandboxSession = SandboxSession.objects.create(
             token=token,
             url=url,
             patient_id=asked.patient_id,
@@ -96,6 +96,7 @@ def _open_session(asked: SessionRequest, token: str, url: str) -> SandboxSession
             created_at=now,
             expires_at=now + timedelta(seconds=asked.expires_in),
         )
+    return session
 
 
 @endpoint("GET", Operation.GET_PATIENT_SESSION)
@@ -112,13 +113,12 @@ def list_patient_sessions(request: HttpRequest, patient_id: str) -> dict[str, An
     """GET /patients/{id}/patient-sessions, newest first."""
     query = read_query(request.GET, "status", "limit", "starting_after")
     page = read_page(query)
-    sessions = SandboxSession.objects.filter(patient=_patient(patient_id)).order_by("-pk")
+    of_patient = SandboxSession.objects.filter(patient=_patient(patient_id))
+    sessions = of_patient.order_by("-pk")
     if "status" in query:
         sessions = sessions.filter(_has_status(query["status"]))
     if page.after:
-        last = SandboxSession.objects.filter(
-            session_id=_storable(page.after), patient_id=patient_id
-        ).first()
+        last = of_patient.filter(session_id=_storable(page.after)).first()
         if last is None:
             raise bad_cursor()
         sessions = sessions.filter(pk__lt=last.pk)
@@ -155,14 +155,15 @@ def disconnect(_request: HttpRequest, patient_id: str, conn_id: str) -> dict[str
     return {"id": connection.conn_id, "resource_type": "connection", "disconnected": True}
 
 
-@endpoint("", None)
+@endpoint("", "")
 def unknown_address(_request: HttpRequest) -> dict[str, Any]:
     """Answer whatever the API does not have."""
     raise not_found("address")
 
 
 def _patient(patient_id: str) -> SandboxPatient:
-    patient = SandboxPatient.objects.filter(patient_id=_storable(patient_id)).first()
+    found = SandboxPatient.objects.filter(patient_id=_storable(patient_id))
+    patient: SandboxPatient | None = found.first()
     if patient is None:
         raise not_found("patient")
     return patient

@@ -7,7 +7,7 @@ from medblocks_connect.sandbox.models import Operation, SandboxFault
 
 
 def queue_fault(
-    operation: Operation | str,
+    operation: str,
     status: int,
     code: str,
     *,
@@ -22,7 +22,7 @@ def queue_fault(
     what it was asked, as when an answer is lost on its way. Raises ``ValueError`` for an
     operation that the API does not have.
     """
-    return SandboxFault.objects.create(
+    fault: SandboxFault = SandboxFault.objects.create(
         operation=Operation(operation),
         status=status,
         code=code,
@@ -31,18 +31,30 @@ def queue_fault(
         retry_after=retry_after,
         after_the_work=after_the_work,
     )
+    return fault
 
 
-def take_fault(operation: Operation) -> SandboxFault | None:
+def take_fault(operation: str) -> SandboxFault | None:
     """Take the oldest fault that waits for ``operation`` and use it up by one."""
-    for fault in SandboxFault.objects.filter(operation=operation, remaining__gt=0).order_by("pk"):
-        waiting = SandboxFault.objects.filter(pk=fault.pk, remaining__gt=0)
-        if waiting.update(remaining=F("remaining") - 1):
-            return fault
-    return None
+    fault = _oldest_fault(operation)
+    while fault is not None and not _use_up(fault):
+        fault = _oldest_fault(operation)
+    return fault
 
 
 def error_of(fault: SandboxFault) -> ApiError:
     """Return the answer that ``fault`` asks for."""
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     return ApiError(fault.code, fault.message, status=fault.status, headers=headers)
+
+
+def _oldest_fault(operation: str) -> SandboxFault | None:
+    waiting = SandboxFault.objects.filter(operation=operation, remaining__gt=0)
+    oldest: SandboxFault | None = waiting.order_by("pk").first()
+    return oldest
+
+
+def _use_up(fault: SandboxFault) -> bool:
+    # Two calls at once may have found the same fault: one of them takes it.
+    still_waiting = SandboxFault.objects.filter(pk=fault.pk, remaining__gt=0)
+    return bool(still_waiting.update(remaining=F("remaining") - 1))

@@ -158,7 +158,7 @@ def _end_with_connection(session: SandboxSession, facility_id: str, code: str) -
     now = timezone.now()
     with transaction.atomic():
         _end(session, now)
-        connection = SandboxConnection.objects.create(
+        connection: SandboxConnection = SandboxConnection.objects.create(
             conn_id=None if code else new_id("conn"),
             session=session,
             patient_id=session.patient_id,

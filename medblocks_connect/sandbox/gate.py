@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from medblocks_connect.sandbox import conf
 from medblocks_connect.sandbox.errors import ApiError
 from medblocks_connect.sandbox.faults import error_of, take_fault
-from medblocks_connect.sandbox.models import Operation, new_id
+from medblocks_connect.sandbox.models import new_id
 
 API_VERSION = "2026-04-25"
 LARGEST_BODY = 100_000  # bytes
@@ -24,9 +24,7 @@ Answer = Callable[..., dict[str, Any]]
 View = Callable[..., HttpResponse]
 
 
-def endpoint(
-    method: str, operation: Operation | None, *, needs_key: bool = True
-) -> Callable[[Answer], View]:
+def endpoint(method: str, operation: str, *, needs_key: bool = True) -> Callable[[Answer], View]:
     """Make a view of a function that returns the JSON of a 200 or raises ``ApiError``."""
 
     def make_view(answer: Answer) -> View:
@@ -67,7 +65,7 @@ def stay_in_development() -> None:
 
 
 def _answer_or_fail(
-    operation: Operation | None, answer: Answer, request: HttpRequest, parts: dict[str, str]
+    operation: str, answer: Answer, request: HttpRequest, parts: dict[str, str]
 ) -> dict[str, Any]:
     fault = take_fault(operation) if operation else None
     if fault and not fault.after_the_work:

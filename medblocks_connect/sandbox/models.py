@@ -72,8 +72,8 @@ class SandboxSession(models.Model):
     def __str__(self) -> str:
         return self.session_id
 
-    def status_at(self, moment: datetime) -> SessionStatus:
-        """Return the status that this session has at ``moment``."""
+    def status_at(self, moment: datetime) -> str:
+        """Return the ``SessionStatus`` that this session has at ``moment``."""
         if self.completed_at is not None:
             return SessionStatus.COMPLETE
         return SessionStatus.EXPIRED if moment >= self.expires_at else SessionStatus.OPEN

@@ -5,6 +5,7 @@ The browser is only ever sent to the portal's own pages or to the ``return_url``
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from django.contrib.auth.decorators import login_not_required
@@ -24,11 +25,16 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
 from medblocks_connect.sandbox import flows
-from medblocks_connect.sandbox.catalog import Facility, find_facility, search_facilities
+from medblocks_connect.sandbox.catalog import (
+    Facility,
+    all_facilities,
+    find_facility,
+    search_facilities,
+)
 from medblocks_connect.sandbox.gate import API_VERSION, View, stay_in_development
 from medblocks_connect.sandbox.models import SandboxSession, SessionStatus
 
-SHOWN_FACILITIES = 20
+SHOWN_FACILITIES = 10
 
 Deed = Callable[[SandboxSession, str], object]
 
@@ -46,11 +52,11 @@ _DEEDS: dict[str, Deed] = {
 
 # What the form sends, what the button says, what comes of it.
 _FAULTS = (
-    ("portal_error", "Portal error", "You are sent back with oauth_error."),
-    ("token_exchange_failed", "Token exchange failure", "Back with token_exchange_failed."),
-    ("access_denied", "Access denied by the hospital", "Back with access_denied."),
-    ("stay_away", "Approve, but never come back", "Connected, and the site is not told."),
-    ("expire", "Let it expire", "The link stops working now, and nobody is sent back."),
+    ("portal_error", "Portal error", "Sent back with oauth_error."),
+    ("token_exchange_failed", "Token exchange failure", "Sent back with token_exchange_failed."),
+    ("access_denied", "Access denied by the hospital", "Sent back with access_denied."),
+    ("stay_away", "Approve, but never come back", "Connected, but the browser stays here."),
+    ("expire", "Let it expire", "The link stops working now; nobody is sent back."),
 )
 
 
@@ -76,7 +82,7 @@ def show_first_page(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "medblocks_sandbox/index.html",
-        {"base_url": address, "api_version": API_VERSION},
+        {"base_url": address, "api_version": API_VERSION, "facilities": len(all_facilities())},
     )
 
 
@@ -90,7 +96,7 @@ def show_portal(request: HttpRequest, token: str) -> HttpResponse:
     facility = _facility(session, request.GET.get("facility", ""))
     if facility is None:
         return _choose_facility(request, session)
-    return _render(request, "sign_in", session, facility)
+    return _render(request, "sign_in", session, {"facility": facility})
 
 
 @portal_page
@@ -119,7 +125,7 @@ def show_consent(request: HttpRequest, token: str) -> HttpResponse:
     facility = _facility(session, request.GET.get("facility", ""))
     if facility is None:
         return HttpResponseRedirect(reverse("medblocks_sandbox:portal", args=[token]))
-    return _render(request, "consent", session, facility, faults=_FAULTS)
+    return _render(request, "consent", session, {"facility": facility, "faults": _FAULTS})
 
 
 @portal_page
@@ -142,7 +148,7 @@ def decide(request: HttpRequest, token: str) -> HttpResponse:
     if choice == "expire":
         return _say_over(request, session)
     if choice == "stay_away":
-        return _render(request, "stay", session, facility)
+        return _render(request, "stay", session, {"facility": facility})
     return HttpResponseRedirect(flows.return_address(session))
 
 
@@ -161,7 +167,7 @@ def leave(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _session(token: str) -> SandboxSession:
-    session = SandboxSession.objects.filter(token=token).first()
+    session: SandboxSession | None = SandboxSession.objects.filter(token=token).first()
     if session is None:
         raise Http404("No such session.")
     return session
@@ -177,38 +183,37 @@ def _facility(session: SandboxSession, picked: str) -> Facility | None:
 
 def _choose_facility(request: HttpRequest, session: SandboxSession) -> HttpResponse:
     text = request.GET.get("q", "").strip()
-    found = [facility for facility in search_facilities(text) if not facility.refuses]
     recommended = [
         facility
         for identifier in session.recommended_connection_ids
         if not text and (facility := find_facility(identifier)) is not None
     ]
+    others = [
+        facility
+        for facility in search_facilities(text)
+        if not facility.refuses and facility not in recommended
+    ]
     context = {
         "q": text,
         "recommended": recommended,
-        "facilities": [one for one in found if one not in recommended][:SHOWN_FACILITIES],
-        "more": len(found) > SHOWN_FACILITIES,
+        "facilities": others[:SHOWN_FACILITIES],
+        "more": len(others) > SHOWN_FACILITIES,
     }
-    return _render(request, "choose", session, None, **context)
+    return _render(request, "choose", session, context)
 
 
 def _say_over(request: HttpRequest, session: SandboxSession) -> HttpResponse:
-    complete = session.completed_at is not None
-    return _render(request, "over", session, None, status=410, complete=complete)
+    context = {"complete": session.completed_at is not None}
+    return _render(request, "over", session, context, status=410)
 
 
 def _render(
     request: HttpRequest,
     page: str,
     session: SandboxSession,
-    facility: Facility | None,
+    context: dict[str, Any],
     *,
     status: int = 200,
-    **context: object,
 ) -> HttpResponse:
-    common = {
-        "session": session,
-        "facility": facility,
-        "site": urlsplit(session.return_url).hostname,
-    }
+    common = {"session": session, "site": urlsplit(session.return_url).hostname}
     return render(request, f"medblocks_sandbox/{page}.html", common | context, status=status)

@@ -51,7 +51,7 @@ def show_session(session: SandboxSession) -> dict[str, Any]:
     return {
         "id": session.session_id,
         "resource_type": "patient_session",
-        "status": session.status_at(django_timezone.now()).value,
+        "status": session.status_at(django_timezone.now()),
         "url": session.url,
         "patient_id": session.patient_id,
         "connection_id": session.connection_id or None,

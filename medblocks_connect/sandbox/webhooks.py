@@ -23,7 +23,7 @@ def record_event(kind: str, about: dict[str, Any]) -> SandboxEvent:
     """Store an event; send it in the background after the commit, where a receiver is set."""
     event_id = new_event_id()
     now = timezone.now()
-    event = SandboxEvent.objects.create(
+    event: SandboxEvent = SandboxEvent.objects.create(
         event_id=event_id,
         type=kind,
         created_at=now,
