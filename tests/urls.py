@@ -6,7 +6,7 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("accounts/login/", LoginView.as_view(), name="login"),
+    path("accounts/login/", LoginView.as_view(template_name="admin/login.html"), name="login"),
     path("records/", include("medblocks_connect.urls")),
     path("medblocks-sandbox/", include("medblocks_connect.sandbox.urls")),
 ]

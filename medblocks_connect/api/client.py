@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from medblocks_connect.api.errors import UnexpectedReplyError
+from medblocks_connect.api.errors import UnexpectedReplyError, without_frames
 from medblocks_connect.api.fields import MAX_ID_LENGTH
 from medblocks_connect.api.resources import (
     DisconnectedConnection,
@@ -73,6 +74,7 @@ class MedblocksClient:
     def __repr__(self) -> str:
         return f"MedblocksClient(api_key={self._api_key!r}, base_url={self._base_url!r})"
 
+    @without_frames
     def health(self, *, timeout: float | None = None) -> Health:
         """Return whether Medblocks is up. Sends no key."""
         call = Call("GET", "/health", authenticated=False, timeout=timeout)
@@ -85,6 +87,7 @@ class Connections:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
+    @without_frames
     def list(
         self,
         *,
@@ -114,6 +117,7 @@ class Connections:
             )
         )
 
+    @without_frames
     def retrieve(self, connection_id: str, *, timeout: float | None = None) -> FhirSource:
         """Return one facility by its id, or by its raw ``fhir_base_url``."""
 
@@ -139,6 +143,7 @@ class PatientSessions:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
+    @without_frames
     def create(
         self,
         *,
@@ -185,8 +190,9 @@ class PatientSessions:
                 raise UnexpectedReplyError("The session's url is missing.")
             return session
 
-        return self._transport.call(call, read)
+        return self._call(call, read)
 
+    @without_frames
     def retrieve(self, patient_session_id: str, *, timeout: float | None = None) -> PatientSession:
         """Return one session as Medblocks has it now."""
 
@@ -201,7 +207,11 @@ class PatientSessions:
             ids={"patient_session_id": patient_session_id},
             timeout=timeout,
         )
-        return self._transport.call(call, read)
+        return self._call(call, read)
+
+    def _call(self, call: Call, read: Callable[[object], PatientSession]) -> PatientSession:
+        session, request_id = self._transport.call_for_request_id(call, read)
+        return replace(session, request_id=request_id)
 
 
 class Patients:
@@ -210,6 +220,7 @@ class Patients:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
+    @without_frames
     def retrieve(self, patient_id: str, *, timeout: float | None = None) -> Patient:
         """Return a patient with their links to facilities."""
 
@@ -227,6 +238,7 @@ class Patients:
         )
         return self._transport.call(call, read)
 
+    @without_frames
     def list_patient_sessions(
         self,
         patient_id: str,
@@ -269,6 +281,7 @@ class Patients:
             )
         )
 
+    @without_frames
     def disconnect_connection(
         self, patient_id: str, patient_connection_id: str, *, timeout: float | None = None
     ) -> DisconnectedConnection:

@@ -7,7 +7,12 @@ are classed by Medblocks' own ``type``, and by their HTTP status where there is 
 
 from __future__ import annotations
 
-from typing import ClassVar
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 class MedblocksError(Exception):
@@ -61,7 +66,32 @@ class MedblocksError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exception's own way would pass the summary as the message, and lose the rest.
-        return type(self), (self.message,), dict(self.__dict__)
+        names = ("message", "type", "code", "param", "request_id", "status_code", "retry_after")
+        return _rebuild, (type(self), {name: getattr(self, name) for name in names})
+
+
+def _rebuild(error_class: type[MedblocksError], attributes: dict[str, Any]) -> MedblocksError:
+    return error_class(**attributes)
+
+
+def without_frames(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Make ``method`` raise its ``MedblocksError`` without the frames it came through.
+
+    Error reports print the local variables of every frame, and those of a call are a patient's
+    id, name and e-mail address, the request and its answer.
+    """
+
+    @functools.wraps(method)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return method(*args, **kwargs)
+        except MedblocksError as error:
+            failure = error
+        del args, kwargs
+        # Outside the except block, so that it has no context either.
+        raise failure.with_traceback(None)
+
+    return call
 
 
 class MedblocksConnectionError(MedblocksError):

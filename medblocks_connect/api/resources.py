@@ -111,7 +111,8 @@ class PatientSession:
     """One patient's visit to Medblocks. ``url`` is a secret: whoever holds it acts as the patient.
 
     ``url`` and ``return_url`` are ``""`` where Medblocks sent none or an unusable one;
-    ``connection_id`` is ``""`` where the patient chooses the facility there.
+    ``connection_id`` is ``""`` where the patient chooses the facility there; ``request_id`` is
+    Medblocks' id of the request that this answers, ``""`` where it comes from a webhook.
     """
 
     id: str
@@ -126,6 +127,7 @@ class PatientSession:
     expires_at: datetime | None
     metadata: Mapping[str, Any] = field(repr=False, hash=False)
     created_at: datetime | None
+    request_id: str = field(default="", compare=False)
 
     @classmethod
     def from_json(cls, payload: object) -> PatientSession:

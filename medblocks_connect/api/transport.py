@@ -111,8 +111,16 @@ class Transport:
         self._local = threading.local()
 
     def call(self, call: Call, read: Callable[[object], Result]) -> Result:
-        """Return what ``read`` makes of the answer's JSON; raises ``MedblocksError``.
+        """Return what ``read`` makes of the answer's JSON; raises ``MedblocksError``."""
+        result, _request_id = self.call_for_request_id(call, read)
+        return result
 
+    def call_for_request_id(
+        self, call: Call, read: Callable[[object], Result]
+    ) -> tuple[Result, str]:
+        """Return what ``read`` makes of the answer's JSON, and Medblocks' id of the request.
+
+        Raises ``MedblocksError``.
         Tries again where that is safe and there is time: a GET after any failure of the network,
         others only if the request cannot have been sent, and all after 429, 502, 503 and 504.
         """
@@ -131,8 +139,7 @@ class Transport:
             if wait is None or tries > self._max_retries or clock.monotonic() + wait >= deadline:
                 break
             clock.sleep(wait)
-        # Out here and without the frames below: they hold the request and its answer.
-        raise failure.with_traceback(None)
+        raise failure
 
     def _try_once(
         self,
@@ -141,7 +148,7 @@ class Transport:
         read: Callable[[object], Result],
         redactor: Redactor,
         deadline: float,
-    ) -> Result:
+    ) -> tuple[Result, str]:
         exchange = Exchange(deadline, self._connect_timeout)
         started = clock.monotonic()
         status: object = "no answer"
@@ -151,7 +158,7 @@ class Transport:
                 answer = self._send(request, exchange)
                 status, request_id = answer.status_code, read_request_id(answer, redactor)
                 try:
-                    return read_reply(answer, read, redactor)
+                    return read_reply(answer, read, redactor), request_id
                 finally:
                     answer.close()
         except _NETWORK_FAILURES as error:

@@ -48,12 +48,12 @@ def endpoint(method: str, operation: str, *, needs_key: bool = True) -> Callable
             response["Cache-Control"] = "no-store"
             return response
 
-        return open_to_machines(view)
+        return open_to_everybody(view)
 
     return make_view
 
 
-def open_to_machines(view: View) -> View:
+def open_to_everybody(view: View) -> View:
     """Free ``view`` from the host's forgery and login middleware and its ``ATOMIC_REQUESTS``."""
     return login_not_required(csrf_exempt(transaction.non_atomic_requests(view)))
 
@@ -109,5 +109,5 @@ def _check_version(version: str | None) -> None:
 
 def _check_size(request: HttpRequest) -> None:
     length = request.headers.get("Content-Length", "")
-    if length.isdigit() and int(length) > LARGEST_BODY:
+    if length.isascii() and length.isdigit() and int(length) > LARGEST_BODY:
         raise ApiError("payload_too_large", f"A body has at most {LARGEST_BODY} bytes.")

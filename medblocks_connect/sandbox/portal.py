@@ -8,8 +8,6 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from django.contrib.auth.decorators import login_not_required
-from django.db import transaction
 from django.http import (
     Http404,
     HttpRequest,
@@ -22,7 +20,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.catalog import (
@@ -31,7 +29,7 @@ from medblocks_connect.sandbox.catalog import (
     find_facility,
     search_facilities,
 )
-from medblocks_connect.sandbox.gate import API_VERSION, View, stay_in_development
+from medblocks_connect.sandbox.gate import API_VERSION, View, open_to_everybody, stay_in_development
 from medblocks_connect.sandbox.models import SandboxSession, SessionStatus
 
 SHOWN_FACILITIES = 10
@@ -63,19 +61,22 @@ _FAULTS = (
 def portal_page(page: Callable[..., HttpResponse]) -> View:
     """Make a view of a page: in development only, for everybody, never cached."""
 
+    # Inside, so that a site without DEBUG answers 404 and not "forbidden".
+    protected = csrf_protect(never_cache(page))
+
     @wraps(page)
     def view(request: HttpRequest, **parts: str) -> HttpResponse:
         stay_in_development()
-        response = page(request, **parts)
+        response = protected(request, **parts)
         # Not no-referrer: Django's forgery check over https needs the site's own Referer.
         response["Referrer-Policy"] = "same-origin"
         return response
 
-    return login_not_required(transaction.non_atomic_requests(csrf_protect(never_cache(view))))
+    return open_to_everybody(view)
 
 
 @portal_page
-@require_GET
+@require_safe
 def show_first_page(request: HttpRequest) -> HttpResponse:
     """Say what the sandbox is, what it is not, and where its API is."""
     address = request.build_absolute_uri(reverse("medblocks_sandbox:index")).rstrip("/")
@@ -87,7 +88,7 @@ def show_first_page(request: HttpRequest) -> HttpResponse:
 
 
 @portal_page
-@require_GET
+@require_safe
 def show_portal(request: HttpRequest, token: str) -> HttpResponse:
     """Show the facility's sign-in, or the choice of a facility where the session names none."""
     session = _session(token)
@@ -116,7 +117,7 @@ def sign_in(request: HttpRequest, token: str) -> HttpResponse:
 
 
 @portal_page
-@require_GET
+@require_safe
 def show_consent(request: HttpRequest, token: str) -> HttpResponse:
     """Ask whether the site may read, with every way in which that can end."""
     session = _session(token)
@@ -141,10 +142,10 @@ def decide(request: HttpRequest, token: str) -> HttpResponse:
     try:
         deed(session, facility.id)
     except flows.SessionOver:
-        # A second click: it ends where the first one ended.
-        session.refresh_from_db()
-        if session.completed_at is None:
+        if choice == "stay_away":
+            session.refresh_from_db()
             return _say_over(request, session)
+        return _follow_first_click(request, session)
     if choice == "expire":
         return _say_over(request, session)
     if choice == "stay_away":
@@ -160,9 +161,7 @@ def leave(request: HttpRequest, token: str) -> HttpResponse:
     try:
         flows.finish(session)
     except flows.SessionOver:
-        session.refresh_from_db()
-        if session.completed_at is None:
-            return _say_over(request, session)
+        return _follow_first_click(request, session)
     return HttpResponseRedirect(flows.return_address(session))
 
 
@@ -200,6 +199,14 @@ def _choose_facility(request: HttpRequest, session: SandboxSession) -> HttpRespo
         "more": len(others) > SHOWN_FACILITIES,
     }
     return _render(request, "choose", session, context)
+
+
+def _follow_first_click(request: HttpRequest, session: SandboxSession) -> HttpResponse:
+    # A browser shows the answer to the last click, so that one must lead where the first one did.
+    session.refresh_from_db()
+    if session.completed_at is None:
+        return _say_over(request, session)
+    return HttpResponseRedirect(flows.return_address(session))
 
 
 def _say_over(request: HttpRequest, session: SandboxSession) -> HttpResponse:

@@ -1,0 +1,19 @@
+"""How the app enters a Django project: its label, and that its checks run."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class MedblocksConnectConfig(AppConfig):
+    """The app under its label ``medblocks_connect``."""
+
+    name = "medblocks_connect"
+    label = "medblocks_connect"
+    verbose_name = _("Medblocks connections")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks (Django registers them when they are imported)."""
+        from medblocks_connect import checks  # noqa: F401

@@ -1,0 +1,78 @@
+"""What Medblocks knows of an attempt: asking it, and how often that is polite."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from django.db.models import Q
+from django.utils import timezone as django_timezone
+
+from medblocks_connect.api import MedblocksError, PatientSession
+from medblocks_connect.attempts.outcome import LOST_STATUSES, Rank, conclude_from_session
+from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
+from medblocks_connect.clock import storable
+from medblocks_connect.medblocks import get_client
+from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
+
+POLITE_INTERVAL = timedelta(seconds=3)
+"""How long a patient's waiting page leaves Medblocks alone between two questions."""
+
+
+def confirm_attempt(attempt: PatientConnectionAttempt) -> bool:
+    """Ask Medblocks about ``attempt`` and settle what it says; whether it answered.
+
+    Never raises for Medblocks' sake: an attempt that cannot be confirmed now stays as it is, for
+    the next question, the webhook or ``medblocks_reconcile``.
+    """
+    if not attempt.patient_session_id:
+        return False
+    now = django_timezone.now()
+    PatientConnectionAttempt.objects.filter(pk=attempt.pk).update(asked_at=now)
+    return _ask(attempt)
+
+
+def _ask(attempt: PatientConnectionAttempt) -> bool:
+    try:
+        session = get_client().patient_sessions.retrieve(attempt.patient_session_id)
+    except MedblocksError:
+        return False
+    settle_session(attempt, session, Source.MEDBLOCKS)
+    return True
+
+
+def confirm_attempt_politely(attempt: PatientConnectionAttempt) -> None:
+    """Ask as :func:`confirm_attempt` does, unless somebody just did."""
+    now = django_timezone.now()
+    long_enough = Q(asked_at__isnull=True) | Q(asked_at__lt=now - POLITE_INTERVAL)
+    # The UPDATE is the claim: of several pages that wait for one attempt, one asks.
+    if not attempt.patient_session_id:
+        return
+    if PatientConnectionAttempt.objects.filter(long_enough, pk=attempt.pk).update(asked_at=now):
+        _ask(attempt)
+
+
+def settle_session(
+    attempt: PatientConnectionAttempt, session: PatientSession, source: AttemptEvent.Source
+) -> None:
+    """Settle what Medblocks' session says of ``attempt``."""
+    outcome = conclude_from_session(session, attempt.connection_id, datetime.now(timezone.utc))
+    facts = {"expires_at": storable(session.expires_at)}
+    if attempt.returned_at is not None:
+        facts["answered_at"] = django_timezone.now()
+    settle(
+        attempt,
+        Evidence(
+            source=source,
+            kind=_kind(outcome.rank, outcome.link.status if outcome.link else ""),
+            outcome=outcome,
+            request_id=session.request_id,
+            occurred_at=outcome.failure.failure_at if outcome.failure else None,
+            facts=facts,
+        ),
+    )
+
+
+def _kind(rank: Rank, connection_status: str) -> AttemptEvent.Kind:
+    if rank is Rank.SUCCEEDED:
+        return Kind.LOST if connection_status in LOST_STATUSES else Kind.CONNECTED
+    return {Rank.FAILED: Kind.FAILED, Rank.EXPIRED: Kind.EXPIRED}.get(rank, Kind.STILL_OPEN)

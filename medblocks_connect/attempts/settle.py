@@ -1,0 +1,186 @@
+"""How evidence becomes an attempt's outcome: the only writer of one.
+
+Reads first, then begins its transaction with a conditional UPDATE: a transaction that reads and
+then writes fails on SQLite under load. Whoever loses the race reads and merges again. Every new
+piece of evidence is appended to the timeline, and signals follow the commit, once per change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.db import router, transaction
+from django.dispatch import Signal
+from django.utils import timezone
+
+from medblocks_connect import signals
+from medblocks_connect.attempts.outcome import Failure, Link, Outcome, Rank, Status, merge
+from medblocks_connect.clock import aware, storable
+from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
+
+Source = AttemptEvent.Source
+Kind = AttemptEvent.Kind
+
+_ENDS = {Status.EXPIRED, Status.FAILED, Status.SUCCEEDED}
+_SIGNALS: Mapping[Status, Signal] = {
+    Status.STARTED: signals.attempt_started,
+    Status.EXPIRED: signals.attempt_expired,
+    Status.FAILED: signals.attempt_failed,
+    Status.SUCCEEDED: signals.attempt_succeeded,
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One thing that one source said, and what it alone would conclude.
+
+    ``facts`` are columns of the attempt that came along and are no matter of rank, such as the
+    session's id or when the patient came back. The first to tell one stands.
+    """
+
+    source: AttemptEvent.Source
+    kind: AttemptEvent.Kind
+    outcome: Outcome
+    request_id: str = ""
+    occurred_at: datetime | None = None  # aware
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def settle(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
+    """Merge ``evidence`` into ``attempt``, in the database and in the object given.
+
+    Raises what the database raises; then nothing of it was written.
+    """
+    database = router.db_for_write(PatientConnectionAttempt, instance=attempt)
+    while not _try_to_settle(attempt, evidence, database):
+        attempt.refresh_from_db(using=database)
+
+
+def outcome_of(attempt: PatientConnectionAttempt) -> Outcome:
+    """Read back the outcome that ``attempt``'s columns hold."""
+    rank = Rank[attempt.status.upper()]
+    if attempt.unconfirmed and rank is Rank.FAILED:
+        rank = Rank.FAILED_CLAIMED
+    # The claim's words stand beside a confirmed code; they are read back as the claim's.
+    described = attempt.error_description
+    own_words = "" if described == attempt.claimed_error_description else described
+    claimed_error = attempt.claimed_error or (attempt.error if rank is Rank.FAILED_CLAIMED else "")
+    return Outcome(
+        rank=rank,
+        failure=Failure(
+            attempt.error,
+            own_words,
+            aware(attempt.failure_at) if attempt.failure_at else None,
+        )
+        if rank is Rank.FAILED
+        else None,
+        claimed_success=attempt.claimed_success,
+        claimed_failure=Failure(claimed_error, attempt.claimed_error_description or own_words)
+        if claimed_error
+        else None,
+        link=Link(attempt.connection_status, attempt.patient_connection_id)
+        if attempt.connection_status
+        else None,
+        settled=attempt.settled_at is not None,
+    )
+
+
+def _try_to_settle(attempt: PatientConnectionAttempt, evidence: Evidence, database: str) -> bool:
+    changes = _changes(attempt, evidence)
+    event = _event(attempt, evidence, changes)
+    if not changes:
+        _append(event, database)
+        return True
+    with transaction.atomic(using=database):
+        unchanged = PatientConnectionAttempt.objects.using(database).filter(
+            pk=attempt.pk, revision=attempt.revision
+        )
+        if not unchanged.update(**changes, revision=attempt.revision + 1):
+            return False
+        # Before the commit, so that the signals' receivers see the attempt as it is then.
+        attempt.revision += 1
+        for name, value in changes.items():
+            setattr(attempt, name, value)
+        _append(event, database)
+        for signal in _signals(changes):
+            transaction.on_commit(partial(_send, signal, attempt), using=database)
+    return True
+
+
+def _changes(attempt: PatientConnectionAttempt, evidence: Evidence) -> dict[str, Any]:
+    outcome = merge(outcome_of(attempt), evidence.outcome)
+    columns = _columns(outcome)
+    facts = dict(evidence.facts)
+    if outcome.status in _ENDS:
+        facts["finished_at"] = timezone.now()
+    if outcome.settled:
+        facts["settled_at"] = timezone.now()
+    if outcome.link and outcome.link.is_lost:
+        facts["lost_at"] = storable(evidence.occurred_at) or timezone.now()
+    columns.update({name: value for name, value in facts.items() if not getattr(attempt, name)})
+    return {name: value for name, value in columns.items() if getattr(attempt, name) != value}
+
+
+def _columns(outcome: Outcome) -> dict[str, Any]:
+    claimed, failure, link = outcome.claimed_failure, outcome.failure, outcome.link
+    return {
+        "status": outcome.status,
+        "unconfirmed": outcome.unconfirmed,
+        "error": outcome.error,
+        "error_description": outcome.error_description,
+        "failure_at": storable(failure.failure_at) if failure else None,
+        "claimed_success": outcome.claimed_success,
+        "claimed_error": claimed.error if claimed else "",
+        "claimed_error_description": claimed.error_description if claimed else "",
+        "claim_disagrees": outcome.claim_disagrees,
+        "patient_connection_id": link.patient_connection_id if link else "",
+        "connection_status": link.status if link else "",
+    }
+
+
+def _event(
+    attempt: PatientConnectionAttempt, evidence: Evidence, changes: Mapping[str, Any]
+) -> AttemptEvent:
+    outcome = evidence.outcome
+    said = outcome.failure or outcome.claimed_failure or Failure("")
+    event = AttemptEvent(
+        attempt=attempt,
+        source=evidence.source,
+        kind=evidence.kind,
+        status=changes.get("status", attempt.status),
+        error=said.error,
+        error_description=said.error_description,
+        request_id=evidence.request_id,
+        connection_status=outcome.link.status if outcome.link else "",
+        occurred_at=storable(evidence.occurred_at),
+    )
+    # The request id is no part of what was said: the same answer to a second question is told once.
+    told = (
+        event.source,
+        event.kind,
+        event.error,
+        event.error_description,
+        event.connection_status,
+        evidence.occurred_at.isoformat() if evidence.occurred_at else "",
+    )
+    event.fingerprint = hashlib.sha256(repr(told).encode()).hexdigest()
+    return event
+
+
+def _append(event: AttemptEvent, database: str) -> None:
+    AttemptEvent.objects.using(database).bulk_create([event], ignore_conflicts=True)
+
+
+def _signals(changes: Mapping[str, Any]) -> list[Signal]:
+    sent = [_SIGNALS[changes["status"]]] if changes.get("status") in _SIGNALS else []
+    return [*sent, signals.connection_lost] if changes.get("lost_at") else sent
+
+
+def _send(signal: Signal, attempt: PatientConnectionAttempt) -> None:
+    # A receiver that raises must not turn the patient's page into an error: Django logs it.
+    signal.send_robust(sender=PatientConnectionAttempt, attempt=attempt)

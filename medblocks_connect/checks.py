@@ -1,0 +1,127 @@
+"""Which misconfiguration is reported before a patient meets it. Each check names the mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as CheckWarning
+from django.utils.module_loading import import_string
+
+from medblocks_connect.conf import DEFAULTS, conf
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+@register("medblocks_connect")
+def check_settings(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - Django passes it by name
+    **kwargs: Any,  # noqa: ARG001
+) -> list[CheckMessage]:
+    """Report every misuse of ``settings.MEDBLOCKS_CONNECT``."""
+    configured = getattr(settings, "MEDBLOCKS_CONNECT", {})
+    if not isinstance(configured, dict):
+        hint = "MEDBLOCKS_CONNECT = {'API_KEY': …}"
+        return [Error("MEDBLOCKS_CONNECT must be a dict.", hint=hint, id="medblocks_connect.E001")]
+    return [
+        *_check_keys(configured),
+        *_check_api_key(),
+        *_check_numbers(configured),
+        *_check_urls(),
+        *_check_resolver(),
+        *_check_logos(configured),
+    ]
+
+
+def _check_keys(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    for key in sorted(set(configured) - set(DEFAULTS), key=str):
+        yield CheckWarning(
+            f"MEDBLOCKS_CONNECT has a key that means nothing: {key!r}.",
+            hint=f"Remove it, or correct it to one of: {', '.join(DEFAULTS)}.",
+            id="medblocks_connect.W001",
+        )
+
+
+def _check_api_key() -> Iterator[CheckMessage]:
+    if not conf.api_key.startswith("mb_sk_"):
+        yield Error(
+            "MEDBLOCKS_CONNECT['API_KEY'] is missing or is no Medblocks secret key.",
+            hint="Set it to the key of your Medblocks workspace (mb_sk_live_… or mb_sk_sbx_…).",
+            id="medblocks_connect.E002",
+        )
+
+
+def _check_numbers(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    ranges = {
+        "TIMEOUT": ("E003", 1, 60, "seconds that one question to Medblocks may take"),
+        "MAX_RETRIES": ("E004", 0, 5, "how often a call is repeated"),
+        "SESSION_EXPIRES_IN": ("E005", 60, 86400, "seconds that a patient has to sign in"),
+        "SEARCH_CACHE_SECONDS": ("E006", 0, 86400, "seconds that results are kept"),
+    }
+    for key, (number, least, most, meaning) in ranges.items():
+        value = configured.get(key, DEFAULTS[key])
+        whole = key != "TIMEOUT"
+        is_number = isinstance(value, int if whole else (int, float)) and value is not True
+        if not (is_number and value is not False and least <= value <= most):
+            kind = "a whole number" if whole else "a number"
+            yield Error(
+                f"MEDBLOCKS_CONNECT['{key}'] must be {kind} from {least} to {most}.",
+                hint=f"It says {meaning}; leave it out for {DEFAULTS[key]}.",
+                id=f"medblocks_connect.{number}",
+            )
+
+
+def _check_urls() -> Iterator[CheckMessage]:
+    if not _is_safe_base(conf.base_url):
+        yield Error(
+            "MEDBLOCKS_CONNECT['BASE_URL'] must be an https URL without query.",
+            hint="Leave it out for the real Medblocks; http is for this machine (127.0.0.1) only.",
+            id="medblocks_connect.E007",
+        )
+    if conf.return_url and not _is_safe_base(conf.return_url):
+        yield Error(
+            "MEDBLOCKS_CONNECT['RETURN_URL'] must be an absolute https URL without query.",
+            hint="It is the address of this app's return view, such as "
+            "https://clinic.example/records/return/; leave it out to use the request's own host.",
+            id="medblocks_connect.E008",
+        )
+
+
+def _is_safe_base(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc or parts.query or parts.fragment:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
+
+
+def _check_resolver() -> Iterator[CheckMessage]:
+    try:
+        resolver = import_string(conf.patient_resolver)
+    except ImportError:
+        resolver = None
+    if not callable(resolver):
+        yield Error(
+            "MEDBLOCKS_CONNECT['PATIENT_RESOLVER'] cannot be imported as a callable: "
+            f"{conf.patient_resolver!r}.",
+            hint="Give the dotted path of a function (request) -> Patient | None; leave it out "
+            "for the signed-in user.",
+            id="medblocks_connect.E009",
+        )
+
+
+def _check_logos(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    if not isinstance(configured.get("LOGOS", False), bool):
+        yield Error(
+            "MEDBLOCKS_CONNECT['LOGOS'] must be True or False.",
+            hint="True shows the facilities' own logos; a Content-Security-Policy then needs "
+            "img-src https:.",
+            id="medblocks_connect.E010",
+        )

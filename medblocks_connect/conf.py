@@ -1,0 +1,87 @@
+"""Where settings come from: the one place that reads ``MEDBLOCKS_CONNECT``.
+
+Every key is a typed property below, with its default in :data:`DEFAULTS`. Values are read when
+they are asked for, never at import, so that ``override_settings`` and late settings work.
+Misuse is reported by :mod:`medblocks_connect.checks`, not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.conf import settings
+
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "API_KEY": "",
+    "BASE_URL": "https://app.medblocks.com",
+    "API_VERSION": "2026-04-25",
+    "TIMEOUT": 10.0,
+    "MAX_RETRIES": 2,
+    "PATIENT_RESOLVER": "medblocks_connect.patients.signed_in_user",
+    "RETURN_URL": "",
+    "SESSION_EXPIRES_IN": 1800,
+    "SEARCH_CACHE_SECONDS": 300,
+    "LOGOS": False,
+}
+
+
+class MedblocksSettings:
+    """The settings of the app, read live from ``settings.MEDBLOCKS_CONNECT``."""
+
+    def _read(self, key: str) -> Any:
+        configured: Mapping[str, Any] = getattr(settings, "MEDBLOCKS_CONNECT", {})
+        return configured.get(key, DEFAULTS[key])
+
+    @property
+    def api_key(self) -> str:
+        """The workspace's secret key, ``mb_sk_live_…`` or ``mb_sk_sbx_…``."""
+        return str(self._read("API_KEY"))
+
+    @property
+    def base_url(self) -> str:
+        """Where Medblocks answers; https, or http on loopback only."""
+        return str(self._read("BASE_URL"))
+
+    @property
+    def api_version(self) -> str:
+        """What the ``Version`` header says; the version this release was written for."""
+        return str(self._read("API_VERSION"))
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that one question to Medblocks may take in all, retries included."""
+        return float(self._read("TIMEOUT"))
+
+    @property
+    def max_retries(self) -> int:
+        """How often a call that is safe to repeat is repeated."""
+        return int(self._read("MAX_RETRIES"))
+
+    @property
+    def patient_resolver(self) -> str:
+        """Dotted path to ``(request) -> Patient | None``."""
+        return str(self._read("PATIENT_RESOLVER"))
+
+    @property
+    def return_url(self) -> str:
+        """Absolute URL of the ``return`` view; empty: built from the request's own host."""
+        return str(self._read("RETURN_URL"))
+
+    @property
+    def session_expires_in(self) -> int:
+        """Seconds that a patient has to sign in at the portal (60 to 86400)."""
+        return int(self._read("SESSION_EXPIRES_IN"))
+
+    @property
+    def search_cache_seconds(self) -> int:
+        """Seconds that a page of search results is kept in Django's cache."""
+        return int(self._read("SEARCH_CACHE_SECONDS"))
+
+    @property
+    def logos(self) -> bool:
+        """Whether results show the facilities' https logos instead of their initials."""
+        return bool(self._read("LOGOS"))
+
+
+conf: Final = MedblocksSettings()

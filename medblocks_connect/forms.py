@@ -1,0 +1,22 @@
+"""What a browser may send: the one field that starts an attempt."""
+
+from __future__ import annotations
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from medblocks_connect.facilities import is_acceptable_id
+
+
+class StartForm(forms.Form):
+    """The facility that a patient chose."""
+
+    connection_id = forms.CharField(strip=False)
+
+    def clean_connection_id(self) -> str:
+        """Refuse what cannot be a facility's id, before anybody is asked."""
+        connection_id: str = self.cleaned_data["connection_id"]
+        if not is_acceptable_id(connection_id):
+            raise ValidationError(_("Please choose a hospital or clinic from the list."))
+        return connection_id

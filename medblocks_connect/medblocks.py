@@ -1,0 +1,26 @@
+"""Which client the app talks to Medblocks with: one per distinct settings."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from medblocks_connect.api import MedblocksClient
+from medblocks_connect.conf import conf
+
+
+def get_client() -> MedblocksClient:
+    """Return the client for the settings in force now; connections are kept between calls."""
+    return _client(conf.api_key, conf.base_url, conf.api_version, conf.timeout, conf.max_retries)
+
+
+@lru_cache(maxsize=8)
+def _client(
+    api_key: str, base_url: str, api_version: str, timeout: float, max_retries: int
+) -> MedblocksClient:
+    return MedblocksClient(
+        api_key,
+        base_url=base_url,
+        api_version=api_version,
+        timeout=timeout,
+        max_retries=max_retries,
+    )

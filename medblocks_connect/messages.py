@@ -1,0 +1,225 @@
+"""What an error code means, in words: what a patient is told, what staff are told, what to do next.
+
+A code decides; the portal's own text (``error_description``) is for staff and never shown to a
+patient. A code nobody has seen yet has words too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
+
+
+@dataclass(frozen=True)
+class ErrorMessage:
+    """The words for one kind of failure.
+
+    ``title``, ``what_happened`` and ``what_to_do`` are for the patient, at a 6th grader's reading
+    level; ``meaning`` and ``next_step`` are for staff.
+    """
+
+    title: StrPromise
+    what_happened: StrPromise
+    what_to_do: StrPromise
+    meaning: StrPromise
+    next_step: StrPromise
+
+
+def describe_error(error: str) -> ErrorMessage:
+    """Return the words for the code ``error``, known or not."""
+    return _MESSAGES.get(error, _UNKNOWN)
+
+
+_TRY_AGAIN_LATER: Final = _("Please wait a few minutes, then try again.")
+
+_CANCELLED = ErrorMessage(
+    title=_("You stopped before you were connected"),
+    what_happened=_("You chose not to share your records this time. That is fine."),
+    what_to_do=_("You can connect at any time. Just try again when you are ready."),
+    meaning=_("The patient cancelled at the portal's sign-in or consent page."),
+    next_step=_("Nothing is broken. If they want to connect, ask them to try again and approve."),
+)
+_ACCESS_DENIED = ErrorMessage(
+    title=_("The portal did not let us connect"),
+    what_happened=_("The portal said no to the request. This can have many causes."),
+    what_to_do=_("Please try again. If it happens twice, ask your hospital about its portal."),
+    meaning=_(
+        "The portal refused access. The patient may have declined, or their account may not be "
+        "allowed to share records (a minor, a proxy, an account that is not fully set up)."
+    ),
+    next_step=_(
+        "Ask whether they pressed “deny”. If not, the hospital's portal support can check the "
+        "account."
+    ),
+)
+_PORTAL_ERROR = ErrorMessage(
+    title=_("The hospital's portal had a problem"),
+    what_happened=_("The portal could not finish your sign-in. You did nothing wrong."),
+    what_to_do=_TRY_AGAIN_LATER,
+    meaning=_("The portal's sign-in (OAuth) failed on the hospital's side."),
+    next_step=_(
+        "Ask them to try again later. If others fail at the same facility, tell Medblocks the "
+        "request id."
+    ),
+)
+_CALLBACK_FAILED = ErrorMessage(
+    title=_("The way back from the portal broke"),
+    what_happened=_("You signed in, but the portal's answer did not reach us in one piece."),
+    what_to_do=_("Please try again. Stay in the same browser until you are back here."),
+    meaning=_("The portal's answer to Medblocks was missing, late or not the expected one."),
+    next_step=_("Ask them to try again in one browser window. If it repeats, tell Medblocks."),
+)
+_TOKEN_FAILED = ErrorMessage(
+    title=_("The last step did not work"),
+    what_happened=_("You signed in, but the portal did not finish the connection."),
+    what_to_do=_("Please try again in a few minutes. You may have to sign in once more."),
+    meaning=_("The portal accepted the sign-in and then refused the token exchange."),
+    next_step=_(
+        "Usually passes by itself. If it repeats, Medblocks' registration at this facility needs "
+        "a look: send them the request id."
+    ),
+)
+_NOT_FOUND = ErrorMessage(
+    title=_("This place cannot be reached right now"),
+    what_happened=_("The hospital or clinic you chose is not open for connections now."),
+    what_to_do=_("Please choose another place, or search for it again."),
+    meaning=_("Medblocks does not know this facility, or has made it unavailable."),
+    next_step=_("Ask them to search again; the catalog may hold it under another name."),
+)
+_BAD_REQUEST = ErrorMessage(
+    title=_("We could not start the connection"),
+    what_happened=_("Something in our request was not right. You did nothing wrong."),
+    what_to_do=_("Please try again. If it happens twice, please tell us."),
+    meaning=_("Medblocks refused our request as malformed."),
+    next_step=_("This is for your developers: give them the description and the request id."),
+)
+_NOT_AVAILABLE = ErrorMessage(
+    title=_("Connecting is not available right now"),
+    what_happened=_("We cannot start a connection at the moment. You did nothing wrong."),
+    what_to_do=_("Please try again later. If you need help today, please contact us."),
+    meaning=_("Medblocks refused this site's API key."),
+    next_step=_(
+        "No patient can connect until this is fixed. Your developers should check "
+        "MEDBLOCKS_CONNECT['API_KEY'] and the key's state in the Medblocks dashboard."
+    ),
+)
+_NOT_IN_PLAN = ErrorMessage(
+    title=_("Connecting is on hold right now"),
+    what_happened=_("We cannot start new connections at the moment. You did nothing wrong."),
+    what_to_do=_("Please try again later. If you need help today, please contact us."),
+    meaning=_("The Medblocks plan does not cover this: its quota is used up or a feature is off."),
+    next_step=_("Whoever manages your Medblocks account should check plan and quota."),
+)
+_BUSY = ErrorMessage(
+    title=_("Too many people are connecting right now"),
+    what_happened=_("We had to stop your request to keep things running."),
+    what_to_do=_("Please wait a minute, then try again."),
+    meaning=_("Medblocks limited the rate of our requests."),
+    next_step=_("Passes by itself. If it is frequent, ask Medblocks for a higher limit."),
+)
+_CONFLICT = ErrorMessage(
+    title=_("This was changed at the same time"),
+    what_happened=_("Something else changed your connection while we were working on it."),
+    what_to_do=_("Please try again."),
+    meaning=_("Medblocks saw a conflict with something that exists already."),
+    next_step=_("Ask them to try again. If it repeats, send Medblocks the request id."),
+)
+_RECORD_SYSTEM_DOWN = ErrorMessage(
+    title=_("The hospital's system had a problem"),
+    what_happened=_("The hospital's computers did not answer as they should."),
+    what_to_do=_TRY_AGAIN_LATER,
+    meaning=_("The facility's record system, or Medblocks' link to it, failed."),
+    next_step=_("Ask them to try again later. If it repeats, send Medblocks the request id."),
+)
+_MEDBLOCKS_DOWN = ErrorMessage(
+    title=_("Something went wrong on the way"),
+    what_happened=_("The service that connects us to hospitals had a problem."),
+    what_to_do=_TRY_AGAIN_LATER,
+    meaning=_("Medblocks had an error of its own."),
+    next_step=_("Ask them to try again later. If it repeats, send Medblocks the request id."),
+)
+_UNREACHABLE = ErrorMessage(
+    title=_("We could not reach the connection service"),
+    what_happened=_("The service that connects us to hospitals did not answer."),
+    what_to_do=_TRY_AGAIN_LATER,
+    meaning=_("This site could not reach Medblocks (network, DNS or certificate)."),
+    next_step=_("If others fail too, your developers should check the network and Medblocks."),
+)
+_UNEXPECTED = ErrorMessage(
+    title=_("We got an answer we did not understand"),
+    what_happened=_("The service that connects us to hospitals sent a strange answer."),
+    what_to_do=_TRY_AGAIN_LATER,
+    meaning=_("Medblocks, or something between, answered with what its API does not promise."),
+    next_step=_("This is for your developers: give them the time and the request id."),
+)
+_NOT_CONNECTED = ErrorMessage(
+    title=_("You were not connected"),
+    what_happened=_("The visit to the portal ended before you were connected."),
+    what_to_do=_("Please try again, and follow the portal's steps to the end."),
+    meaning=_("The session is complete at Medblocks, with no connection to this facility."),
+    next_step=_("Ask them to try again and to approve at the end."),
+)
+_UNKNOWN = ErrorMessage(
+    title=_("It did not work this time"),
+    what_happened=_("The portal sent us back without a connection. You did nothing wrong."),
+    what_to_do=_("Please try again. If it happens twice, please contact us."),
+    meaning=_("A code that this version does not know; the description may say more."),
+    next_step=_("Ask them to try again. If it repeats, send Medblocks code and request id."),
+)
+
+_BY_MESSAGE: tuple[tuple[ErrorMessage, str], ...] = (
+    (_CANCELLED, "user_denied"),
+    (_ACCESS_DENIED, "access_denied"),
+    (_PORTAL_ERROR, "oauth_error"),
+    (_CALLBACK_FAILED, "oauth_callback_failed oauth_state_expired"),
+    (_TOKEN_FAILED, "token_exchange_failed token_unavailable"),
+    (_NOT_FOUND, "resource_not_found"),
+    (
+        _BAD_REQUEST,
+        "bad_request invalid_data invalid_image unsupported_api_version payload_too_large",
+    ),
+    (
+        _NOT_AVAILABLE,
+        (
+            "not_authenticated invalid_credentials session_expired missing_api_key invalid_api_key "
+            "expired_api_key forbidden org_access_denied role_insufficient patient_access_denied "
+            "scope_violation insufficient_scope http_401 http_403"
+        ),
+    ),
+    (_NOT_IN_PLAN, "quota_exceeded feature_not_enabled api_key_limit_exceeded http_402"),
+    (_BUSY, "throttled http_429"),
+    (_CONFLICT, "resource_conflict already_linked external_id_already_exists"),
+    (_RECORD_SYSTEM_DOWN, "fhir_error storage_error email_error"),
+    (_MEDBLOCKS_DOWN, "internal_error db_error config_missing http_500 http_502 http_503 http_504"),
+    (_UNREACHABLE, "connection_failed no_answer"),
+    (_UNEXPECTED, "unexpected_reply unsafe_url duplicate_session"),
+    (_NOT_CONNECTED, "not_connected"),
+)
+_MESSAGES: Final[Mapping[str, ErrorMessage]] = {
+    code: message for message, codes in _BY_MESSAGE for code in codes.split()
+}
+
+RECORD_SYSTEMS: Final[Mapping[str, str]] = {
+    "altera": "Altera",
+    "athena": "athenahealth",
+    "cerner": "Oracle Health (Cerner)",
+    "eclinicalworks": "eClinicalWorks",
+    "epic": "Epic (MyChart)",
+    "greenway": "Greenway",
+    "meditech": "MEDITECH",
+    "modmed": "ModMed",
+    "nextgen": "NextGen",
+    "practicefusion": "Practice Fusion",
+    "veradigm": "Veradigm",
+}
+
+
+def name_record_system(connection_type: str) -> str:
+    """Return the name people know for Medblocks' ``type``; one that is not known as it came."""
+    return RECORD_SYSTEMS.get(connection_type, connection_type)

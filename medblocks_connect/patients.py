@@ -1,0 +1,65 @@
+"""Who is the patient of this request? The host's resolver decides; here is the default one.
+
+Ownership everywhere in the app is "the resolver names the same patient", so there is no foreign
+key to the user model, and anonymous intake forms and custom users work alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+from medblocks_connect.conf import conf
+
+PATIENT_ID_MAX_LENGTH = 200  # Medblocks takes 1 to 200 characters
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A patient as Medblocks shall know them.
+
+    ``patient_id`` is yours: 1 to 200 characters, the same for the same person for ever. The rest
+    is passed on to Medblocks where it is given. Nothing of it shows in ``repr``.
+    """
+
+    patient_id: str = field(repr=False)
+    email: str = field(default="", repr=False)
+    name: str = field(default="", repr=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def signed_in_user(request: HttpRequest) -> Patient | None:
+    """Resolve the patient as the signed-in user's primary key, and pass on nothing else."""
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return None
+    return Patient(patient_id=str(user.pk))
+
+
+def resolve_patient(request: HttpRequest) -> Patient | None:
+    """Return the patient of ``request`` as the setting ``PATIENT_RESOLVER`` names them.
+
+    Raises ``ImproperlyConfigured`` when the resolver gives anything but a :class:`Patient` with
+    an id that Medblocks takes, or ``None`` for "nobody is signed in".
+    """
+    patient = import_string(conf.patient_resolver)(request)
+    if patient is None:
+        return None
+    if not isinstance(patient, Patient) or not _is_patient_id(patient.patient_id):
+        raise ImproperlyConfigured(
+            "MEDBLOCKS_CONNECT['PATIENT_RESOLVER'] must return None or a "
+            "medblocks_connect.patients.Patient whose patient_id is text of 1 to "
+            f"{PATIENT_ID_MAX_LENGTH} printable characters.",
+        )
+    return patient
+
+
+def _is_patient_id(value: object) -> bool:
+    return (
+        isinstance(value, str) and 0 < len(value) <= PATIENT_ID_MAX_LENGTH and value.isprintable()
+    )

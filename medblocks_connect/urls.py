@@ -1,0 +1,18 @@
+"""Where the app's pages are; include it anywhere."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from medblocks_connect import json_views, views
+
+app_name = "medblocks_connect"
+
+urlpatterns = [
+    path("search/", views.search, name="search"),
+    path("start/", views.start, name="start"),
+    path("return/", views.return_from_portal, name="return"),
+    path("attempts/<str:public_id>/", views.attempt, name="attempt"),
+    path("api/connections/", json_views.connections, name="api-connections"),
+    path("api/patient-sessions/", json_views.patient_sessions, name="api-patient-sessions"),
+]

@@ -1,0 +1,156 @@
+"""The pages that patients see: search, start, the way back, and what came of it."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from django.contrib.auth.views import redirect_to_login
+from django.db import DatabaseError
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.cache import cache_control
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from medblocks_connect.api import parse_return_url
+from medblocks_connect.attempts.come_back import come_back, find_attempt
+from medblocks_connect.attempts.confirm import confirm_attempt_politely
+from medblocks_connect.attempts.start import StartRefusedError, build_return_url, start_attempt
+from medblocks_connect.conf import conf
+from medblocks_connect.facilities import FacilitySearch
+from medblocks_connect.forms import StartForm
+from medblocks_connect.guards import is_only_looking, keep_private, stand_alone
+from medblocks_connect.messages import describe_error
+from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.patients import resolve_patient
+from medblocks_connect.results import show_results
+
+logger = logging.getLogger("medblocks_connect.views")
+
+FRAGMENT_HEADER = "X-Medblocks-Fragment"
+"""Sent by our script: answer with the results alone."""
+
+# What a return URL may carry into the login page's ``next``: no patient id.
+_CARRIED_THROUGH_LOGIN = (
+    "patient_session_id",
+    "success",
+    "connection_id",
+    "error",
+    "error_description",
+)
+
+
+@stand_alone
+@require_safe
+@cache_control(private=True, no_cache=True)
+@vary_on_headers(FRAGMENT_HEADER)
+def search(request: HttpRequest) -> HttpResponse:
+    """Show the search box, and the facilities found where something was asked for."""
+    only_results = request.headers.get(FRAGMENT_HEADER) == "results"
+    if resolve_patient(request) is None:
+        if only_results:  # the script loads the page anew, which leads to the login
+            return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
+        return redirect_to_login(request.get_full_path())
+    asked = FacilitySearch.of(
+        request.GET.get("q", ""),
+        request.GET.get("type", ""),
+        request.GET.get("starting_after", ""),
+    )
+    template = "results" if only_results else "search"
+    return render(
+        request,
+        f"medblocks_connect/{template}.html",
+        {"search": asked, "results": show_results(asked), "show_logos": conf.logos},
+    )
+
+
+@stand_alone
+@sensitive_variables()
+@sensitive_post_parameters()
+@require_POST
+@keep_private
+@csrf_protect
+def start(request: HttpRequest) -> HttpResponse:
+    """Start a patient session at the chosen facility and send the browser to its portal."""
+    patient = resolve_patient(request)
+    if patient is None:
+        return redirect_to_login(reverse("medblocks_connect:search"))
+    form = StartForm(request.POST)
+    if not form.is_valid():
+        return _show_bad_request(request)
+    try:
+        started = start_attempt(
+            patient, form.cleaned_data["connection_id"], build_return_url(request)
+        )
+    except StartRefusedError as refused:
+        return _show_outcome(request, refused.attempt, refused.status_code)
+    except DatabaseError:
+        logger.exception("An attempt could not be recorded")
+        return render(
+            request,
+            "medblocks_connect/trouble.html",
+            {"message": describe_error("no_answer")},
+            status=HTTPStatus.SERVICE_UNAVAILABLE,
+        )
+    return HttpResponse(status=HTTPStatus.SEE_OTHER, headers={"Location": started.url})
+
+
+@stand_alone
+@require_safe
+@keep_private
+def return_from_portal(request: HttpRequest) -> HttpResponse:
+    """Take the patient back from the portal, then lead them to a page with a clean address."""
+    if is_only_looking(request):
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+    returned = parse_return_url(dict(request.GET.lists()))
+    if returned is None:
+        return _show_bad_request(request)
+    patient = resolve_patient(request)
+    if patient is None:
+        return redirect_to_login(f"{request.path}?{_without_patient_id(request.GET)}")
+    attempt = come_back(patient, returned)
+    if attempt is None:
+        raise Http404
+    return HttpResponse(
+        status=HTTPStatus.SEE_OTHER, headers={"Location": attempt.get_absolute_url()}
+    )
+
+
+@stand_alone
+@require_safe
+@keep_private
+def attempt(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Show the patient what came of their attempt: connected, why not, or still confirming."""
+    patient = resolve_patient(request)
+    if patient is None:
+        return redirect_to_login(request.path)
+    found = find_attempt(patient, public_id=public_id)
+    if found is None:
+        raise Http404
+    if found.is_confirming and not is_only_looking(request):
+        confirm_attempt_politely(found)
+    return _show_outcome(request, found, HTTPStatus.OK)
+
+
+def _show_outcome(
+    request: HttpRequest, found: PatientConnectionAttempt, status: int
+) -> HttpResponse:
+    return render(
+        request,
+        "medblocks_connect/attempt.html",
+        {"attempt": found, "message": describe_error(found.error)},
+        status=status,
+    )
+
+
+def _show_bad_request(request: HttpRequest) -> HttpResponse:
+    return render(request, "medblocks_connect/bad_request.html", status=HTTPStatus.BAD_REQUEST)
+
+
+def _without_patient_id(query: QueryDict) -> str:
+    return urlencode({name: query[name] for name in _CARRIED_THROUGH_LOGIN if name in query})

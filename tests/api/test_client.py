@@ -1,0 +1,292 @@
+"""What each method sends, refuses to send, and refuses to believe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import responses
+
+from medblocks_connect.api import (
+    InvalidRequestError,
+    MedblocksClient,
+    UnexpectedReplyError,
+)
+from tests.api.conftest import KEY, RawServer, reply_json
+from tests.api.strict import FACILITY, StrictMedblocks, page, session
+
+BASE = "https://app.medblocks.com"
+MakeClient = Callable[..., MedblocksClient]
+
+
+@pytest.fixture
+def client() -> MedblocksClient:
+    return MedblocksClient(KEY, max_retries=0)
+
+
+def create(client: MedblocksClient, **extra: Any) -> Any:
+    given = {"patient_id": "p1", "return_url": "https://clinic.example/return/", **extra}
+    return client.patient_sessions.create(**given)
+
+
+def test_strict_every_method_is_on_the_page(
+    strict: StrictMedblocks, make_client: MakeClient
+) -> None:
+    client = make_client(strict.url)
+    assert client.health().ok
+    assert client.connections.list().data[0].type == ""
+    client.connections.list(q="a&b=c d/é", type="epic", limit=100, starting_after="x+/=")
+    assert len(list(client.connections.iterate(q="gen", type="epic"))) == 2
+    assert client.connections.retrieve("fhirsrc_1").name == "General Hospital"
+    create(client)
+    create(client, connection_id="fhirsrc_1", patient_email="", patient_name="", metadata={})
+    everything = create(
+        client,
+        recommended_connection_ids=("fhirsrc_1", "fhirsrc_2"),
+        patient_email="ann@example.org",
+        patient_name="Ann Müller",
+        return_button_label="Back to the clinic",
+        expires_in=60,
+        metadata={"attempt": "a1"},
+    )
+    assert everything.metadata == {"attempt": "a1"}
+    assert client.patient_sessions.retrieve("ps_1").status == "open"
+    assert client.patients.retrieve("patient 1").connections[0].id == ""
+    client.patients.list_patient_sessions("patient 1", status="open", starting_after="c")
+    assert len(list(client.patients.iterate_patient_sessions("p/1", status="open"))) == 2
+    assert client.patients.disconnect_connection("p1", "conn_1").disconnected
+    assert set(strict.seen) == {
+        "GET /health",
+        "GET /connections",
+        "GET /connections/{}",
+        "POST /patient-sessions",
+        "GET /patient-sessions/{}",
+        "GET /patients/{}",
+        "GET /patients/{}/patient-sessions",
+        "DELETE /patients/{}/connections/{}",
+    }
+
+
+def test_strict_server_complains(make_client: MakeClient) -> None:
+    medblocks = StrictMedblocks(KEY)
+    medblocks.answer("GET", "/connections?nonsense=1", {"x-new": "1"}, b"")
+    medblocks.answer("POST", "/patient-sessions", {}, b'{"patient_id": "p", "other": 1}')
+    medblocks.answer("GET", "/nowhere", {}, b"")
+    found = " | ".join(medblocks.complaints)
+    for part in ("nonsense", "x-new", "authorization", "other", "return_url", "/nowhere"):
+        assert part in found
+
+
+@pytest.mark.parametrize(
+    ("identifier", "target"),
+    [
+        ("https://fhir.example/r4", "https%3A%2F%2Ffhir.example%2Fr4"),
+        ("a/../b", "a%2F..%2Fb"),
+        ("a b", "a%20b"),
+        ("100%", "100%25"),
+        ("%2E%2E", "%252E%252E"),
+        ("…", "%E2%80%A6"),
+        ("\U0001f984?#&", "%F0%9F%A6%84%3F%23%26"),
+        ("...", "..."),
+        ("a.b~c", "a.b~c"),
+    ],
+)
+def test_path_arrives_encoded(
+    serve: Callable[..., RawServer], make_client: MakeClient, identifier: str, target: str
+) -> None:
+    server = serve(reply_json(session(session_id=identifier)))
+    make_client(server.url).patient_sessions.retrieve(identifier)
+    assert server.requests[0].target == f"/patient-sessions/{target}"
+
+
+def test_path_keeps_base_path(serve: Callable[..., RawServer], make_client: MakeClient) -> None:
+    server = serve(reply_json({"ok": True}))
+    make_client(server.url + "/sandbox/").health()
+    assert server.requests[0].target == "/sandbox/health"
+
+
+@responses.activate
+@pytest.mark.parametrize("identifier", ["", ".", "..", "\ud800"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client, bad: client.connections.retrieve(bad),
+        lambda client, bad: client.patient_sessions.retrieve(bad),
+        lambda client, bad: client.patients.retrieve(bad),
+        lambda client, bad: client.patients.list_patient_sessions(bad),
+        lambda client, bad: client.patients.disconnect_connection("p1", bad),
+    ],
+)
+def test_path_impossible_id(client: MedblocksClient, call: Any, identifier: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        call(client, identifier)
+    assert (caught.value.code, caught.value.status_code) == ("invalid_id", None)
+    assert len(responses.calls) == 0
+
+
+@responses.activate
+def test_query_impossible_text(client: MedblocksClient) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        client.connections.list(q="\udfff")
+    assert caught.value.param == "q"
+    assert len(responses.calls) == 0
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"patient_id": ""}, "patient_id"),
+        ({"patient_id": "p\x00"}, "patient_id"),
+        ({"return_url": ""}, "return_url"),
+        ({"connection_id": "a", "recommended_connection_ids": ["b"]}, "both"),
+        ({"recommended_connection_ids": "fhirsrc_1"}, "recommended_connection_ids"),
+        ({"return_button_label": "x" * 61}, "return_button_label"),
+        ({"expires_in": 59}, "expires_in"),
+        ({"expires_in": 86401}, "expires_in"),
+        ({"expires_in": 0}, "expires_in"),
+        ({"metadata": {"a": object()}}, "metadata"),
+        ({"metadata": {"a": float("nan")}}, "metadata"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
+    ],
+)
+def test_create_programmer_error(client: MedblocksClient, given: dict[str, Any], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        create(client, **given)
+    assert len(responses.calls) == 0
+
+
+@responses.activate
+@pytest.mark.parametrize("limit", [0, 101, -1])
+def test_list_limit_out_of_range(client: MedblocksClient, limit: int) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        client.connections.list(limit=limit)
+    with pytest.raises(ValueError, match="limit"):
+        client.patients.list_patient_sessions("p1", limit=limit)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"api_key": ""},
+        {"api_key": "mb_sk_sbx_1\r\nX: y"},
+        {"api_key": "mb sk"},
+        {"api_key": "clé"},
+        {"api_version": "2026\n"},
+        {"base_url": "app.medblocks.com"},
+        {"base_url": "ftp://app.medblocks.com"},
+        {"base_url": "https://"},
+        {"base_url": "https://user:word@app.medblocks.com"},
+        {"base_url": "https://app.medblocks.com/?a=b"},
+        {"base_url": "https://app.medblocks.com/#x"},
+        {"timeout": 0},
+        {"connect_timeout": -1},
+        {"max_retries": -1},
+    ],
+)
+def test_client_impossible_setting(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings)).split("_")[-1]) as caught:
+        MedblocksClient(**{"api_key": KEY, **settings})
+    assert "X: y" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("mb_sk_live_abc", "mb_sk_live_********"),
+        ("mb_sk_sbx_abc", "mb_sk_sbx_********"),
+        ("abc", "'********'"),
+    ],
+)
+def test_repr_masks_key(key: str, shown: str) -> None:
+    client = MedblocksClient(key)
+    everything = repr(client) + repr(vars(client)) + repr(vars(client.patients._transport))
+    assert shown in repr(client)
+    assert "abc" not in everything
+
+
+@responses.activate
+def test_version_is_left_out_when_empty() -> None:
+    responses.get(f"{BASE}/health", json={"ok": True})
+    MedblocksClient(KEY, api_version="").health()
+    assert "Version" not in responses.calls[0].request.headers
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(session("another"), id="case-11-another-patient"),
+        pytest.param(session("p1", url=""), id="case-11-empty-url"),
+        pytest.param(session("p1", url=None), id="case-11-no-url"),
+        pytest.param(session("p1", url="https://x/" + "a" * 20_000), id="case-6-url-of-20-kb"),
+        pytest.param(session("p1", url="https://x/\x00"), id="case-6-url-with-nul"),
+        pytest.param(session("p1", url=7), id="case-11-url-is-a-number"),
+        pytest.param(session("p1", session_id=""), id="case-11-no-id"),
+        pytest.param(None, id="case-11-null"),
+        pytest.param([session("p1")], id="case-11-list"),
+    ],
+)
+def test_create_unexpected_reply(client: MedblocksClient, answer: Any) -> None:
+    responses.post(f"{BASE}/patient-sessions", json=answer, headers={"X-Request-Id": "req_9"})
+    with pytest.raises(UnexpectedReplyError) as caught:
+        create(client)
+    assert (caught.value.status_code, caught.value.request_id) == (200, "req_9")
+    assert len(responses.calls) == 1
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("path", "answer", "call"),
+    [
+        ("/connections/f2", FACILITY, lambda client: client.connections.retrieve("f2")),
+        ("/patient-sessions/ps_2", session(), lambda c: c.patient_sessions.retrieve("ps_2")),
+        ("/patients/p2", {"id": "p1"}, lambda client: client.patients.retrieve("p2")),
+        (
+            "/patients/p2/patient-sessions",
+            page(session("p1")),
+            lambda client: client.patients.list_patient_sessions("p2"),
+        ),
+    ],
+)
+def test_retrieve_another_things_answer(
+    client: MedblocksClient, path: str, answer: Any, call: Any
+) -> None:
+    responses.get(f"{BASE}{path}", json=answer)
+    with pytest.raises(UnexpectedReplyError):
+        call(client)
+
+
+@responses.activate
+def test_disconnect_another_links_answer(client: MedblocksClient) -> None:
+    answer = {"id": "conn_2", "disconnected": True}
+    responses.delete(f"{BASE}/patients/p1/connections/conn_1", json=answer)
+    with pytest.raises(UnexpectedReplyError):
+        client.patients.disconnect_connection("p1", "conn_1")
+
+
+@responses.activate
+def test_facility_by_base_url(client: MedblocksClient) -> None:
+    responses.get(f"{BASE}/connections/https%3A%2F%2Ffhir.example.org%2Fr4%2F", json=FACILITY)
+    assert client.connections.retrieve("https://fhir.example.org/r4/").id == "fhirsrc_1"
+
+
+@responses.activate
+@pytest.mark.parametrize("cursor", [None, "", "same"])
+def test_iterate_cursor_leads_nowhere(client: MedblocksClient, cursor: str | None) -> None:
+    responses.get(
+        f"{BASE}/connections", json={**page(FACILITY), "has_more": True, "next_cursor": cursor}
+    )
+    found = client.connections.iterate()
+    assert next(found).id == "fhirsrc_1"
+    with pytest.raises(UnexpectedReplyError):
+        list(found)
+
+
+@responses.activate
+def test_iterate_asks_when_needed(client: MedblocksClient) -> None:
+    responses.get(f"{BASE}/connections", json=page(FACILITY, next_cursor="c"))
+    next(client.connections.iterate())
+    assert len(responses.calls) == 1

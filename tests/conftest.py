@@ -1,0 +1,109 @@
+"""What every test may use: patients, staff, and a running site that talks to its own sandbox."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import requests
+from django.contrib.auth import get_user_model
+from django.core.cache import cache
+from django.test import Client
+
+from medblocks_connect.models import PatientConnectionAttempt
+
+FACILITY_NAME = "Riverside General"
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> Iterator[None]:
+    """Let no test see what another one cached."""
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def user(db):
+    """The patient who is signed in, by default."""
+    return get_user_model().objects.create_user("pat", password="pat")
+
+
+@pytest.fixture
+def other_user(db):
+    """Somebody else, who must see nothing of the patient's."""
+    return get_user_model().objects.create_user("sam", password="sam")
+
+
+@pytest.fixture
+def patient_client(user):
+    """A browser in which the patient is signed in; it checks CSRF as a site does."""
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    return client
+
+
+@dataclass
+class Site:
+    """The running site, with the sandbox as its Medblocks, and a browser without scripts in it."""
+
+    url: str
+    browser: requests.Session
+
+    def get(self, path: str, **kwargs: object) -> requests.Response:
+        return self.browser.get(self.url + path, timeout=10, **kwargs)
+
+    def post(self, path: str, data: dict[str, str], **kwargs: object) -> requests.Response:
+        """Post as a browser does: with the CSRF token of its cookie."""
+        token = self.browser.cookies.get("csrftoken", "")
+        data = {"csrfmiddlewaretoken": token, **data}
+        url = path if path.startswith("http") else self.url + path
+        return self.browser.post(url, data=data, timeout=10, **kwargs)
+
+    def sign_in(self, user) -> None:
+        client = Client()
+        client.force_login(user)
+        domain = "localhost.local"  # what Python's cookie jar calls "localhost"
+        session_id = client.cookies["sessionid"].value
+        self.browser.cookies.set("sessionid", session_id, domain=domain)
+        # Any secret of this length that the form repeats is a valid one (Django's CSRF docs).
+        self.browser.cookies.set("csrftoken", secrets.token_hex(16), domain=domain)
+
+    def start(self, connection_id: str) -> requests.Response:
+        return self.post(
+            "/records/start/", {"connection_id": connection_id}, allow_redirects=False
+        )
+
+    def decide(self, portal_url: str, choice: str) -> requests.Response:
+        """Decide at the sandbox's portal; the answer is the redirect back to the site."""
+        self.get_absolute(portal_url)
+        self.post(f"{portal_url}/sign-in", {})
+        return self.post(f"{portal_url}/decision", {"choice": choice}, allow_redirects=False)
+
+    def get_absolute(self, url: str, **kwargs: object) -> requests.Response:
+        return self.browser.get(url, timeout=10, **kwargs)
+
+
+@pytest.fixture
+def site(live_server, settings, user) -> Iterator[Site]:
+    """A running site in which the patient is signed in."""
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "BASE_URL": f"{live_server.url}/medblocks-sandbox",
+    }
+    with requests.Session() as browser:
+        site = Site(live_server.url, browser)
+        site.sign_in(user)
+        yield site
+
+
+@pytest.fixture
+def get_attempt(db):
+    """Return the one attempt there is, as the database has it."""
+
+    def get() -> PatientConnectionAttempt:
+        return PatientConnectionAttempt.objects.get()
+
+    return get

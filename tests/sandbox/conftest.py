@@ -1,0 +1,69 @@
+"""The sandbox on its own URLs, and a caller with a key."""
+
+import json
+
+import pytest
+from django.test import Client
+
+from medblocks_connect.sandbox.models import SandboxSession
+
+BASE = "/make-believe"
+KEY = {"Authorization": "Bearer mb_sk_sbx_only_for_tests"}
+RETURN_URL = "https://clinic.example/records/return/"
+RIVERSIDE = "fhirsrc_riverside_general"
+
+
+@pytest.fixture(autouse=True)
+def sandbox_urls(settings):
+    settings.ROOT_URLCONF = "tests.sandbox.urls"
+
+
+class Caller:
+    """Calls the API with a key, as Django's test client does it."""
+
+    def __init__(self):
+        self.client = Client()
+
+    def get(self, path, headers=None, **query):
+        return self.client.get(BASE + path, query, headers=KEY | (headers or {}))
+
+    def post(self, path, body, headers=None):
+        data = body if isinstance(body, (bytes, str)) else json.dumps(body)
+        return self.client.post(
+            BASE + path, data, content_type="application/json", headers=KEY | (headers or {})
+        )
+
+    def delete(self, path):
+        return self.client.delete(BASE + path, headers=KEY)
+
+    def start(self, **body):
+        """Start a session at Riverside General and return its row."""
+        asked = {"patient_id": "pat-1", "return_url": RETURN_URL, "connection_id": RIVERSIDE}
+        response = self.post("/patient-sessions", asked | body)
+        assert response.status_code == 200, response.json()
+        return SandboxSession.objects.get(session_id=response.json()["id"])
+
+    def start_hosted(self, **body):
+        """Start a session that names no facility and return its row."""
+        response = self.post(
+            "/patient-sessions", {"patient_id": "pat-1", "return_url": RETURN_URL} | body
+        )
+        assert response.status_code == 200, response.json()
+        return SandboxSession.objects.get(session_id=response.json()["id"])
+
+
+@pytest.fixture
+def caller():
+    return Caller()
+
+
+@pytest.fixture
+def session(caller, db):
+    """An open session at Riverside General."""
+    return caller.start()
+
+
+@pytest.fixture
+def hosted(caller, db):
+    """An open session that names no facility."""
+    return caller.start_hosted()

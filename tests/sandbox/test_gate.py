@@ -1,0 +1,118 @@
+"""Who is let in, and what every answer carries."""
+
+import pytest
+
+from tests.sandbox.conftest import BASE
+
+pytestmark = pytest.mark.django_db
+
+
+def test_health_without_key(client):
+    response = client.get(f"{BASE}/health")
+    assert response.json()["ok"] is True
+    assert response.json()["server_time"].endswith("Z")
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic bWI6a2V5"])
+def test_key_missing(client, header):
+    headers = {} if header is None else {"Authorization": header}
+    response = client.get(f"{BASE}/connections", headers=headers)
+    assert response.status_code == 401
+    assert response.json()["error"]["code"] == "missing_api_key"
+    assert response.json()["error"]["type"] == "authentication_error"
+
+
+@pytest.mark.parametrize("key", ["nonsense", "mb_sk_", "mb_sk_sbx_", "mb_sk_test_1", "xmb_sk_sbx_1"])
+def test_key_of_wrong_shape(client, key):
+    response = client.get(f"{BASE}/connections", headers={"Authorization": f"Bearer {key}"})
+    assert response.status_code == 401
+    assert response.json()["error"]["code"] == "invalid_api_key"
+
+
+@pytest.mark.parametrize("key", ["mb_sk_sbx_anything", "mb_sk_live_anything"])
+def test_key_of_right_shape(client, key):
+    response = client.get(f"{BASE}/connections", headers={"Authorization": f"Bearer {key}"})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(("key", "status"), [("mb_sk_sbx_ours", 200), ("mb_sk_sbx_other", 401)])
+def test_key_listed(client, settings, key, status):
+    settings.MEDBLOCKS_SANDBOX = {"API_KEYS": ["mb_sk_sbx_ours"]}
+    response = client.get(f"{BASE}/connections", headers={"Authorization": f"Bearer {key}"})
+    assert response.status_code == status
+
+
+def test_version_supported(caller):
+    assert caller.get("/connections", {"Version": "2026-04-25"}).status_code == 200
+
+
+def test_version_unsupported(caller):
+    response = caller.get("/connections", {"Version": "2019-01-01"})
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "unsupported_api_version"
+
+
+def test_error_envelope(caller):
+    response = caller.get("/connections/fhirsrc_nowhere")
+    error = response.json()["error"]
+    assert set(error) == {"type", "code", "message", "param", "doc_url", "request_id"}
+    assert error["request_id"] == response["X-Request-Id"]
+
+
+def test_request_id_on_success(caller):
+    first, second = caller.get("/connections"), caller.get("/connections")
+    assert first["X-Request-Id"].startswith("req_")
+    assert first["X-Request-Id"] != second["X-Request-Id"]
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/patient-sessions/", "/patients", "/c/12", "/v1/health"])
+def test_unknown_address(caller, path):
+    response = caller.get(path)
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "resource_not_found"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/patient-sessions", "POST"), ("/patients/p/connections/conn_1", "DELETE")],
+)
+def test_wrong_method(caller, path, allowed):
+    response = caller.get(path)
+    assert response.status_code == 405
+    assert response["Allow"] == allowed
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_body_too_large(caller):
+    response = caller.post("/patient-sessions", b"x" * 100_001)
+    assert response.status_code == 413
+    assert response.json()["error"]["code"] == "payload_too_large"
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/connections", "/nowhere", "/c/" + "0" * 32])
+def test_nothing_without_debug(caller, settings, path):
+    settings.DEBUG = False
+    response = caller.get(path)
+    assert response.status_code == 404
+    assert "X-Request-Id" not in response
+
+
+def test_hosts_own_guards_let_the_api_through(settings, session):
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    ]
+    from tests.sandbox.conftest import Caller
+
+    strict = Caller()
+    strict.client.handler.enforce_csrf_checks = True
+    assert strict.start(patient_id="pat-2").patient_id == "pat-2"
+    assert strict.client.get(f"{BASE}/c/{session.token}").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_view_is_outside_atomic_requests():
+    from django.urls import resolve
+
+    for path in ("/patient-sessions", "/c/" + "0" * 32 + "/decision"):
+        assert resolve(BASE + path).func._non_atomic_requests == {"default"}
