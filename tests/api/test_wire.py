@@ -281,7 +281,7 @@ def test_kept_connection_closed_repeats_get(serve: Serve, make_client: MakeClien
 
 def test_closed_after_sending_does_not_repeat_post(serve: Serve, make_client: MakeClient) -> None:
     """Case 9."""
-    server = serve(lambda connection, request: False)
+    server = serve(lambda *_: False)
     with pytest.raises(NoAnswerError):
         make_client(server.url, max_retries=2).patient_sessions.create(
             patient_id="p1", return_url="https://r/"
