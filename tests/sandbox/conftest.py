@@ -21,8 +21,8 @@ def sandbox_urls(settings):
 class Caller:
     """Calls the API with a key, as Django's test client does it."""
 
-    def __init__(self):
-        self.client = Client()
+    def __init__(self, client=None):
+        self.client = client or Client()
 
     def get(self, path, headers=None, **query):
         return self.client.get(BASE + path, query, headers=KEY | (headers or {}))

@@ -1,8 +1,10 @@
 """Who is let in, and what every answer carries."""
 
 import pytest
+from django.test import Client
+from django.urls import resolve
 
-from tests.sandbox.conftest import BASE
+from tests.sandbox.conftest import BASE, Caller
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +24,9 @@ def test_key_missing(client, header):
     assert response.json()["error"]["type"] == "authentication_error"
 
 
-@pytest.mark.parametrize("key", ["nonsense", "mb_sk_", "mb_sk_sbx_", "mb_sk_test_1", "xmb_sk_sbx_1"])
+@pytest.mark.parametrize(
+    "key", ["nonsense", "mb_sk_", "mb_sk_sbx_", "mb_sk_test_1", "xmb_sk_sbx_1"]
+)
 def test_key_of_wrong_shape(client, key):
     response = client.get(f"{BASE}/connections", headers={"Authorization": f"Bearer {key}"})
     assert response.status_code == 401
@@ -65,7 +69,9 @@ def test_request_id_on_success(caller):
     assert first["X-Request-Id"] != second["X-Request-Id"]
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/patient-sessions/", "/patients", "/c/12", "/v1/health"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/patient-sessions/", "/patients", "/c/12", "/v1/health"]
+)
 def test_unknown_address(caller, path):
     response = caller.get(path)
     assert response.status_code == 404
@@ -102,17 +108,11 @@ def test_hosts_own_guards_let_the_api_through(settings, session):
         *settings.MIDDLEWARE,
         "django.contrib.auth.middleware.LoginRequiredMiddleware",
     ]
-    from tests.sandbox.conftest import Caller
-
-    strict = Caller()
-    strict.client.handler.enforce_csrf_checks = True
+    strict = Caller(Client(enforce_csrf_checks=True))
     assert strict.start(patient_id="pat-2").patient_id == "pat-2"
     assert strict.client.get(f"{BASE}/c/{session.token}").status_code == 200
 
 
-@pytest.mark.django_db(transaction=True)
 def test_view_is_outside_atomic_requests():
-    from django.urls import resolve
-
     for path in ("/patient-sessions", "/c/" + "0" * 32 + "/decision"):
         assert resolve(BASE + path).func._non_atomic_requests == {"default"}

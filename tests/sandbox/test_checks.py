@@ -1,0 +1,72 @@
+"""Where the sandbox refuses to run."""
+
+import pytest
+from django.apps import apps
+from django.core.checks import run_checks
+
+from medblocks_connect.sandbox import checks
+
+URL = "http://127.0.0.1:8000/webhook/"
+
+
+def found(messages):
+    assert all(message.hint for message in messages)
+    return [message.id.removeprefix("medblocks_sandbox.") for message in messages]
+
+
+@pytest.fixture
+def started_without_debug(settings, monkeypatch):
+    settings.DEBUG = False
+    monkeypatch.setattr(apps.get_app_config("medblocks_sandbox"), "started_with_debug", False)
+
+
+def test_debug_on():
+    assert checks.check_debug() == []
+
+
+def test_debug_off(started_without_debug):
+    assert found(checks.check_debug()) == ["E001"]
+
+
+def test_debug_turned_off_by_a_test_runner(settings):
+    settings.DEBUG = False
+    assert checks.check_debug() == []
+
+
+def test_checks_are_registered(started_without_debug, settings):
+    settings.MEDBLOCKS_SANDBOX = {"API_KEY": "mb_sk_sbx_1"}
+    ours = [message for message in run_checks() if message.id.startswith("medblocks_sandbox")]
+    assert sorted(found(ours)) == ["E001", "E003"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, []),
+        ({"API_KEYS": ["mb_sk_sbx_1"]}, []),
+        ({"WEBHOOK_URL": URL, "WEBHOOK_SECRET": "whsec_1"}, []),
+        ({"WEBHOOK_URL": "http://localhost:1/", "WEBHOOK_SECRET": "whsec_1"}, []),
+        ({"WEBHOOK_URL": "http://[::1]:1/", "WEBHOOK_SECRET": "whsec_1"}, []),
+        ([], ["E002"]),
+        ({"webhook_url": URL}, ["E003"]),
+        ({"API_KEYS": "mb_sk_sbx_1"}, ["E004"]),
+        ({"API_KEYS": [1]}, ["E004"]),
+        ({"WEBHOOK_SECRET": None}, ["E004"]),
+        ({"WEBHOOK_URL": 7}, ["E004"]),
+        ({"WEBHOOK_URL": "https://hooks.example/", "WEBHOOK_SECRET": "whsec_1"}, ["E005"]),
+        ({"WEBHOOK_URL": "http://192.168.0.1/", "WEBHOOK_SECRET": "whsec_1"}, ["E005"]),
+        ({"WEBHOOK_URL": "http://127.0.0.1@evil.example/"}, ["E005"]),
+        ({"WEBHOOK_URL": "ftp://127.0.0.1/"}, ["E005"]),
+        ({"WEBHOOK_URL": "http://[broken/"}, ["E005"]),
+        ({"WEBHOOK_URL": URL}, ["W001"]),
+    ],
+)
+def test_settings(settings, given, expected):
+    settings.MEDBLOCKS_SANDBOX = given
+    assert found(checks.check_settings()) == expected
+
+
+def test_settings_absent(settings):
+    if hasattr(settings, "MEDBLOCKS_SANDBOX"):
+        del settings.MEDBLOCKS_SANDBOX
+    assert checks.check_settings() == []

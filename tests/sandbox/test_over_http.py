@@ -1,0 +1,87 @@
+"""The sandbox over a real socket: the API with requests, the portal with a browser."""
+
+import shutil
+from urllib.parse import quote
+
+import pytest
+import requests
+
+from tests.sandbox.conftest import BASE, KEY, RIVERSIDE
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture
+def start(live_server):
+    def start(**body):
+        asked = {"patient_id": "pat-1", "return_url": f"{live_server.url}/clinic/return/"}
+        response = requests.post(
+            f"{live_server.url}{BASE}/patient-sessions",
+            json=asked | body,
+            headers=KEY,
+            timeout=10,
+        )
+        assert response.status_code == 200
+        return response.json()
+
+    return start
+
+
+def test_session_from_start_to_return(live_server, start):
+    session = start(patient_id="a/b ü", connection_id=RIVERSIDE)
+    assert session["url"].startswith(f"{live_server.url}{BASE}/c/")
+    with requests.Session() as browser:
+        browser.get(session["url"], timeout=10).raise_for_status()
+        answer = browser.post(
+            session["url"] + "/decision",
+            data={"choice": "approve", "csrfmiddlewaretoken": browser.cookies["csrftoken"]},
+            timeout=10,
+        )
+    assert answer.text == "back at the clinic"
+    assert answer.history[0].status_code == 302
+    assert f"&success=true&connection_id={RIVERSIDE}" in answer.url
+    patient = requests.get(
+        f"{live_server.url}{BASE}/patients/{quote('a/b ü', safe='')}", headers=KEY, timeout=10
+    ).json()
+    assert patient["connections"][0]["status"] == "active"
+
+
+def test_large_body_gets_its_answer(live_server):
+    response = requests.post(
+        f"{live_server.url}{BASE}/patient-sessions", data=b"x" * 2_000_000, headers=KEY, timeout=10
+    )
+    assert response.status_code == 413
+
+
+@pytest.fixture
+def browser_page():
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here")
+    sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.complaints = []
+        page.on("console", lambda message: page.complaints.append(message.text))
+        yield page
+        browser.close()
+
+
+@pytest.mark.browser
+def test_portal_in_a_browser_under_a_strict_policy(settings, start, browser_page):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.sandbox.csp.only_own_files"]
+    page = browser_page
+    page.goto(start()["url"])
+    page.get_by_label("Search by name").fill("greater willow")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="The Greater Willow").click()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.get_by_role("button", name="Continue").click()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    main = page.locator("main").evaluate("node => getComputedStyle(node).maxWidth")
+    assert main == "512px"  # the style sheet was let in
+    assert not page.get_by_role("button", name="Portal error").is_visible()
+    page.get_by_role("button", name="Sign in and approve").click()
+    page.get_by_text("back at the clinic").wait_for()
+    assert [text for text in page.complaints if "favicon" not in text and "404" not in text] == []

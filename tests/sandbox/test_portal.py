@@ -1,0 +1,244 @@
+"""The portal's pages, as a browser without JavaScript sees them."""
+
+import re
+
+import pytest
+from django.test import Client
+
+from medblocks_connect.sandbox import flows
+from medblocks_connect.sandbox.models import SandboxConnection, SandboxSession
+from tests.sandbox.conftest import BASE, RETURN_URL, RIVERSIDE
+
+pytestmark = pytest.mark.django_db
+
+BANNER = "This is a make-believe patient portal for testing."
+
+
+def portal(session, page=""):
+    return f"{BASE}/c/{session.token}{page}"
+
+
+def decide(client, session, choice, facility=RIVERSIDE):
+    form = {"choice": choice, "facility": facility}
+    return client.post(portal(session, "/decision"), form)
+
+
+def stored(session):
+    return SandboxSession.objects.get(pk=session.pk)
+
+
+def test_first_page_says_first_what_it_does_not_do(client):
+    text = client.get(f"{BASE}/").content.decode()
+    assert text.index("What it does not do") < text.index("What it does</h2>")
+    assert "http://testserver/make-believe</code>" in text
+
+
+def test_sign_in_page(client, session):
+    response = client.get(session.url)
+    text = response.content.decode()
+    assert response.status_code == 200
+    assert "Riverside General" in text
+    assert 'value="pat.example"' in text
+
+
+def test_sign_in_leads_to_consent(client, session):
+    response = client.post(portal(session, "/sign-in"), {"username": "a", "password": "b"})
+    assert response.status_code == 303
+    assert response.url == portal(session, "/consent")
+
+
+def test_sign_in_keeps_no_password(client, session):
+    response = client.post(
+        portal(session, "/sign-in"), {"username": "secret-user", "password": "secret-word"}
+    )
+    assert "secret" not in response.url
+    assert "secret" not in client.get(response.url).content.decode()
+
+
+def test_consent_page_offers_every_choice(client, session):
+    text = client.get(portal(session, "/consent")).content.decode()
+    assert "<strong>clinic.example</strong> wants to read your records" in text
+    assert re.findall(r'name="choice" value="(\w+)"', text) == [
+        "approve", "cancel", "portal_error", "token_exchange_failed", "access_denied",
+        "stay_away", "expire",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("choice", "status", "code", "query"),
+    [
+        ("approve", "active", "", f"&success=true&connection_id={RIVERSIDE}"),
+        ("cancel", "failed", "user_denied", "&success=false&error=user_denied&"),
+        ("portal_error", "failed", "oauth_error", "&success=false&error=oauth_error&"),
+        ("access_denied", "failed", "access_denied", "&success=false&error=access_denied&"),
+        (
+            "token_exchange_failed",
+            "failed",
+            "token_exchange_failed",
+            "&success=false&error=token_exchange_failed&",
+        ),
+    ],
+)
+def test_choice_sends_back(client, session, choice, status, code, query):
+    response = decide(client, session, choice)
+    connection = SandboxConnection.objects.get()
+    assert response.status_code == 302
+    assert response.url.startswith(f"{RETURN_URL}?patient_id=pat-1&patient_session_id=ps_")
+    assert query in response.url
+    assert (connection.status, connection.failure_code) == (status, code)
+
+
+def test_choice_to_stay_away(client, session):
+    response = decide(client, session, "stay_away")
+    assert response.status_code == 200
+    assert "You may close this tab" in response.content.decode()
+    assert SandboxConnection.objects.get().status == "active"
+
+
+def test_choice_to_let_it_expire(client, session):
+    response = decide(client, session, "expire")
+    assert response.status_code == 410
+    assert "This link has expired" in response.content.decode()
+    assert stored(session).completed_at is None
+
+
+@pytest.mark.parametrize("choice", ["", "approved", "__class__"])
+def test_choice_unknown(client, session, choice):
+    assert decide(client, session, choice).status_code == 400
+    assert stored(session).completed_at is None
+
+
+def test_second_click_ends_where_the_first_did(client, session):
+    first = decide(client, session, "cancel")
+    second = decide(client, session, "approve")
+    assert (second.status_code, second.url) == (302, first.url)
+    assert SandboxConnection.objects.get().status == "failed"
+
+
+def test_second_click_to_stay_away_stays(client, session):
+    decide(client, session, "stay_away")
+    assert decide(client, session, "stay_away").status_code == 410
+
+
+def test_click_after_expiry(client, session):
+    flows.let_expire(session)
+    for response in (decide(client, session, "approve"), client.post(portal(session, "/done"))):
+        assert response.status_code == 410
+    assert not SandboxConnection.objects.exists()
+
+
+@pytest.mark.parametrize("page", ["", "/consent"])
+@pytest.mark.parametrize(
+    ("deed", "text"),
+    [(flows.approve, "This link has been used"), (flows.let_expire, "This link has expired")],
+)
+def test_page_of_a_session_that_is_over(client, session, page, deed, text):
+    deed(session)
+    response = client.get(portal(session, page))
+    assert response.status_code == 410
+    assert text in response.content.decode()
+
+
+def test_portal_ignores_a_facility_that_the_session_does_not_name(client, session):
+    decide(client, session, "approve", "fhirsrc_lantern_hill_clinic")
+    assert SandboxConnection.objects.get().connection_id == RIVERSIDE
+
+
+def test_portal_ignores_an_address_to_go_to(client, session):
+    form = {"choice": "approve", "return_url": "https://evil.example/", "next": "//evil.example"}
+    response = client.post(portal(session, "/decision?next=//evil.example"), form)
+    assert response.url.startswith(RETURN_URL)
+
+
+def test_portal_unknown_token(client):
+    assert client.get(f"{BASE}/c/{'0' * 32}").status_code == 404
+
+
+@pytest.mark.parametrize("page", ["/sign-in", "/decision", "/done"])
+def test_post_without_forgery_token(session, page):
+    client = Client(enforce_csrf_checks=True)
+    form = {"choice": "approve", "facility": RIVERSIDE}
+    assert client.post(portal(session, page), form).status_code == 403
+    assert stored(session).completed_at is None
+
+
+@pytest.mark.parametrize("page", ["/sign-in", "/decision", "/done"])
+def test_get_changes_nothing(client, session, page):
+    assert client.get(portal(session, page), {"choice": "approve"}).status_code == 405
+    assert stored(session).completed_at is None
+
+
+def test_hosted_page_recommends_first(client, caller):
+    session = caller.start_hosted(recommended_connection_ids=[RIVERSIDE])
+    text = client.get(session.url).content.decode()
+    assert text.index("Recommended") < text.index("Riverside General") < text.index("All others")
+    assert text.count("Riverside General") == 1
+
+
+def test_hosted_page_searches(client, hosted):
+    text = client.get(hosted.url, {"q": "señora"}).content.decode()
+    assert "Clínica Nuestra Señora del Río" in text
+    assert text.count("<li>") == 1
+
+
+def test_hosted_page_finds_nothing(client, hosted):
+    text = client.get(hosted.url, {"q": "<b>"}).content.decode()
+    assert "Nothing is called “&lt;b&gt;”" in text
+
+
+def test_hosted_page_from_pick_to_return(client, hosted):
+    text = client.get(hosted.url, {"q": "riverside general"}).content.decode()
+    (link,) = re.findall(r'href="([^"]+facility=[^"]+)"', text)
+    assert 'name="facility" value="fhirsrc_riverside_general"' in client.get(link).content.decode()
+    consent = client.post(portal(hosted, "/sign-in"), {"facility": RIVERSIDE}).url
+    assert "Riverside General" in client.get(consent).content.decode()
+    response = decide(client, hosted, "approve")
+    assert response.url.endswith(f"?patient_id=pat-1&patient_session_id={hosted.session_id}")
+    assert SandboxConnection.objects.get().connection_id == RIVERSIDE
+
+
+def test_hosted_page_consent_without_a_pick(client, hosted):
+    assert client.get(portal(hosted, "/consent")).url == portal(hosted)
+
+
+@pytest.mark.parametrize("page", ["/sign-in", "/decision"])
+def test_hosted_page_unknown_pick(client, hosted, page):
+    form = {"choice": "approve", "facility": "fhirsrc_nowhere"}
+    assert client.post(portal(hosted, page), form).status_code == 400
+
+
+def test_hosted_page_left_without_a_pick(client, caller):
+    session = caller.start_hosted(return_button_label="Back to Riverbend")
+    assert "Back to Riverbend" in client.get(session.url).content.decode()
+    response = client.post(portal(session, "/done"))
+    assert response.url.endswith(f"?patient_id=pat-1&patient_session_id={session.session_id}")
+    assert stored(session).completed_at is not None
+
+
+def test_every_page_is_plain_and_marked(client, session, hosted, caller):
+    over, away = caller.start(), caller.start()
+    flows.let_expire(over)
+    pages = [
+        client.get(f"{BASE}/"),
+        client.get(session.url),
+        client.get(portal(session, "/consent")),
+        client.get(hosted.url),
+        client.get(over.url),
+        decide(client, away, "stay_away"),
+    ]
+    for response in pages:
+        text = response.content.decode()
+        assert BANNER in text
+        assert '<html lang="en">' in text
+        assert text.count("<h1>") == 1
+        # What a Content-Security-Policy of default-src 'self' would block.
+        assert not re.search(
+            r"<script|<style|\sstyle=|\son\w+=|javascript:|(src|href)=\"http", text
+        )
+        assert "no-store" in response["Cache-Control"]
+        assert response["Referrer-Policy"] == "same-origin"
+
+
+def test_page_escapes_what_the_site_sent(client, caller):
+    session = caller.start_hosted(return_button_label="<b>Back</b>")
+    assert "&lt;b&gt;Back&lt;/b&gt;" in client.get(session.url).content.decode()
