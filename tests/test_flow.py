@@ -16,4 +16,3 @@ def test_flow_approve(site, get_attempt):
     assert (attempt.status, attempt.unconfirmed) == ("succeeded", False)
     assert "You are connected" in outcome.text
     assert outcome.url == f"{site.url}/records/attempts/{attempt.public_id}/"
-    print([(e.source, e.kind, e.status) for e in attempt.events.all()])
