@@ -128,8 +128,8 @@ def _return_url(name: str, value: Any) -> str:
 
 
 def _expires_in(name: str, value: Any) -> int:
-    # To Python, True is an integer.
-    if not isinstance(value, int) or isinstance(value, bool):
+    # To Python true is the integer 1, which the range below refuses.
+    if not isinstance(value, int):
         raise invalid_data(name, "must be an integer")
     if not SHORTEST_SECONDS <= value <= LONGEST_SECONDS:
         raise invalid_data(name, f"must be {SHORTEST_SECONDS} to {LONGEST_SECONDS} seconds")

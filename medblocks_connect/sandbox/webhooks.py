@@ -53,10 +53,10 @@ def send_event(event: SandboxEvent) -> bool:
     """
     status = _post(body_of(event)) if can_send() else None
     answered = status is not None and 200 <= status < 300
-    kept = SandboxEvent.objects.filter(pk=event.pk)
-    kept.update(attempts=F("attempts") + 1, last_status=status)
+    changes: dict[str, Any] = {"attempts": F("attempts") + 1, "last_status": status}
     if answered:
-        kept.filter(delivered_at=None).update(delivered_at=timezone.now())
+        changes["delivered_at"] = timezone.now()
+    SandboxEvent.objects.filter(pk=event.pk).update(**changes)
     return answered
 
 

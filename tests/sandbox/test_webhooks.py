@@ -149,6 +149,14 @@ def wait_for_senders():
             thread.join(timeout=10)
 
 
+def test_send_event_past_a_proxy(real_receiver, session, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    flows.approve(session)
+    assert webhooks.send_event(SandboxEvent.objects.get()) is True
+
+
 @pytest.mark.django_db(transaction=True)
 def test_event_is_sent_after_the_commit(real_receiver, caller):
     session = caller.start()
