@@ -113,6 +113,23 @@ def test_tls_untrusted_certificate(
     assert server.requests == []
 
 
+def test_tls_broken_after_sending_does_not_repeat_post(
+    serve: Serve, make_client: MakeClient, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Case 9: a TLS error mostly comes before the request, but not here."""
+    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(certificate))
+
+    def answer(connection: socket.socket, request: Request) -> None:
+        os.write(connection.fileno(), b"this is no TLS record" * 10)
+
+    server = serve(answer, certificate=certificate)
+    with pytest.raises(NoAnswerError):
+        make_client(server.url, max_retries=2).patient_sessions.create(
+            patient_id="p1", return_url="https://r/"
+        )
+    assert len(server.requests) == 1
+
+
 def test_tls_against_plain_server(serve: Serve, make_client: MakeClient) -> None:
     server = serve(HEALTHY)
     with pytest.raises(MedblocksConnectionError):
@@ -457,7 +474,12 @@ def test_server_that_does_not_read(
     assert time.monotonic() - started < 1.5
 
 
-def test_time_used_up_before_a_try(make_client: MakeClient) -> None:
+def test_time_used_up_before_an_address() -> None:
+    with pytest.raises(TimeoutError):
+        wire._connect_to_any([(0, 0, 0, "", "never tried")], time.monotonic() - 1)
+
+
+def test_time_used_up_before_a_try() -> None:
     exchange = wire.Exchange(deadline=time.monotonic() - 1, connect_timeout=1)
     with pytest.raises(TimeoutError):
         exchange.seconds_left()
