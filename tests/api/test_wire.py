@@ -82,22 +82,31 @@ def test_deadline_holds(serve: Serve, make_client: MakeClient, start: bytes, pie
     assert 0.4 < time.monotonic() - started < 1.0
 
 
+@pytest.fixture
+def trusted_certificate(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The certificate, in the place of the certifi bundle that ``verify=True`` stands for."""
+    send = wire.MeteredAdapter.send
+
+    def send_trusting(adapter: Any, request: Any, *, verify: Any, **options: Any) -> Any:
+        assert verify is True
+        return send(adapter, request, verify=str(certificate), **options)
+
+    monkeypatch.setattr(wire.MeteredAdapter, "send", send_trusting)
+    return certificate
+
+
 def test_deadline_holds_over_tls(
-    serve: Serve, make_client: MakeClient, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, make_client: MakeClient, trusted_certificate: Path
 ) -> None:
-    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(certificate))
     servers: list[RawServer] = []
-    servers.append(serve(drip(servers, HEALTHY[:-5], b""), certificate=certificate))
+    servers.append(serve(drip(servers, HEALTHY[:-5], b""), certificate=trusted_certificate))
     with pytest.raises(NoAnswerError):
         make_client(servers[0].url, timeout=0.5).health()
     assert len(servers[0].requests) == 1
 
 
-def test_tls_works(
-    serve: Serve, make_client: MakeClient, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(certificate))
-    server = serve(HEALTHY, certificate=certificate)
+def test_tls_works(serve: Serve, make_client: MakeClient, trusted_certificate: Path) -> None:
+    server = serve(HEALTHY, certificate=trusted_certificate)
     client = make_client(server.url)
     assert client.health().ok
     assert client.health().ok
@@ -114,15 +123,14 @@ def test_tls_untrusted_certificate(
 
 
 def test_tls_broken_after_sending_does_not_repeat_post(
-    serve: Serve, make_client: MakeClient, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, make_client: MakeClient, trusted_certificate: Path
 ) -> None:
     """Case 9: a TLS error mostly comes before the request, but not here."""
-    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(certificate))
 
     def answer(connection: socket.socket, request: Request) -> None:
         os.write(connection.fileno(), b"this is no TLS record" * 10)
 
-    server = serve(answer, certificate=certificate)
+    server = serve(answer, certificate=trusted_certificate)
     with pytest.raises(NoAnswerError):
         make_client(server.url, max_retries=2).patient_sessions.create(
             patient_id="p1", return_url="https://r/"
@@ -265,12 +273,14 @@ def test_environment_changes_nothing(
 
 
 def test_environment_ca_bundle_nonsense_over_tls(
-    serve: Serve, make_client: MakeClient, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve,
+    make_client: MakeClient,
+    trusted_certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Case 13."""
-    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(certificate))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonsense")
-    assert make_client(serve(HEALTHY, certificate=certificate).url).health().ok
+    assert make_client(serve(HEALTHY, certificate=trusted_certificate).url).health().ok
 
 
 def test_connection_is_kept(serve: Serve, make_client: MakeClient) -> None:
