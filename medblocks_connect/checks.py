@@ -13,6 +13,7 @@ from django.core.checks import Warning as CheckWarning
 from django.utils.module_loading import import_string
 
 from medblocks_connect.conf import DEFAULTS, conf
+from medblocks_connect.throttles import RATE
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -34,6 +35,8 @@ def check_settings(
         *_check_urls(),
         *_check_resolver(),
         *_check_logos(configured),
+        *_check_webhook_secrets(configured),
+        *_check_throttles(configured),
     ]
 
 
@@ -124,4 +127,29 @@ def _check_logos(configured: dict[str, Any]) -> Iterator[CheckMessage]:
             hint="True shows the facilities' own logos; a Content-Security-Policy then needs "
             "img-src https:.",
             id="medblocks_connect.E010",
+        )
+
+
+def _check_webhook_secrets(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    secrets = configured.get("WEBHOOK_SECRETS", ())
+    if not isinstance(secrets, list | tuple) or not all(isinstance(each, str) for each in secrets):
+        yield Error(
+            "MEDBLOCKS_CONNECT['WEBHOOK_SECRETS'] must be a list of strings.",
+            hint="List the endpoint's secret (whsec_…), and during a rotation the new one too.",
+            id="medblocks_connect.E011",
+        )
+
+
+def _check_throttles(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    throttles = configured.get("THROTTLES", {})
+    known = DEFAULTS["THROTTLES"]
+    wrong = not isinstance(throttles, dict) or any(
+        name not in known or not (rate is None or (isinstance(rate, str) and RATE.fullmatch(rate)))
+        for name, rate in throttles.items()
+    )
+    if wrong:
+        yield Error(
+            "MEDBLOCKS_CONNECT['THROTTLES'] must be a dict of 'search' and 'start' to a rate.",
+            hint="A rate is a number per s, m, h or d, such as '20/m'; None switches one off.",
+            id="medblocks_connect.E012",
         )

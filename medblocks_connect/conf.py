@@ -18,12 +18,23 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "API_VERSION": "2026-04-25",
     "TIMEOUT": 10.0,
     "MAX_RETRIES": 2,
+    "WEBHOOK_SECRETS": (),
     "PATIENT_RESOLVER": "medblocks_connect.patients.signed_in_user",
     "RETURN_URL": "",
     "SESSION_EXPIRES_IN": 1800,
     "SEARCH_CACHE_SECONDS": 300,
     "LOGOS": False,
+    "THROTTLES": {"search": "120/m", "start": "20/m"},
 }
+
+
+class Secret(str):
+    """Text that neither ``repr`` nor an error page shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'********'"
 
 
 class MedblocksSettings:
@@ -34,9 +45,16 @@ class MedblocksSettings:
         return configured.get(key, DEFAULTS[key])
 
     @property
-    def api_key(self) -> str:
+    def api_key(self) -> Secret:
         """The workspace's secret key, ``mb_sk_live_…`` or ``mb_sk_sbx_…``."""
-        return str(self._read("API_KEY"))
+        return Secret(self._read("API_KEY"))
+
+    @property
+    def webhook_secrets(self) -> list[Secret]:
+        """The webhook endpoint's secrets, ``whsec_…``: several while one replaces another."""
+        configured = self._read("WEBHOOK_SECRETS")
+        secrets = [configured] if isinstance(configured, str) else configured
+        return [Secret(secret) for secret in secrets if secret]
 
     @property
     def base_url(self) -> str:
@@ -82,6 +100,11 @@ class MedblocksSettings:
     def logos(self) -> bool:
         """Whether results show the facilities' https logos instead of their initials."""
         return bool(self._read("LOGOS"))
+
+    @property
+    def throttles(self) -> Mapping[str, str | None]:
+        """How often one patient may search and start: ``"20/m"``; None switches one off."""
+        return {**DEFAULTS["THROTTLES"], **(self._read("THROTTLES") or {})}
 
 
 conf: Final = MedblocksSettings()

@@ -25,6 +25,7 @@ from medblocks_connect.guards import keep_private, stand_alone
 from medblocks_connect.messages import describe_error
 from medblocks_connect.patients import resolve_patient
 from medblocks_connect.results import is_public_https
+from medblocks_connect.throttles import throttle
 
 logger = logging.getLogger("medblocks_connect.views")
 
@@ -36,8 +37,11 @@ _BODY_MAX_BYTES = 16 * 1024
 @keep_private
 def connections(request: HttpRequest) -> JsonResponse:
     """Answer ``GET ?q=&type=&starting_after=`` with a page of facilities."""
-    if resolve_patient(request) is None:
+    patient = resolve_patient(request)
+    if patient is None:
         return _not_signed_in()
+    if seconds := throttle(patient, "search"):
+        return _throttled(seconds)
     asked = FacilitySearch.of(
         request.GET.get("q", ""),
         request.GET.get("type", ""),
@@ -82,6 +86,8 @@ def patient_sessions(request: HttpRequest) -> JsonResponse:
     form = StartForm({"connection_id": connection_id if isinstance(connection_id, str) else ""})
     if not form.is_valid():
         return _bad_request()
+    if seconds := throttle(patient, "start"):
+        return _throttled(seconds)
     try:
         started = start_attempt(
             patient, form.cleaned_data["connection_id"], build_return_url(request)
@@ -89,9 +95,10 @@ def patient_sessions(request: HttpRequest) -> JsonResponse:
     except StartRefusedError as refused:
         code = refused.attempt.error or "no_answer"
         return _failure(code, refused.status_code)
-    except DatabaseError:
-        logger.exception("An attempt could not be recorded")
-        return _failure("no_answer", HTTPStatus.SERVICE_UNAVAILABLE)
+    except DatabaseError as error:
+        # The error's kind and not its text, which may hold the row.
+        logger.error("An attempt could not be recorded: %s", type(error).__name__)
+        return _failure("internal_error", HTTPStatus.SERVICE_UNAVAILABLE)
     return JsonResponse({"url": started.url})
 
 
@@ -119,6 +126,12 @@ def _as_json(facility: FhirSource) -> dict[str, str | None]:
 def _failure(code: str, status: int) -> JsonResponse:
     message = describe_error(code)
     return _error(code, f"{message.what_happened} {message.what_to_do}", status)
+
+
+def _throttled(seconds: int) -> JsonResponse:
+    response = _failure("throttled", HTTPStatus.TOO_MANY_REQUESTS)
+    response["Retry-After"] = str(seconds)
+    return response
 
 
 def _bad_request(status: int = HTTPStatus.BAD_REQUEST) -> JsonResponse:

@@ -103,6 +103,7 @@ class PatientConnectionAttempt(models.Model):
         blank=True,
         help_text=_("Medblocks has had its last word; it is not asked again."),
     )
+    claimed_until = models.DateTimeField(null=True, blank=True, editable=False)
     revision = models.PositiveIntegerField(default=0, editable=False)
 
     class Meta:
@@ -185,6 +186,7 @@ class AttemptEvent(models.Model):
     error_description = models.TextField(_("error description"), blank=True, default="")
     request_id = models.CharField(_("Medblocks request id"), max_length=200, blank=True, default="")
     connection_status = models.CharField(_("connection"), max_length=50, blank=True, default="")
+    detail = models.CharField(_("detail"), max_length=200, blank=True, default="")
     occurred_at = models.DateTimeField(_("happened, says the source"), null=True, blank=True)
     created_at = models.DateTimeField(_("recorded"), default=timezone.now)
     fingerprint = models.CharField(max_length=64, editable=False)
@@ -231,6 +233,12 @@ class WebhookDelivery(models.Model):
     patient_session_id = IdentifierField(
         _("Medblocks session"), max_length=255, blank=True, default="", db_index=True
     )
+    patient_connection_id = IdentifierField(
+        _("Medblocks connection"), max_length=255, blank=True, default="", db_index=True
+    )
+    unsent_signals = models.CharField(
+        _("signals not sent yet"), max_length=200, blank=True, default="", editable=False
+    )
     state = models.CharField(
         _("state"), max_length=10, choices=State.choices, default=State.RECEIVED
     )
@@ -247,6 +255,7 @@ class WebhookDelivery(models.Model):
         default=0,
         help_text=_("How often the same event id came with another body. The first stands."),
     )
+    claimed_until = models.DateTimeField(null=True, blank=True, editable=False)
     occurred_at = models.DateTimeField(_("happened"), null=True, blank=True)
     received_at = models.DateTimeField(_("received"), default=timezone.now)
     processed_at = models.DateTimeField(_("processed"), null=True, blank=True)

@@ -21,3 +21,9 @@ attempt_expired = Signal()
 
 connection_lost = Signal()
 """Access that this attempt had won is gone; the patient can connect again."""
+
+records_synced = Signal()
+"""Medblocks has fetched records; also given ``total`` and ``errors``, each an int or None."""
+
+records_sync_failed = Signal()
+"""Medblocks could not fetch records over this connection."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from medblocks_connect import json_views, views
+from medblocks_connect import json_views, views, webhooks
 
 app_name = "medblocks_connect"
 
@@ -15,4 +15,5 @@ urlpatterns = [
     path("attempts/<str:public_id>/", views.attempt, name="attempt"),
     path("api/connections/", json_views.connections, name="api-connections"),
     path("api/patient-sessions/", json_views.patient_sessions, name="api-patient-sessions"),
+    path("webhook/", webhooks.webhook, name="webhook"),
 ]

@@ -29,6 +29,7 @@ from medblocks_connect.messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patients import resolve_patient
 from medblocks_connect.results import show_results
+from medblocks_connect.throttles import throttle
 
 logger = logging.getLogger("medblocks_connect.views")
 
@@ -52,10 +53,13 @@ _CARRIED_THROUGH_LOGIN = (
 def search(request: HttpRequest) -> HttpResponse:
     """Show the search box, and the facilities found where something was asked for."""
     only_results = request.headers.get(FRAGMENT_HEADER) == "results"
-    if resolve_patient(request) is None:
+    patient = resolve_patient(request)
+    if patient is None:
         if only_results:  # the script loads the page anew, which leads to the login
             return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
         return redirect_to_login(request.get_full_path())
+    if "q" in request.GET and (seconds := throttle(patient, "search")):
+        return _show_throttled(request, seconds)
     asked = FacilitySearch.of(
         request.GET.get("q", ""),
         request.GET.get("type", ""),
@@ -83,20 +87,18 @@ def start(request: HttpRequest) -> HttpResponse:
     form = StartForm(request.POST)
     if not form.is_valid():
         return _show_bad_request(request)
+    if seconds := throttle(patient, "start"):
+        return _show_throttled(request, seconds)
     try:
         started = start_attempt(
             patient, form.cleaned_data["connection_id"], build_return_url(request)
         )
     except StartRefusedError as refused:
         return _show_outcome(request, refused.attempt, refused.status_code)
-    except DatabaseError:
-        logger.exception("An attempt could not be recorded")
-        return render(
-            request,
-            "medblocks_connect/trouble.html",
-            {"message": describe_error("no_answer")},
-            status=HTTPStatus.SERVICE_UNAVAILABLE,
-        )
+    except DatabaseError as error:
+        # The error's kind and not its text, which may hold the row.
+        logger.error("An attempt could not be recorded: %s", type(error).__name__)
+        return _show_trouble(request, "internal_error", HTTPStatus.SERVICE_UNAVAILABLE)
     return HttpResponse(status=HTTPStatus.SEE_OTHER, headers={"Location": started.url})
 
 
@@ -146,6 +148,17 @@ def _show_outcome(
         {"attempt": found, "message": describe_error(found.error)},
         status=status,
     )
+
+
+def _show_trouble(request: HttpRequest, code: str, status: int) -> HttpResponse:
+    message = describe_error(code)
+    return render(request, "medblocks_connect/trouble.html", {"message": message}, status=status)
+
+
+def _show_throttled(request: HttpRequest, seconds: int) -> HttpResponse:
+    response = _show_trouble(request, "throttled", HTTPStatus.TOO_MANY_REQUESTS)
+    response["Retry-After"] = str(seconds)
+    return response
 
 
 def _show_bad_request(request: HttpRequest) -> HttpResponse:

@@ -17,6 +17,7 @@ from medblocks_connect.api.errors import (
     ServerError,
     UnexpectedReplyError,
 )
+from medblocks_connect.api.fields import parse_time
 from medblocks_connect.api.resources import (
     DisconnectedConnection,
     FhirSource,
@@ -71,6 +72,7 @@ __all__ = [
     "UnexpectedReplyError",
     "clean_text",
     "parse_return_url",
+    "parse_time",
     "sign",
     "verify",
 ]

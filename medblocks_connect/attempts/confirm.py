@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone as django_timezone
 
-from medblocks_connect.api import MedblocksError, PatientSession
-from medblocks_connect.attempts.outcome import LOST_STATUSES, Rank, conclude_from_session
+from medblocks_connect.api import MedblocksError, PatientSession, UnexpectedReplyError
+from medblocks_connect.attempts.outcome import Outcome, Rank, conclude_from_session
 from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
 from medblocks_connect.clock import storable
 from medblocks_connect.medblocks import get_client
@@ -34,9 +35,10 @@ def confirm_attempt(attempt: PatientConnectionAttempt) -> bool:
 def _ask(attempt: PatientConnectionAttempt) -> bool:
     try:
         session = get_client().patient_sessions.retrieve(attempt.patient_session_id)
+        evidence = read_session(attempt, session, Source.MEDBLOCKS)
     except MedblocksError:
         return False
-    settle_session(attempt, session, Source.MEDBLOCKS)
+    settle(attempt, evidence)
     return True
 
 
@@ -51,28 +53,30 @@ def confirm_attempt_politely(attempt: PatientConnectionAttempt) -> None:
         _ask(attempt)
 
 
-def settle_session(
+def read_session(
     attempt: PatientConnectionAttempt, session: PatientSession, source: AttemptEvent.Source
-) -> None:
-    """Settle what Medblocks' session says of ``attempt``."""
+) -> Evidence:
+    """Return Medblocks' session as evidence about ``attempt``.
+
+    Raises ``UnexpectedReplyError`` for a session of another patient.
+    """
+    if session.patient_id != attempt.patient_id:
+        raise UnexpectedReplyError("The session is another patient's.")
     outcome = conclude_from_session(session, attempt.connection_id, datetime.now(timezone.utc))
-    facts = {"expires_at": storable(session.expires_at)}
+    facts: dict[str, Any] = {"expires_at": storable(session.expires_at)}
     if attempt.returned_at is not None:
         facts["answered_at"] = django_timezone.now()
-    settle(
-        attempt,
-        Evidence(
-            source=source,
-            kind=_kind(outcome.rank, outcome.link.status if outcome.link else ""),
-            outcome=outcome,
-            request_id=session.request_id,
-            occurred_at=outcome.failure.failure_at if outcome.failure else None,
-            facts=facts,
-        ),
+    return Evidence(
+        source=source,
+        kind=_kind(outcome),
+        outcome=outcome,
+        request_id=session.request_id,
+        occurred_at=outcome.failure.failure_at if outcome.failure else None,
+        facts=facts,
     )
 
 
-def _kind(rank: Rank, connection_status: str) -> AttemptEvent.Kind:
-    if rank is Rank.SUCCEEDED:
-        return Kind.LOST if connection_status in LOST_STATUSES else Kind.CONNECTED
-    return {Rank.FAILED: Kind.FAILED, Rank.EXPIRED: Kind.EXPIRED}.get(rank, Kind.STILL_OPEN)
+def _kind(outcome: Outcome) -> AttemptEvent.Kind:
+    if outcome.rank is Rank.SUCCEEDED:
+        return Kind.LOST if outcome.link and outcome.link.is_lost else Kind.CONNECTED
+    return {Rank.FAILED: Kind.FAILED, Rank.EXPIRED: Kind.EXPIRED}.get(outcome.rank, Kind.STILL_OPEN)

@@ -48,17 +48,49 @@ class Evidence:
     outcome: Outcome
     request_id: str = ""
     occurred_at: datetime | None = None  # aware
+    error: str = ""  # a code that belongs on the timeline and decides nothing
+    detail: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def settle(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
     """Merge ``evidence`` into ``attempt``, in the database and in the object given.
 
-    Raises what the database raises; then nothing of it was written.
+    Signals follow the commit. Raises what the database raises; then nothing of it was written.
     """
     database = router.db_for_write(PatientConnectionAttempt, instance=attempt)
-    while not _try_to_settle(attempt, evidence, database):
+    while True:
+        with transaction.atomic(using=database):
+            due = try_to_settle(attempt, evidence, database)
+            for signal in due or ():
+                transaction.on_commit(partial(_send, signal, attempt), using=database)
+        if due is not None:
+            return
         attempt.refresh_from_db(using=database)
+
+
+def try_to_settle(
+    attempt: PatientConnectionAttempt, evidence: Evidence, database: str
+) -> list[Signal] | None:
+    """Merge ``evidence`` inside the caller's transaction; return the signals due after it.
+
+    None where somebody else changed the attempt meanwhile: nothing was written, and the caller
+    leaves the transaction, refreshes the attempt and tries again.
+    """
+    changes = _changes(attempt, evidence)
+    event = _event(attempt, evidence, changes)
+    if changes:
+        unchanged = PatientConnectionAttempt.objects.using(database).filter(
+            pk=attempt.pk, revision=attempt.revision
+        )
+        if not unchanged.update(**changes, revision=attempt.revision + 1):
+            return None
+        # Before the commit, so that the signals' receivers see the attempt as it is then.
+        attempt.revision += 1
+        for name, value in changes.items():
+            setattr(attempt, name, value)
+    AttemptEvent.objects.using(database).bulk_create([event], ignore_conflicts=True)
+    return _signals(changes)
 
 
 def outcome_of(attempt: PatientConnectionAttempt) -> Outcome:
@@ -88,28 +120,6 @@ def outcome_of(attempt: PatientConnectionAttempt) -> Outcome:
         else None,
         settled=attempt.settled_at is not None,
     )
-
-
-def _try_to_settle(attempt: PatientConnectionAttempt, evidence: Evidence, database: str) -> bool:
-    changes = _changes(attempt, evidence)
-    event = _event(attempt, evidence, changes)
-    if not changes:
-        _append(event, database)
-        return True
-    with transaction.atomic(using=database):
-        unchanged = PatientConnectionAttempt.objects.using(database).filter(
-            pk=attempt.pk, revision=attempt.revision
-        )
-        if not unchanged.update(**changes, revision=attempt.revision + 1):
-            return False
-        # Before the commit, so that the signals' receivers see the attempt as it is then.
-        attempt.revision += 1
-        for name, value in changes.items():
-            setattr(attempt, name, value)
-        _append(event, database)
-        for signal in _signals(changes):
-            transaction.on_commit(partial(_send, signal, attempt), using=database)
-    return True
 
 
 def _changes(attempt: PatientConnectionAttempt, evidence: Evidence) -> dict[str, Any]:
@@ -153,7 +163,8 @@ def _event(
         source=evidence.source,
         kind=evidence.kind,
         status=changes.get("status", attempt.status),
-        error=said.error,
+        error=evidence.error or said.error,
+        detail=evidence.detail,
         error_description=said.error_description,
         request_id=evidence.request_id,
         connection_status=outcome.link.status if outcome.link else "",
@@ -166,14 +177,11 @@ def _event(
         event.error,
         event.error_description,
         event.connection_status,
+        event.detail,
         evidence.occurred_at.isoformat() if evidence.occurred_at else "",
     )
     event.fingerprint = hashlib.sha256(repr(told).encode()).hexdigest()
     return event
-
-
-def _append(event: AttemptEvent, database: str) -> None:
-    AttemptEvent.objects.using(database).bulk_create([event], ignore_conflicts=True)
 
 
 def _signals(changes: Mapping[str, Any]) -> list[Signal]:

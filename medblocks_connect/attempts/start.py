@@ -27,6 +27,7 @@ from medblocks_connect.api import (
     PermissionDeniedError,
     RateLimitError,
 )
+from medblocks_connect.attempts.deliver import process_waiting_deliveries
 from medblocks_connect.attempts.outcome import Failure, Outcome, Rank
 from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
 from medblocks_connect.clock import storable
@@ -180,6 +181,7 @@ def _open(attempt: PatientConnectionAttempt, session: PatientSession) -> Started
     if not is_safe_url(session.url):
         _settle_failure(attempt, Failure(UNSAFE_URL), session.request_id)
         raise StartRefusedError(attempt, 502)
+    process_waiting_deliveries(attempt)
     return StartedAttempt(attempt, session.url)
 
 

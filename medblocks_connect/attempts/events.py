@@ -1,0 +1,123 @@
+"""What a webhook event says: of which attempt, and as which evidence. Reads, writes nothing.
+
+Event types after Medblocks' API page, "Webhooks"; an unknown one says nothing and is no error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.dispatch import Signal
+
+from medblocks_connect import signals
+from medblocks_connect.api import PatientSession, UnexpectedReplyError, clean_text, parse_time
+from medblocks_connect.attempts.confirm import read_session
+from medblocks_connect.attempts.outcome import LOST_STATUSES, Link, Outcome
+from medblocks_connect.attempts.settle import Evidence, Kind, Source
+from medblocks_connect.clock import aware
+from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+
+Status = PatientConnectionAttempt.Status
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an event says, and whether it waits for an attempt that is not there yet."""
+
+    attempt: PatientConnectionAttempt | None = None
+    evidence: Evidence | None = None
+    signals: tuple[Signal, ...] = ()
+    is_waiting: bool = False
+    failure: str = ""
+
+
+def read_event(delivery: WebhookDelivery) -> Said:
+    """Return what ``delivery`` says. Never raises for what it holds."""
+    read = _READERS.get(delivery.event_type)
+    if read is None:
+        return Said()
+    about = _about(delivery)
+    try:
+        return read(delivery, about)
+    except UnexpectedReplyError as error:
+        return Said(failure=error.message)
+
+
+def read_records(delivery: WebhookDelivery) -> Mapping[str, int | None]:
+    """Return how many records a sync brought and missed, as far as the event says."""
+    about = _about(delivery)
+    counts = {name: about.get(name) for name in ("total", "errors")}
+    return {
+        name: count if isinstance(count, int) and 0 <= count < 2**53 else None
+        for name, count in counts.items()
+    }
+
+
+def _about(delivery: WebhookDelivery) -> Mapping[str, Any]:
+    payload = json.loads(delivery.payload)
+    data = payload.get("data")
+    about = data.get("object") if isinstance(data, dict) else None
+    return about if isinstance(about, dict) else {}
+
+
+def _read_session(_delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
+    session = PatientSession.from_json(about)
+    attempt = PatientConnectionAttempt.objects.filter(patient_session_id=session.id).first()
+    if attempt is None:
+        return Said(is_waiting=True)
+    return Said(attempt, read_session(attempt, session, Source.WEBHOOK))
+
+
+def _read_loss(delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
+    if not delivery.patient_connection_id:
+        return Said(failure="The event names no connection.")
+    attempt = PatientConnectionAttempt.objects.filter(
+        patient_connection_id=delivery.patient_connection_id
+    ).first()
+    if attempt is None:
+        return Said(is_waiting=True)
+    status = clean_text(about.get("status"), 50)
+    link = Link(
+        status if status in LOST_STATUSES else "refresh_failed", attempt.patient_connection_id
+    )
+    evidence = Evidence(
+        Source.WEBHOOK,
+        Kind.LOST,
+        Outcome(link=link),
+        occurred_at=parse_time(about.get("failure_at")),
+        error=clean_text(about.get("failure_code"), 100),
+    )
+    return Said(attempt, evidence)
+
+
+def _read_sync(delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
+    attempt = PatientConnectionAttempt.objects.filter(
+        patient_id=clean_text(about.get("patient_id"), 200),
+        connection_id=clean_text(about.get("connection_id"), 500),
+        status=Status.SUCCEEDED,
+    ).first()
+    if attempt is None:
+        return Said(is_waiting=True)
+    came = delivery.event_type == "records.sync.completed"
+    counts = read_records(delivery)
+    told = ", ".join(f"{name} {count}" for name, count in counts.items() if count is not None)
+    evidence = Evidence(
+        Source.WEBHOOK,
+        Kind.RECORDS_SYNCED if came else Kind.RECORDS_SYNC_FAILED,
+        Outcome(),
+        occurred_at=aware(delivery.occurred_at) if delivery.occurred_at else None,
+        detail=told if came else clean_text(about.get("error_message"), 200),
+    )
+    signal = signals.records_synced if came else signals.records_sync_failed
+    return Said(attempt, evidence, (signal,))
+
+
+_READERS: Mapping[str, Callable[[WebhookDelivery, Mapping[str, Any]], Said]] = {
+    "patient_session.completed": _read_session,
+    "connection.token_refresh_failed": _read_loss,
+    "records.sync.completed": _read_sync,
+    "records.sync.failed": _read_sync,
+}

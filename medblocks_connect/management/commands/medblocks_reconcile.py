@@ -1,0 +1,73 @@
+"""``medblocks_reconcile``: what cron runs so that no attempt stays without its outcome."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from medblocks_connect.attempts.reconcile import (
+    Reconciliation,
+    count_unsettled,
+    reconcile_attempts,
+)
+from medblocks_connect.models import PatientConnectionAttempt
+
+_STOPPED = {
+    "rate_limited": "Medblocks asked us to slow down; the rest waits for the next run",
+    "away": "Medblocks did not answer; the rest waits for the next run",
+}
+
+
+class Command(BaseCommand):
+    """Settle every attempt that has no confirmed outcome, by asking Medblocks."""
+
+    help = (
+        "Asks Medblocks about every attempt without a confirmed outcome and settles it; expires "
+        "what has lapsed; processes webhook deliveries that failed or came too early. Run it from "
+        "cron every few minutes, on as many machines as you like. Exit code 1: Medblocks could "
+        "not be asked about some of them."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take how much one run may do."""
+        parser.add_argument(
+            "--limit",
+            type=int,
+            default=1000,
+            help="the most attempts to ask Medblocks about in this run (default: 1000)",
+        )
+
+    def handle(self, *args: Any, limit: int, verbosity: int, **options: Any) -> None:
+        """Reconcile, show progress on a terminal, and end with one line for cron's mail."""
+        shows_progress = verbosity > 0 and self.stderr.isatty()
+        total = min(count_unsettled(), limit) if shows_progress else 0
+
+        def show(done: Reconciliation) -> None:
+            if shows_progress:
+                self.stderr.write(f"\r{done.asked} of {total} asked", ending="")
+                self.stderr.flush()
+
+        done = reconcile_attempts(limit=limit, on_progress=show)
+        if shows_progress and done.asked:
+            self.stderr.write("")
+        if verbosity > 0:
+            self.stdout.write(_summarise(done))
+        if done.unanswered:
+            sys.exit(1)
+
+
+def _summarise(done: Reconciliation) -> str:
+    labels = dict(PatientConnectionAttempt.Status.choices)
+    parts = [f"{count} {labels[status]}" for status, count in sorted(done.statuses.items())]
+    if done.adopted:
+        parts.append(f"{done.adopted} sessions found again")
+    if done.deliveries:
+        parts.append(f"{done.deliveries} webhook deliveries processed")
+    if done.unanswered:
+        parts.append(f"{done.unanswered} without an answer")
+    told = f"medblocks_reconcile: {done.asked} asked"
+    told = f"{told} ({', '.join(parts)})" if parts else told
+    return f"{told}. {_STOPPED[done.stopped]}." if done.stopped else f"{told}."

@@ -1,0 +1,136 @@
+"""Which deliveries are believed, and that none of them is lost: verify, store, settle.
+
+Nothing is written before the signature holds, and nothing of an unsigned body is logged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.db import IntegrityError
+from django.db.models import F
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_POST
+
+from medblocks_connect.api import InvalidSignatureError, clean_text, parse_time, verify
+from medblocks_connect.attempts.deliver import (
+    RECEIVERS_MAY_TAKE,
+    claim_delivery,
+    process_delivery,
+)
+from medblocks_connect.clock import storable
+from medblocks_connect.conf import conf
+from medblocks_connect.guards import stand_alone
+from medblocks_connect.models import WebhookDelivery
+
+logger = logging.getLogger("medblocks_connect.webhooks")
+
+BODY_MAX_BYTES: Final = 1024 * 1024
+
+# Whoever holds a session's url can act as its patient, and nobody needs the rest to settle.
+_NEVER_STORED: Final = ("url", "patient_email", "patient_name", "email", "name")
+
+
+@csrf_exempt
+@stand_alone
+@require_POST
+@sensitive_variables()
+def webhook(request: HttpRequest) -> HttpResponse:
+    """Take one signed event from Medblocks; 2xx once it is stored."""
+    body = request.read(BODY_MAX_BYTES + 1)
+    if len(body) > BODY_MAX_BYTES:
+        return _refuse("The body is too large.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    header = request.headers.get("Medblocks-Signature", "")
+    try:
+        verify(body, header, conf.webhook_secrets, now=time.time())
+    except InvalidSignatureError as error:
+        logger.warning("A webhook was refused: %s", error)
+        return _refuse("The signature does not hold.")
+    delivery = read_delivery(body)
+    if delivery is None:
+        return _refuse("The body is no JSON object.")
+    receive_delivery(delivery)
+    return HttpResponse(status=HTTPStatus.OK)
+
+
+def receive_delivery(delivery: WebhookDelivery) -> None:
+    """Store a verified event and give it its effect, once, however often it is sent.
+
+    Raises what the database raises when nothing could be stored; Medblocks then sends it again.
+    """
+    try:
+        process_delivery(delivery, receivers_may_take=RECEIVERS_MAY_TAKE)
+    except IntegrityError:
+        _receive_again(delivery)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept
+        # Verified, and not to be lost because a step after it broke: kept, marked, tried again.
+        logger.error("A webhook could not be processed: %s", type(error).__name__)
+        _keep_failure(delivery, error)
+
+
+def _keep_failure(delivery: WebhookDelivery, error: Exception) -> None:
+    delivery.pk = None  # whatever was stored was rolled back
+    delivery.attempt = None
+    delivery.unsent_signals = ""
+    delivery.claimed_until = None
+    delivery.state = WebhookDelivery.State.FAILED
+    delivery.failure = type(error).__name__
+    delivery.tries = 1
+    try:
+        delivery.save()
+    except IntegrityError:
+        stored = WebhookDelivery.objects.filter(event_id=delivery.event_id)
+        stored.update(failure=delivery.failure, tries=F("tries") + 1, claimed_until=None)
+
+
+def _receive_again(delivery: WebhookDelivery) -> None:
+    stored = WebhookDelivery.objects.get(event_id=delivery.event_id)
+    if stored.digest != delivery.digest:
+        # The first stands; that there was another is for staff to see.
+        WebhookDelivery.objects.filter(pk=stored.pk).update(conflicts=F("conflicts") + 1)
+    elif stored.state != WebhookDelivery.State.PROCESSED and claim_delivery(stored):
+        process_delivery(stored, receivers_may_take=RECEIVERS_MAY_TAKE)
+
+
+def read_delivery(body: bytes) -> WebhookDelivery | None:
+    """Return the event in ``body``, not stored yet; None where it is no JSON object."""
+    try:
+        event = json.loads(body.decode())
+        return _read_event(event, body) if isinstance(event, dict) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _read_event(event: Mapping[str, Any], body: bytes) -> WebhookDelivery:
+    data = event.get("data")
+    about = data.get("object") if isinstance(data, dict) else None
+    about = about if isinstance(about, dict) else {}
+    kept = {name: value for name, value in about.items() if name not in _NEVER_STORED}
+    event_type = clean_text(event.get("type"), 100)
+    is_session = event_type == "patient_session.completed"
+    digest = hashlib.sha256(body).hexdigest()
+    return WebhookDelivery(
+        # An event without an id is itself: only the same bytes are the same event.
+        event_id=clean_text(event.get("id"), 255) or f"sha256:{digest}",
+        event_type=event_type,
+        api_version=clean_text(event.get("api_version"), 50),
+        payload=json.dumps({**event, "data": {"object": kept}}),
+        digest=digest,
+        patient_session_id=clean_text(about.get("id") if is_session else "", 255),
+        patient_connection_id=clean_text("" if is_session else about.get("id"), 255),
+        occurred_at=storable(parse_time(event.get("created_at"))),
+        received_at=timezone.now(),
+    )
+
+
+def _refuse(reason: str, status: int = HTTPStatus.BAD_REQUEST) -> HttpResponse:
+    return HttpResponse(reason, status=status, content_type="text/plain; charset=utf-8")
