@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import time
+import tracemalloc
 import zlib
 from email.utils import formatdate
 from typing import Any
@@ -106,6 +107,19 @@ def test_bad_encoding(client: MedblocksClient, encoding: str, body: bytes) -> No
     responses.get(HEALTH, body=body, headers={"Content-Encoding": encoding})
     with pytest.raises(UnexpectedReplyError):
         client.health()
+
+
+@responses.activate
+def test_bomb_is_not_unpacked(client: MedblocksClient) -> None:
+    """Case 15: refused is not enough, the 100 MB must never be in memory."""
+    packed = gzip.compress(b" " * 100_000_000)
+    responses.get(HEALTH, body=packed, headers={"Content-Encoding": "gzip"})
+    tracemalloc.start()
+    with pytest.raises(UnexpectedReplyError):
+        client.health()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000
 
 
 def envelope(**fields: Any) -> bytes:
