@@ -1,0 +1,21 @@
+"""Finding a facility, whatever a patient types: the names that the rest of the app uses."""
+
+from medblocks_connect.facilities.search import (
+    MAXIMUM_QUERY_LENGTH,
+    MINIMUM_QUERY_LENGTH,
+    RESULTS_PER_PAGE,
+    FacilitySearch,
+    get_facility,
+    is_acceptable_id,
+    search_facilities,
+)
+
+__all__ = [
+    "MAXIMUM_QUERY_LENGTH",
+    "MINIMUM_QUERY_LENGTH",
+    "RESULTS_PER_PAGE",
+    "FacilitySearch",
+    "get_facility",
+    "is_acceptable_id",
+    "search_facilities",
+]

@@ -1,0 +1,129 @@
+"""When two spellings are one: how names and what patients type are folded before they are compared.
+
+Case, accents and punctuation never count, and the usual short forms stand for the long ones.
+Folding is applied to both sides alike, so it need not be right English, only the same.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import Final
+
+# Said in one way only; short forms of several words ("med") are matched as beginnings instead.
+LONG_FORMS: Final = {
+    "amer": "american",
+    "assn": "association",
+    "assoc": "associates",
+    "assocs": "associates",
+    "asso": "associates",
+    "centre": "center",
+    "cntr": "center",
+    "cnty": "county",
+    "ctr": "center",
+    "ctrs": "centers",
+    "dept": "department",
+    "ft": "fort",
+    "grp": "group",
+    "hlth": "health",
+    "hosp": "hospital",
+    "hosps": "hospitals",
+    "hsp": "hospital",
+    "inst": "institute",
+    "intl": "international",
+    "mem": "memorial",
+    "mt": "mount",
+    "mtn": "mountain",
+    "natl": "national",
+    "ped": "pediatrics",
+    "peds": "pediatrics",
+    "phys": "physicians",
+    "rehab": "rehabilitation",
+    "regl": "regional",
+    "spec": "specialists",
+    "st": "saint",
+    "surg": "surgical",
+    "svc": "services",
+    "svcs": "services",
+    "univ": "university",
+}
+
+# Legal forms, degrees and little words: they are in thousands of names and tell none apart.
+FILLER: Final = frozenset(
+    "a an and apc apmc at co corp corporation cpa dba dc dds de del dmd do dpm dr for in inc "
+    "incorporated la limited llc llp lp ltd md mds np of on or pa pc phd plc pllc ps sc the "
+    "termed to y".split()
+)
+# Left out of initials: "University of California San Francisco" is UCSF.
+_LITTLE: Final = frozenset("a an and at by de del for in la of on the to y".split())
+
+_APOSTROPHES = re.compile("['\u2018\u2019\u02bc`\u00b4]")
+_AND = re.compile(r"[&+]")
+_NOT_A_WORD = re.compile(r"[\W_]+", re.UNICODE)
+_SPELT_OUT = re.compile(r"(?<!\S)(?:\w (?=\w(?: |$)))+\w(?!\S)")
+_LONE_S = re.compile(r"(?<=\w) s(?!\S)")
+_BRITISH = (("paed", "ped"), ("anaes", "anes"), ("gynae", "gyne"), ("haem", "hem"))
+_OBGYN = re.compile(r"\bob gyn(?=\w*)")
+
+
+def fold(text: str) -> str:
+    """Return ``text`` in lower case, without accents and punctuation, words one space apart.
+
+    "St. Mary's Hosp. & Clinic, P.C." becomes "st marys hosp and clinic pc".
+    """
+    if not text.isascii():
+        decomposed = unicodedata.normalize("NFKD", text)
+        text = "".join(each for each in decomposed if not unicodedata.combining(each))
+    text = _AND.sub(" and ", _APOSTROPHES.sub("", text.casefold()))
+    spaced = _NOT_A_WORD.sub(" ", text).strip()
+    spelt = _SPELT_OUT.sub(lambda found: found[0].replace(" ", ""), _LONE_S.sub("s", spaced))
+    return _OBGYN.sub("obgyn", spelt)
+
+
+@lru_cache(maxsize=4096)
+def lengthen(word: str) -> str:
+    """Return the long form of a folded ``word``: "hosp" becomes "hospital"."""
+    if word in LONG_FORMS:
+        return LONG_FORMS[word]
+    if "ae" in word:
+        for british, american in _BRITISH:
+            word = word.replace(british, american)
+    return word
+
+
+def fold_fully(text: str) -> str:
+    """Return ``text`` folded, with every short form lengthened."""
+    return " ".join([lengthen(word) for word in fold(text).split()])
+
+
+def initials_of(folded: str, *, with_little_words: bool = False) -> str:
+    """Return the initials of a folded name: "ucsf"; with the little words also: "uocsf"."""
+    words = folded.split()
+    return "".join([word[0] for word in words if with_little_words or word not in _LITTLE])
+
+
+_SOUNDS: Final = tuple(
+    (re.compile(pattern), sound)
+    for pattern, sound in (
+        (r"^ps|^sc(?=[eiy])", "s"),
+        (r"^(kn|gn|pn)", "n"),
+        (r"^wr", "r"),
+        (r"ph", "f"),
+        (r"sch|tch|sh|ti(?=[ao])|ci(?=a)", "x"),
+        (r"chr|ck|q|ch(?=[aouir]|$)|c(?![eiy])", "k"),
+        (r"gh|(?<=[^aeiouy])h", ""),
+        (r"c|z", "s"),
+        (r"dg|g(?=[eiy])", "j"),
+        (r"w(?![aeiouy])", ""),
+        (r"[aeiouy]+", "a"),
+        (r"(.)\1+", r"\1"),
+    )
+)
+
+
+def sound_of(word: str) -> str:
+    """Return roughly how a folded ``word`` sounds: "psychiatry" and "sykiatry" are alike."""
+    for pattern, sound in _SOUNDS:
+        word = pattern.sub(sound, word)
+    return word
