@@ -4,15 +4,141 @@ from __future__ import annotations
 
 import pytest
 
+from medblocks_connect.models import PatientConnectionAttempt
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
+RIVERSIDE = "fhirsrc_riverside_general"
 
-def test_flow_approve(site, get_attempt):
-    portal = site.start("fhirsrc_riverside_general")
+
+def come_back(site, choice, facility=RIVERSIDE):
+    """Start, decide at the portal, and follow the way back to its end."""
+    portal = site.start(facility)
     assert portal.status_code == 303
-    back = site.decide(portal.headers["Location"], "approve")
-    outcome = site.get_absolute(back.headers["Location"])
+    back = site.decide(portal.headers["Location"], choice)
+    return site.get_absolute(back.headers["Location"])
+
+
+def timeline(attempt):
+    return [(event.source, event.kind, event.status) for event in attempt.events.all()]
+
+
+def test_flow_approve_connects(site, get_attempt):
+    outcome = come_back(site, "approve")
     attempt = get_attempt()
-    assert (attempt.status, attempt.unconfirmed) == ("succeeded", False)
+    assert (attempt.status, attempt.unconfirmed, attempt.error) == ("succeeded", False, "")
     assert "You are connected" in outcome.text
-    assert outcome.url == f"{site.url}/records/attempts/{attempt.public_id}/"
+    assert attempt.request_id
+
+
+def test_flow_approve_tells_the_story(site, get_attempt):
+    come_back(site, "approve")
+    assert timeline(get_attempt()) == [
+        ("site", "created", "created"),
+        ("medblocks", "started", "started"),
+        ("return", "claimed_success", "returned"),
+        ("medblocks", "connected", "succeeded"),
+    ]
+
+
+def test_flow_row_carries_the_catalogs_name_and_kind(site, get_attempt):
+    come_back(site, "approve")
+    attempt = get_attempt()
+    assert (attempt.connection_name, attempt.connection_type) == ("Riverside General", "epic")
+
+
+@pytest.mark.parametrize(
+    ("choice", "code", "words"),
+    [
+        ("cancel", "user_denied", "You stopped before you were connected"),
+        ("portal_error", "oauth_error", "The hospital's portal had a problem"),
+        ("token_exchange_failed", "token_exchange_failed", "The last step did not work"),
+    ],
+)
+def test_flow_failure_is_told_in_words(site, get_attempt, choice, code, words):
+    outcome = come_back(site, choice)
+    attempt = get_attempt()
+    assert (attempt.status, attempt.error, attempt.unconfirmed) == ("failed", code, False)
+    assert attempt.error_description
+    assert words.replace("'", "&#x27;") in outcome.text
+    assert attempt.error_description not in outcome.text
+    assert code not in outcome.text
+
+
+def test_flow_clean_address_after_the_return(site, get_attempt):
+    outcome = come_back(site, "approve")
+    assert outcome.url == f"{site.url}/records/attempts/{get_attempt().public_id}/"
+    assert outcome.headers["Referrer-Policy"] == "no-referrer"
+    assert "no-store" in outcome.headers["Cache-Control"]
+    assert [each.status_code for each in outcome.history] == [303]
+
+
+def test_flow_reload_of_the_return_tells_nothing_twice(site, get_attempt):
+    portal = site.start(RIVERSIDE)
+    back = site.decide(portal.headers["Location"], "approve").headers["Location"]
+    pages = [site.get_absolute(back) for _ in range(3)]
+    assert len({page.url for page in pages}) == 1
+    assert len(timeline(get_attempt())) == 4
+
+
+def test_flow_stay_away_is_settled_when_the_patient_looks(site, get_attempt):
+    portal = site.start(RIVERSIDE)
+    site.decide(portal.headers["Location"], "stay_away")
+    page = site.get(get_attempt().get_absolute_url())
+    assert "You are connected" in page.text
+    assert get_attempt().status == "succeeded"
+
+
+def test_flow_expired_session_offers_a_retry(site, get_attempt):
+    portal = site.start(RIVERSIDE)
+    site.decide(portal.headers["Location"], "expire")
+    page = site.get(get_attempt().get_absolute_url())
+    assert get_attempt().status == "expired"
+    assert "The time to sign in ran out" in page.text
+    assert f'value="{RIVERSIDE}"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("facility", "code", "status"),
+    [
+        ("fhirsrc_closed_harbor", "resource_not_found", 404),
+        ("fhirsrc_broken_bridge", "oauth_error", 502),
+        ("fhirsrc_faded_stamp", "token_exchange_failed", 502),
+        ("fhirsrc_crooked_mile", "bad_request", 502),
+        ("fhirsrc_nowhere", "resource_not_found", 404),
+    ],
+)
+def test_flow_refused_start_keeps_the_row(site, get_attempt, facility, code, status):
+    page = site.start(facility)
+    attempt = get_attempt()
+    assert page.status_code == status
+    assert (attempt.status, attempt.error) == ("failed", code)
+    assert attempt.request_id
+    assert attempt.error_description
+    assert attempt.error_description not in page.text
+    assert "Choose another place" in page.text
+
+
+def test_flow_start_with_a_facilitys_own_base_url(site, get_attempt):
+    outcome = come_back(
+        site, "approve", "https://fhir.riverside-general.example/interconnect/api/FHIR/R4"
+    )
+    assert get_attempt().status == "succeeded"
+    assert "Riverside General" in outcome.text
+
+
+def test_flow_json_pair(site):
+    found = site.get("/records/api/connections/?q=riverside general").json()
+    assert set(found) == {"data", "has_more", "next_cursor"}
+    assert set(found["data"][0]) == {"id", "name", "type", "logo_url", "portal_url"}
+    assert found["data"][0]["name"] == "Riverside General"
+    token = site.browser.cookies.get("csrftoken")
+    started = site.browser.post(
+        f"{site.url}/records/api/patient-sessions/",
+        json={"connection_id": found["data"][0]["id"]},
+        headers={"X-CSRFToken": token},
+        timeout=10,
+    )
+    assert started.status_code == 200
+    assert started.json()["url"].startswith(f"{site.url}/medblocks-sandbox/c/")
+    assert PatientConnectionAttempt.objects.get().status == "started"

@@ -1,8 +1,8 @@
 """The one door to the network: every call to Medblocks goes through ``Transport.call``.
 
 It owns the key, the kept connections, the deadline, the retries and the names of what goes wrong.
-``requests``' adapter is used without its ``Session``: what a session adds (``.netrc``, proxies and
-certificates from the environment, cookies, redirects) is what a call with a Bearer key must not do.
+What ``requests``' session does of its own accord (``.netrc``, proxies and certificates from the
+environment, cookies, redirects) is what a call with a Bearer key must not do: it is all off.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -177,24 +178,25 @@ class Transport:
 
     def _send(self, request: requests.PreparedRequest, exchange: Exchange) -> requests.Response:
         seconds = exchange.seconds_left()
-        return self._adapter().send(
+        return self._session().send(
             request,
             stream=True,
             timeout=(min(self._connect_timeout, seconds), seconds),
             verify=True,
             cert=None,
             proxies={},
+            allow_redirects=False,
         )
 
-    def _adapter(self) -> MeteredAdapter:
+    def _session(self) -> _Session:
         # Two threads, or a parent and its child, on one connection would read each other's
         # answers.
         owner = os.getpid()
-        adapter: MeteredAdapter | None = getattr(self._local, "adapter", None)
-        if adapter is None or self._local.owner != owner:
-            adapter = MeteredAdapter()
-            self._local.adapter, self._local.owner = adapter, owner
-        return adapter
+        session: _Session | None = getattr(self._local, "session", None)
+        if session is None or self._local.owner != owner:
+            session = _Session()
+            self._local.session, self._local.owner = session, owner
+        return session
 
     def _prepare(self, call: Call) -> requests.PreparedRequest:
         path = call.template.format(
@@ -214,6 +216,21 @@ class Transport:
             headers["Content-Type"] = "application/json"
         url = f"{self._base_url}{path}{'?' if query else ''}{query}"
         return requests.Request(call.method, url, headers=headers, data=call.body).prepare()
+
+
+class _Session(requests.Session):
+    """A session that keeps connections, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self.mount("https://", MeteredAdapter())
+        self.mount("http://", MeteredAdapter())
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
+        """Say that no answer redirects: ``send`` reads a redirect's whole body, however large."""
+        return
 
 
 def check_timeout(seconds: float) -> float:

@@ -1,0 +1,232 @@
+"""Outcome is a function of the evidence: proven over all orders, then case by case."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from functools import reduce
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medblocks_connect.api import (
+    PatientSession,
+    ReturnedFailure,
+    ReturnedFromHostedPage,
+    ReturnedSuccess,
+)
+from medblocks_connect.attempts.outcome import (
+    LAPSE,
+    Failure,
+    Outcome,
+    Rank,
+    conclude_from_return,
+    conclude_from_session,
+    merge,
+)
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
+FACILITY = "fhirsrc_riverside"
+OTHER_FACILITY = "fhirsrc_lakeside"
+
+codes = st.sampled_from(["user_denied", "access_denied", "oauth_error", "brand_new_code"])
+times = st.none() | st.integers(0, 3).map(lambda hours: NOW + timedelta(hours=hours))
+
+
+def make_session(status="open", connections=(), expires_in=30, connection_id=FACILITY):
+    return PatientSession.from_json(
+        {
+            "id": "ps_1",
+            "status": status,
+            "patient_id": "p-1",
+            "connection_id": connection_id,
+            "expires_at": (NOW + timedelta(minutes=expires_in)).isoformat(),
+            "connections": list(connections),
+        }
+    )
+
+
+def make_connection(status, facility=FACILITY, code=None, failure_at=None):
+    return {
+        "id": None if status == "failed" else "conn_1",
+        "connection_id": facility,
+        "status": status,
+        "failure_code": code,
+        "failure_at": failure_at.isoformat() if failure_at else None,
+        "created_at": NOW.isoformat(),
+    }
+
+
+connections = st.builds(
+    make_connection,
+    st.sampled_from(["active", "failed", "expired", "refresh_failed", "disconnected", "pondering"]),
+    st.sampled_from([FACILITY, OTHER_FACILITY]),
+    st.none() | codes,
+    times,
+)
+sessions = st.builds(
+    make_session,
+    st.sampled_from(["open", "complete", "expired", "dreaming"]),
+    st.lists(connections, max_size=3),
+    st.integers(-60, 30),
+)
+claims = st.one_of(
+    st.just(ReturnedSuccess("ps_1", "p-1", FACILITY)),
+    st.just(ReturnedFromHostedPage("ps_1", "p-1")),
+    st.builds(
+        ReturnedFailure, st.just("ps_1"), st.just("p-1"), codes, st.sampled_from(["", "why", "no"])
+    ),
+).map(conclude_from_return)
+facts = sessions.map(lambda session: conclude_from_session(session, FACILITY, NOW))
+refusals = st.builds(
+    lambda code: Outcome(Rank.FAILED, failure=Failure(code, "Medblocks' words"), settled=True),
+    codes,
+)
+evidence = st.one_of(claims, facts, refusals, st.just(Outcome(Rank.STARTED)))
+
+
+def merge_all(pieces):
+    return reduce(merge, pieces, Outcome())
+
+
+@given(st.lists(evidence, max_size=8), st.randoms(use_true_random=False))
+def test_merge_any_order_and_any_duplicates_end_alike(pieces, random):
+    shuffled = pieces + [random.choice(pieces) for _ in range(3) if pieces]
+    random.shuffle(shuffled)
+    assert merge_all(shuffled) == merge_all(pieces)
+
+
+@given(evidence, evidence, evidence)
+def test_merge_is_associative(one, two, three):
+    assert merge(merge(one, two), three) == merge(one, merge(two, three))
+
+
+@given(st.lists(claims | st.just(Outcome(Rank.STARTED)), max_size=8))
+def test_merge_claims_alone_never_succeed(pieces):
+    assert merge_all(pieces).status != "succeeded"
+
+
+@given(st.lists(evidence, max_size=6), evidence)
+def test_merge_nothing_weaker_replaces_something_stronger(pieces, late):
+    before = merge_all(pieces)
+    assert merge(before, late).rank >= before.rank
+
+
+@given(sessions)
+def test_session_without_this_facility_ever_active_never_succeeds(session):
+    won = {"active", "expired", "refresh_failed", "disconnected"}
+    ours = [each for each in session.connections if each.connection_id == FACILITY]
+    succeeded = conclude_from_session(session, FACILITY, NOW).status == "succeeded"
+    assert succeeded == any(each.status in won for each in ours)
+
+
+@pytest.mark.parametrize(
+    ("returned", "status", "error"),
+    [
+        (ReturnedSuccess("ps_1", "p-1", FACILITY), "returned", ""),
+        (ReturnedFromHostedPage("ps_1", "p-1"), "returned", ""),
+        (ReturnedFailure("ps_1", "p-1", "user_denied", ""), "failed", "user_denied"),
+    ],
+    ids=["success", "hosted", "failure"],
+)
+def test_return_is_a_claim(returned, status, error):
+    outcome = conclude_from_return(returned)
+    assert (outcome.status, outcome.error, outcome.unconfirmed) == (status, error, True)
+
+
+@pytest.mark.parametrize(
+    ("session", "status", "error"),
+    [
+        (make_session("complete", [make_connection("active")]), "succeeded", ""),
+        (make_session("open", [make_connection("active")]), "succeeded", ""),
+        (make_session("complete", [make_connection("refresh_failed")]), "succeeded", ""),
+        (make_session("complete", []), "failed", "not_connected"),
+        (
+            make_session("complete", [make_connection("failed", code="oauth_error")]),
+            "failed",
+            "oauth_error",
+        ),
+        (make_session("complete", [make_connection("failed")]), "failed", "unknown_error"),
+        (
+            make_session("complete", [make_connection("active", OTHER_FACILITY)]),
+            "failed",
+            "not_connected",
+        ),
+        (make_session("complete", [make_connection("pondering")]), "started", ""),
+        (make_session("open", []), "started", ""),
+        (make_session("expired", []), "expired", ""),
+        (make_session("open", [], expires_in=-5), "started", ""),
+        (make_session("open", [], expires_in=-11), "expired", ""),
+    ],
+    ids=[
+        "active", "active-in-open-session", "lost-since", "complete-without-connection", "failed",
+        "failed-without-code", "case-28-other-facility", "case-28-unknown-status", "open",
+        "expired", "case-46-within-the-clocks-tolerance", "lapsed",
+    ],
+)  # fmt: skip
+def test_session_concludes(session, status, error):
+    outcome = conclude_from_session(session, FACILITY, NOW)
+    assert (outcome.status, outcome.error) == (status, error)
+
+
+def test_session_keeps_an_unknown_status_as_it_came():
+    outcome = conclude_from_session(
+        make_session("complete", [make_connection("pondering")]), FACILITY, NOW
+    )
+    assert outcome.link.status == "pondering"
+
+
+def test_session_started_with_a_base_url_matches_the_catalogs_id():
+    session = make_session("complete", [make_connection("active")])
+    assert conclude_from_session(session, "https://fhir.example/r4", NOW).status == "succeeded"
+
+
+def test_session_of_the_hosted_page_counts_any_facility():
+    session = make_session("complete", [make_connection("active", OTHER_FACILITY)])
+    assert conclude_from_session(session, "", NOW).status == "succeeded"
+
+
+def test_session_latest_failure_wins():
+    session = make_session(
+        "complete",
+        [
+            make_connection("failed", code="access_denied", failure_at=NOW),
+            make_connection("failed", code="oauth_error", failure_at=NOW + timedelta(minutes=1)),
+        ],
+    )
+    assert conclude_from_session(session, FACILITY, NOW).error == "oauth_error"
+
+
+def test_merge_equal_failures_take_the_code_first_in_the_alphabet():
+    failures = [Outcome(Rank.FAILED, failure=Failure(code, "", NOW)) for code in ("b", "a", "c")]
+    assert merge_all(failures).error == "a"
+
+
+def test_merge_keeps_the_claims_words_beside_the_confirmed_code():
+    claim = conclude_from_return(
+        ReturnedFailure("ps_1", "p-1", "oauth_error", "The portal's words")
+    )
+    fact = Outcome(Rank.FAILED, failure=Failure("token_exchange_failed"))
+    outcome = merge(claim, fact)
+    assert outcome.error == "token_exchange_failed"
+    assert outcome.error_description == "The portal's words"
+
+
+@pytest.mark.parametrize(
+    ("claim", "fact", "disagrees"),
+    [
+        (ReturnedFailure("ps_1", "", "user_denied", ""), "active", True),
+        (ReturnedSuccess("ps_1", "", FACILITY), "failed", True),
+        (ReturnedSuccess("ps_1", "", FACILITY), "active", False),
+        (ReturnedFailure("ps_1", "", "user_denied", ""), "failed", False),
+    ],
+    ids=["case-20-denied-yet-active", "case-20-success-yet-failed", "both-good", "both-bad"],
+)
+def test_merge_notes_a_disagreement(claim, fact, disagrees):
+    session = make_session("complete", [make_connection(fact, code="oauth_error")])
+    outcome = merge(conclude_from_return(claim), conclude_from_session(session, FACILITY, NOW))
+    assert outcome.claim_disagrees is disagrees
+
+
+def test_lapse_is_the_clocks_difference():
+    assert timedelta(minutes=10) == LAPSE

@@ -1,0 +1,162 @@
+"""Settling: merged into the row, told on the timeline, signalled once per change."""
+
+from __future__ import annotations
+
+import pytest
+
+from medblocks_connect import signals
+from medblocks_connect.api import ReturnedFailure, ReturnedSuccess
+from medblocks_connect.attempts.outcome import (
+    Failure,
+    Link,
+    Outcome,
+    Rank,
+    conclude_from_return,
+)
+from medblocks_connect.attempts.settle import Evidence, Kind, Source, outcome_of, settle
+from medblocks_connect.models import PatientConnectionAttempt
+from tests.attempts.conftest import FACILITY
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CONNECTED = Evidence(
+    Source.MEDBLOCKS,
+    Kind.CONNECTED,
+    Outcome(Rank.SUCCEEDED, link=Link("active", "conn_1"), settled=True),
+)
+DENIED = Evidence(
+    Source.RETURN,
+    Kind.CLAIMED_FAILURE,
+    conclude_from_return(ReturnedFailure("ps_1", "", "user_denied", "They said no")),
+)
+CAME_BACK = Evidence(
+    Source.RETURN,
+    Kind.CLAIMED_SUCCESS,
+    conclude_from_return(ReturnedSuccess("ps_1", "", FACILITY)),
+)
+REFUSED = Evidence(
+    Source.MEDBLOCKS, Kind.REFUSED, Outcome(Rank.FAILED, failure=Failure("oauth_error", "Words"))
+)
+LOST = Evidence(Source.WEBHOOK, Kind.LOST, Outcome(link=Link("refresh_failed", "conn_1")))
+
+
+@pytest.fixture
+def heard():
+    """Collect the signals that are sent, by name."""
+    names = [
+        "attempt_started", "attempt_succeeded", "attempt_failed", "attempt_expired",
+        "connection_lost",
+    ]  # fmt: skip
+    sent = []
+    receivers = []
+    for name in names:
+
+        def receive(name=name, attempt=None, **_kwargs):
+            sent.append((name, attempt.status))
+
+        getattr(signals, name).connect(receive)
+        receivers.append((name, receive))
+    yield sent
+    for name, receive in receivers:
+        getattr(signals, name).disconnect(receive)
+
+
+def read(attempt):
+    return PatientConnectionAttempt.objects.get(pk=attempt.pk)
+
+
+def test_settle_writes_what_the_object_says(make_attempt):
+    attempt = make_attempt()
+    settle(attempt, CONNECTED)
+    assert read(attempt).status == attempt.status == "succeeded"
+    assert read(attempt).finished_at == attempt.finished_at is not None
+    assert outcome_of(read(attempt)) == outcome_of(attempt)
+
+
+def test_settle_with_a_stale_object_merges_again(make_attempt):
+    attempt = make_attempt()
+    stale = read(attempt)
+    settle(attempt, CONNECTED)
+    settle(stale, DENIED)
+    assert read(attempt).status == stale.status == "succeeded"
+    assert read(attempt).claimed_error == "user_denied"
+    assert read(attempt).claim_disagrees
+
+
+@pytest.mark.parametrize(
+    "order", [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+)
+def test_settle_any_order_ends_in_the_same_columns(make_attempt, order):
+    attempt = make_attempt()
+    for index in order:
+        settle(attempt, [CONNECTED, DENIED, CAME_BACK][index])
+    row = read(attempt)
+    assert (row.status, row.error, row.unconfirmed) == ("succeeded", "", False)
+    assert (row.claimed_success, row.claimed_error) == (True, "user_denied")
+    assert row.events.count() == 3
+
+
+def test_settle_claimed_failure_shows_its_code_and_words(make_attempt):
+    attempt = make_attempt()
+    settle(attempt, DENIED)
+    row = read(attempt)
+    assert (row.status, row.unconfirmed) == ("failed", True)
+    assert (row.error, row.error_description) == ("user_denied", "They said no")
+
+
+def test_settle_a_row_made_from_bare_fields(db):
+    attempt = PatientConnectionAttempt.objects.create(
+        patient_id="p-1", connection_id=FACILITY, status="failed", error="oauth_error"
+    )
+    settle(attempt, CONNECTED)
+    assert read(attempt).status == "succeeded"
+
+
+def test_settle_same_evidence_twice_is_told_once(make_attempt, heard):
+    attempt = make_attempt()
+    settle(attempt, CONNECTED)
+    settle(read(attempt), CONNECTED)
+    assert attempt.events.count() == 1
+    assert heard == [("attempt_succeeded", "succeeded")]
+
+
+def test_settle_confirming_a_claimed_failure_signals_nothing_new(make_attempt, heard):
+    attempt = make_attempt()
+    settle(attempt, DENIED)
+    settle(attempt, REFUSED)
+    assert heard == [("attempt_failed", "failed")]
+
+
+def test_settle_loss_keeps_the_outcome_and_is_signalled_once(make_attempt, heard):
+    attempt = make_attempt()
+    settle(attempt, CONNECTED)
+    settle(attempt, LOST)
+    settle(read(attempt), LOST)
+    row = read(attempt)
+    assert (row.status, row.connection_status) == ("succeeded", "refresh_failed")
+    assert row.lost_at is not None
+    assert heard == [("attempt_succeeded", "succeeded"), ("connection_lost", "succeeded")]
+
+
+def test_settle_receiver_that_raises_harms_nobody(make_attempt, heard, caplog):
+    def raise_error(**_kwargs):
+        raise ValueError("a receiver of the host")
+
+    signals.attempt_succeeded.connect(raise_error)
+    try:
+        settle(make_attempt(), CONNECTED)
+    finally:
+        signals.attempt_succeeded.disconnect(raise_error)
+    assert heard == [("attempt_succeeded", "succeeded")]
+    assert "receiver" in caplog.text
+
+
+def test_settle_signals_nothing_when_the_transaction_fails(make_attempt, heard):
+    from django.db import transaction
+
+    attempt = make_attempt()
+    with pytest.raises(KeyError), transaction.atomic():
+        settle(attempt, CONNECTED)
+        raise KeyError
+    assert heard == []
+    assert read(attempt).status == "started"

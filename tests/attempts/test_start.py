@@ -1,0 +1,226 @@
+"""Starting: the row first, and what becomes of it whatever Medblocks says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import requests
+
+from medblocks_connect.attempts.start import StartRefusedError, is_safe_url, start_attempt
+from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.patients import Patient
+from tests.attempts.conftest import BASE_URL, FACILITY, PORTAL_URL, session_json
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SESSIONS = f"{BASE_URL}/patient-sessions"
+RETURN_URL = "https://clinic.example/records/return/"
+
+
+def error_json(code):
+    return {
+        "error": {
+            "type": "any",
+            "code": code,
+            "message": "In Medblocks' words",
+            "param": None,
+            "doc_url": "https://docs.example",
+            "request_id": "req_9",
+        }
+    }
+
+
+def start_and_fail(patient, connection_id=FACILITY):
+    with pytest.raises(StartRefusedError) as refused:
+        start_attempt(patient, connection_id, RETURN_URL)
+    return refused.value.status_code, PatientConnectionAttempt.objects.get()
+
+
+def test_start_stores_the_session_and_gives_its_url(medblocks, patient):
+    medblocks.post(SESSIONS, json=session_json(), headers={"X-Request-Id": "req_1"})
+    started = start_attempt(patient, FACILITY, RETURN_URL)
+    attempt = PatientConnectionAttempt.objects.get()
+    assert started.url == PORTAL_URL
+    assert (attempt.status, attempt.patient_session_id) == ("started", "ps_1")
+    assert attempt.request_id == "req_1"
+    assert attempt.expires_at.isoformat() == "2099-01-01T00:00:00+00:00"
+
+
+def test_start_sends_what_the_resolver_gave_and_no_more(medblocks):
+    medblocks.post(SESSIONS, json=session_json())
+    patient = Patient("p-1", email="pat@example.org", metadata={"ward": 7, "attempt": "forged"})
+    start_attempt(patient, FACILITY, RETURN_URL)
+    sent = json.loads(medblocks.calls[-1].request.body)
+    assert sent == {
+        "patient_id": "p-1",
+        "return_url": RETURN_URL,
+        "connection_id": FACILITY,
+        "patient_email": "pat@example.org",
+        "expires_in": 1800,
+        "metadata": {"ward": 7, "attempt": PatientConnectionAttempt.objects.get().public_id},
+    }
+
+
+def test_start_commits_the_row_before_medblocks_is_asked(medblocks, patient):
+    seen = []
+
+    def answer(_request):
+        row = PatientConnectionAttempt.objects.get()
+        seen.append((row.status, row.connection_name))
+        return 200, {}, json.dumps(session_json())
+
+    medblocks.add_callback("POST", SESSIONS, answer)
+    start_attempt(patient, FACILITY, RETURN_URL)
+    assert seen == [("created", "Riverside General")]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "page"),
+    [
+        (400, "bad_request", 502),
+        (401, "invalid_api_key", 503),
+        (402, "quota_exceeded", 503),
+        (403, "forbidden", 503),
+        (404, "resource_not_found", 404),
+        (409, "resource_conflict", 502),
+        (429, "throttled", 503),
+        (500, "internal_error", 502),
+        (502, "oauth_error", 502),
+        (502, "token_exchange_failed", 502),
+        (418, "brand_new_code", 502),
+    ],
+)
+def test_start_refused_keeps_the_row_with_code_and_request_id(
+    medblocks, patient, status, code, page
+):
+    medblocks.post(SESSIONS, json=error_json(code), status=status)
+    status_code, attempt = start_and_fail(patient)
+    assert status_code == page
+    assert (attempt.status, attempt.error, attempt.request_id) == ("failed", code, "req_9")
+    assert attempt.error_description == "In Medblocks' words"
+    assert attempt.settled_at is not None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [requests.ConnectTimeout("slow"), requests.exceptions.SSLError("bad certificate")],
+    ids=["case-8-connect-timeout", "case-8-certificate"],
+)
+def test_start_that_never_reached_medblocks_failed(medblocks, patient, error):
+    medblocks.post(SESSIONS, body=error)
+    status_code, attempt = start_and_fail(patient)
+    assert (status_code, attempt.status, attempt.error) == (503, "failed", "connection_failed")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [requests.ReadTimeout("slow"), requests.ConnectionError("closed")],
+    ids=["case-9-read-timeout", "case-9-connection-closed"],
+)
+def test_start_without_an_answer_stays_open(medblocks, patient, error):
+    medblocks.post(SESSIONS, body=error)
+    status_code, attempt = start_and_fail(patient)
+    assert (status_code, attempt.status, attempt.settled_at) == (503, "created", None)
+    assert [call.request.method for call in medblocks.calls].count("POST") == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html>Bad gateway</html>",
+        "null",
+        "[]",
+        '{"id": "ps_1", ',
+        json.dumps(session_json(url=None)),
+        json.dumps(session_json(patient_id="somebody else")),
+        '{"id": NaN}',
+        "[" * 100_000,
+        '{"id": ' + "9" * 5000 + "}",
+    ],
+    ids=["html", "null", "list", "cut-off", "no-url", "other-patient", "nan", "nested", "digits"],
+)
+def test_start_case_11_unexpected_reply_keeps_the_row(medblocks, patient, body):
+    medblocks.post(SESSIONS, body=body)
+    status_code, attempt = start_and_fail(patient)
+    assert (status_code, attempt.status, attempt.error) == (502, "failed", "unexpected_reply")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://app.medblocks.example/c/1",
+        "javascript:alert(1)",
+        "//medblocks.example/c/1",
+        "https://app.medblocks.com@evil.example/c/1",
+        "https://app.medblocks.com\\@evil.example/c/1",
+        "https:///c/1",
+        "data:text/html,hello",
+        "https://medblocks.example:port/c/1",
+    ],
+)
+def test_start_case_6_unsafe_url_is_no_redirect(medblocks, patient, url):
+    medblocks.post(SESSIONS, json=session_json(url=url))
+    status_code, attempt = start_and_fail(patient)
+    assert status_code == 502
+    assert attempt.status == "failed"
+    assert attempt.error in {"unsafe_url", "unexpected_reply"}
+
+
+@pytest.mark.parametrize(
+    ("url", "safe"),
+    [
+        ("https://app.medblocks.com/c/1", True),
+        ("http://127.0.0.1:8000/c/1", True),
+        ("http://localhost/c/1", True),
+        ("http://[::1]:8000/c/1", True),
+        ("http://127.0.0.1.evil.example/c/1", False),
+        ("https://app.medblocks.com/" + "a" * 20_000, False),
+        ("https://app.medblocks.com/\r\nSet-Cookie: a=b", False),
+        ("", False),
+    ],
+)
+def test_is_safe_url(url, safe):
+    assert is_safe_url(url) is safe
+
+
+def test_start_without_a_name_goes_on(medblocks, patient):
+    medblocks.replace("GET", f"{BASE_URL}/connections/{FACILITY}", status=500)
+    medblocks.post(SESSIONS, json=session_json())
+    start_attempt(patient, FACILITY, RETURN_URL)
+    assert PatientConnectionAttempt.objects.get().connection_name == ""
+
+
+def test_start_of_a_facility_that_the_catalog_does_not_know_asks_for_no_session(medblocks, patient):
+    medblocks.replace(
+        "GET",
+        f"{BASE_URL}/connections/{FACILITY}",
+        status=404,
+        json=error_json("resource_not_found"),
+    )
+    status_code, attempt = start_and_fail(patient)
+    assert (status_code, attempt.error) == (404, "resource_not_found")
+    assert {call.request.method for call in medblocks.calls} == {"GET"}
+
+
+def test_start_with_a_session_that_another_patient_has_is_refused(medblocks, patient, make_attempt):
+    make_attempt(patient_id="p-2")
+    medblocks.post(SESSIONS, json=session_json())
+    with pytest.raises(StartRefusedError):
+        start_attempt(patient, FACILITY, RETURN_URL)
+    attempt = PatientConnectionAttempt.objects.get(patient_id="p-1")
+    assert (attempt.status, attempt.error) == ("failed", "duplicate_session")
+
+
+def test_start_with_the_session_of_the_same_choice_follows_it(medblocks, patient, make_attempt):
+    first = make_attempt()
+    medblocks.post(SESSIONS, json=session_json())
+    started = start_attempt(patient, FACILITY, RETURN_URL)
+    assert (started.attempt, started.url) == (first, PORTAL_URL)
+
+
+def test_start_inside_a_transaction_is_refused_aloud(medblocks, patient):
+    from django.db import transaction
+
+    with pytest.raises(RuntimeError, match="durable"), transaction.atomic():
+        start_attempt(patient, FACILITY, RETURN_URL)
