@@ -114,6 +114,23 @@ class PatientConnectionAttempt(models.Model):
             models.Index(fields=["patient_id", "-id"], name="medblocks_attempt_patient"),
             models.Index(fields=["settled_at", "status", "id"], name="medblocks_attempt_settled"),
             models.Index(fields=["patient_connection_id"], name="medblocks_attempt_link"),
+            # The admin's: newest first under each filter, without sorting and without counting.
+            models.Index(fields=["created_at", "id"], name="medblocks_attempt_when"),
+            models.Index(fields=["patient_id", "created_at"], name="medblocks_attempt_history"),
+            models.Index(fields=["status", "created_at"], name="medblocks_attempt_status"),
+            models.Index(fields=["error", "created_at"], name="medblocks_attempt_error"),
+            models.Index(fields=["connection_id", "created_at"], name="medblocks_attempt_facility"),
+            models.Index(fields=["connection_type", "created_at"], name="medblocks_attempt_system"),
+            models.Index(fields=["unconfirmed", "created_at"], name="medblocks_attempt_claimed"),
+            models.Index(
+                fields=["claim_disagrees", "created_at"], name="medblocks_attempt_dispute"
+            ),
+            models.Index(fields=["lost_at"], name="medblocks_attempt_lost"),
+            models.Index(fields=["request_id"], name="medblocks_attempt_request"),
+        ]
+        permissions = [
+            ("ask_medblocks", _("Can ask Medblocks about an attempt again")),
+            ("export_patientconnectionattempt", _("Can export connection attempts")),
         ]
 
     def __str__(self) -> str:
@@ -141,6 +158,32 @@ class PatientConnectionAttempt(models.Model):
         if not self.unconfirmed or self.returned_at is None:
             return False
         return self.answered_at is None or self.answered_at < self.returned_at
+
+
+class PatientHistory(PatientConnectionAttempt):
+    """A patient with an attempt, as the admin lists them: by the newest of their attempts.
+
+    No table of its own: a patient is there because an attempt is, however that came to be.
+    """
+
+    class Meta:
+        proxy = True
+        default_permissions = ()  # whoever sees attempts sees patients
+        verbose_name = _("patient")
+        verbose_name_plural = _("patients")
+
+    def __str__(self) -> str:
+        return self.patient_id
+
+
+class LostConnection(PatientConnectionAttempt):
+    """An attempt whose access was lost, as the admin's reconnect queue lists them."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = _("lost connection")
+        verbose_name_plural = _("reconnect queue")
 
 
 class AttemptEvent(models.Model):
@@ -266,6 +309,10 @@ class WebhookDelivery(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["state", "id"], name="medblocks_delivery_state"),
+            models.Index(fields=["event_type", "id"], name="medblocks_delivery_type"),
+        ]
+        permissions = [
+            ("process_webhookdelivery", _("Can process a webhook delivery again")),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,7 @@
+"""What staff see, in Django's admin: importing this package registers it."""
+
+from __future__ import annotations
+
+from medblocks_connect.admin.list import AttemptAdmin
+
+__all__ = ["AttemptAdmin"]

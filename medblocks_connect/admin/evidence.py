@@ -1,0 +1,76 @@
+"""That evidence is looked at and never changed: what every page of ours in the admin has in common.
+
+Django's view permission on the attempts is enough for all of them. Nobody adds, changes or deletes
+anything here, superusers included: an outcome that staff could edit would prove nothing.
+"""
+
+# ruff: noqa: ARG002 - Django gives its hooks more than these need
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+
+from medblocks_connect.admin.capped import CappedPaginator
+
+if TYPE_CHECKING:
+    # The stubs' class has type parameters, Django's has none at run time.
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+VIEW_PERMISSION = "medblocks_connect.view_patientconnectionattempt"
+
+
+def may_look(request: HttpRequest) -> bool:
+    """Whether this member of staff may see attempts."""
+    return bool(request.user.has_perm(VIEW_PERMISSION))
+
+
+def demand(request: HttpRequest, permission: str) -> None:
+    """Raise ``PermissionDenied`` (403) unless ``request``'s user sees attempts and may do this."""
+    if not (may_look(request) and request.user.has_perm(permission)):
+        raise PermissionDenied
+
+
+class EvidenceAdmin(_ModelAdmin):
+    """A list and pages to read, fast however long the table is."""
+
+    actions = None
+    list_per_page = 50
+    list_max_show_all = 200
+    paginator = CappedPaginator
+    # Both would count the whole table (measured in benchmarks/admin.py).
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    # Only the order that an index serves.
+    sortable_by = ()
+    # The patient's page is for the patient: for staff it is a 404.
+    view_on_site = False
+
+    class Media:
+        css = {"all": ["medblocks_connect/admin.css"]}
+        js = ["medblocks_connect/admin.js"]
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the attempts' view permission is there."""
+        return may_look(request)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Return whether our section shows on the admin's first page."""
+        return may_look(request)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: attempts are made by patients."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: evidence is not changed."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: what is too old goes by ``medblocks_prune``."""
+        return False

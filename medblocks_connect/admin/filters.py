@@ -1,0 +1,238 @@
+"""How staff narrow the list of attempts down. Every filter here is served by an index.
+
+Choices that depend on what is in the table are taken from the newest rows that the other filters
+leave (:mod:`medblocks_connect.admin.facets`): asking the whole table would take seconds.
+"""
+
+# ruff: noqa: ARG002, D102 - Django gives its hooks more than these need, and says what they do
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from medblocks_connect.admin.columns import shorten
+from medblocks_connect.messages import name_record_system
+from medblocks_connect.models import PatientConnectionAttempt
+
+if TYPE_CHECKING:
+    from django.contrib.admin.views.main import ChangeList
+
+Attempts = QuerySet[PatientConnectionAttempt]
+_CHOICES = 12
+
+
+class _OneValueFilter(admin.ListFilter):
+    """A filter with one parameter in the address."""
+
+    parameter_name: str
+
+    def __init__(
+        self,
+        request: HttpRequest,
+        params: dict[str, Any],
+        model: type[PatientConnectionAttempt],
+        model_admin: Any,
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        self.request = request
+        given = params.pop(self.parameter_name, None)
+        # PostgreSQL takes no NUL, not even in a question.
+        self.value: str = given[-1].replace("\0", "") if given else ""
+
+    def expected_parameters(self) -> list[str | None]:
+        return [self.parameter_name]
+
+    def has_output(self) -> bool:
+        return True
+
+    def choice(
+        self, changelist: ChangeList, value: str, words: object, count: str = ""
+    ) -> dict[str, Any]:
+        """Return one line of the filter, as Django's template shows it."""
+        return {
+            "selected": self.value == value,
+            "query_string": changelist.get_query_string({self.parameter_name: value or None}),
+            "display": f"{words} ({count})" if count else words,
+        }
+
+    def all(self, changelist: ChangeList) -> dict[str, Any]:
+        """Return the line that switches the filter off."""
+        return self.choice(changelist, "", gettext("All"))
+
+
+class StatusFilter(_OneValueFilter):
+    """Where the attempts stand."""
+
+    title = _("status")
+    parameter_name = "status__exact"
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        yield self.all(changelist)
+        for value, label in PatientConnectionAttempt.Status.choices:
+            yield self.choice(changelist, value, label)
+
+    def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
+        return queryset.filter(status=self.value) if self.value else queryset
+
+
+class _FacetFilter(_OneValueFilter):
+    """A filter whose choices are what there is, the most frequent first."""
+
+    column: str
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        yield self.all(changelist)
+        facets = changelist.facets  # type: ignore[attr-defined]  # our own list
+        counted = facets.count(self.column)
+        if self.value and self.value not in [each.value for each in counted[:_CHOICES]]:
+            yield self.choice(changelist, self.value, shorten(self.words(self.value), 60))
+        for each in counted[:_CHOICES]:
+            words = self.words(each.value, each.name)
+            yield self.choice(changelist, each.value, shorten(words, 60), each.count)
+
+    def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
+        return queryset.filter(**{self.column: self.value}) if self.value else queryset
+
+    def words(self, value: str, name: str = "") -> str:
+        """Return ``value`` as staff know it."""
+        return name or value
+
+
+class ErrorFilter(_FacetFilter):
+    """By code."""
+
+    title = _("error code")
+    parameter_name = "error__exact"
+    column = "error"
+
+
+class FacilityFilter(_FacetFilter):
+    """By facility."""
+
+    title = _("facility")
+    parameter_name = "connection_id__exact"
+    column = "connection_id"
+
+
+class RecordSystemFilter(_FacetFilter):
+    """By kind of record system."""
+
+    title = _("record system")
+    parameter_name = "connection_type__exact"
+    column = "connection_type"
+
+    def words(self, value: str, name: str = "") -> str:
+        return name_record_system(value)
+
+
+class ConcernFilter(_OneValueFilter):
+    """What is worth a look though no status says it."""
+
+    title = _("worth a look")
+    parameter_name = "concern"
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        yield self.all(changelist)
+        yield self.choice(changelist, "unconfirmed", gettext("Claimed, not confirmed"))
+        yield self.choice(changelist, "disagrees", gettext("Claim and fact disagree"))
+        yield self.choice(changelist, "away", gettext("Never came back"))
+        yield self.choice(changelist, "lost", gettext("Access lost since"))
+
+    def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
+        # "IN (true)", because Django writes "= true" as a bare column, which no index of SQLite's
+        # serves.
+        if self.value == "unconfirmed":
+            return queryset.filter(unconfirmed__in=[True])
+        if self.value == "disagrees":
+            return queryset.filter(claim_disagrees__in=[True])
+        if self.value == "away":
+            expired = PatientConnectionAttempt.Status.EXPIRED
+            return queryset.filter(status=expired, returned_at__isnull=True)
+        if self.value == "lost":
+            return queryset.filter(lost_at__isnull=False)
+        return queryset
+
+
+class DateFilter(admin.ListFilter):
+    """When the attempts were made: some usual ranges, or any two days."""
+
+    title = _("date")
+    template = "admin/medblocks_connect/date_filter.html"
+
+    def __init__(
+        self,
+        request: HttpRequest,
+        params: dict[str, Any],
+        model: type[PatientConnectionAttempt],
+        model_admin: Any,
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        self.since = _day((params.pop("since", None) or [""])[-1])
+        self.until = _day((params.pop("until", None) or [""])[-1])
+
+    def expected_parameters(self) -> list[str | None]:
+        return ["since", "until"]
+
+    def has_output(self) -> bool:
+        return True
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        today = _today()
+        yesterday = today - timedelta(days=1)
+        ranges: list[tuple[str, date | None, date | None]] = [
+            (gettext("Any date"), None, None),
+            (gettext("Today"), today, None),
+            (gettext("Yesterday"), yesterday, yesterday),
+            (gettext("Past 7 days"), today - timedelta(days=6), None),
+            (gettext("Past 30 days"), today - timedelta(days=29), None),
+        ]
+        for words, since, until in ranges:
+            yield {
+                "selected": (self.since, self.until) == (since, until),
+                "query_string": changelist.get_query_string({"since": since, "until": until}),
+                "display": words,
+                "filter": self,
+                "others": _hidden(changelist, {"since", "until"}),
+            }
+
+    def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
+        if self.since:
+            queryset = queryset.filter(created_at__gte=start_of(self.since))
+        if self.until:
+            queryset = queryset.filter(created_at__lt=start_of(self.until + timedelta(days=1)))
+        return queryset
+
+
+def start_of(day: date) -> datetime:
+    """Return the first moment of ``day`` here, as the host's database takes it."""
+    midnight = datetime.combine(day, time.min)
+    current = timezone.now()
+    return midnight if timezone.is_naive(current) else timezone.make_aware(midnight)
+
+
+def _today() -> date:
+    now = timezone.now()
+    return now.date() if timezone.is_naive(now) else timezone.localdate(now)
+
+
+def _day(text: str) -> date | None:
+    try:
+        day = parse_date(text)
+    except ValueError:
+        return None
+    # The next day must exist too.
+    return day if day and 1970 <= day.year < 9000 else None
+
+
+def _hidden(changelist: ChangeList, without: set[str]) -> list[tuple[str, str]]:
+    return [(key, value) for key, value in changelist.params.items() if key not in without]

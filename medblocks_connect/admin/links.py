@@ -1,0 +1,46 @@
+"""Where our pages are in the admin: their addresses, for any patient id there can be."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+_APP: Final = "admin:medblocks_connect_"
+
+
+def attempt_list_url(**filters: str) -> str:
+    """Return the address of the list of attempts, with ``filters`` set."""
+    url = reverse(f"{_APP}patientconnectionattempt_changelist")
+    return f"{url}?{urlencode(filters)}" if filters else url
+
+
+def attempt_url(pk: int) -> str:
+    """Return the address of an attempt's page."""
+    return reverse(f"{_APP}patientconnectionattempt_change", args=[pk])
+
+
+def patient_url(patient_id: str) -> str:
+    """Return the address of a patient's page; ``""`` for no id."""
+    if not patient_id:
+        return ""
+    return reverse(f"{_APP}patient", args=[quote_patient_id(patient_id)])
+
+
+def quote_patient_id(patient_id: str) -> str:
+    """Escape ``patient_id`` for an address, in the form of the admin's keys ("/" is "_2F").
+
+    Dots too: a browser takes the path segments "." and ".." for directions.
+    """
+    return _SPECIAL.sub(lambda found: f"_{ord(found[0]):02X}", patient_id)
+
+
+def unquote_patient_id(quoted: str) -> str:
+    """Undo :func:`quote_patient_id`, and Django's own ``quote``."""
+    return _QUOTED.sub(lambda found: chr(int(found[1], 16)), quoted)
+
+
+_SPECIAL: Final = re.compile(r"""[\x00-\x1f"#$%&+,./:;<=>?@\[\\\]_]""")
+_QUOTED: Final = re.compile("_([0-9A-F]{2})")

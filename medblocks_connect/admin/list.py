@@ -1,0 +1,155 @@
+"""The list of attempts: which columns, filters and search help to find one; and where it leads."""
+
+# ruff: noqa: ARG002 - Django gives its hooks more than these need
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.db.models.functions import Left
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from medblocks_connect.admin import columns, filters
+from medblocks_connect.admin.attempt_page import FIELDSETS, describe_attempt
+from medblocks_connect.admin.evidence import EvidenceAdmin
+from medblocks_connect.admin.facets import Facets
+from medblocks_connect.admin.patients import show_patient_page
+from medblocks_connect.admin.search import search_attempts
+from medblocks_connect.models import PatientConnectionAttempt
+
+Attempts = QuerySet[PatientConnectionAttempt]
+
+
+class AttemptChangeList(ChangeList):
+    """Django's list, with the filters' values counted once for all of them."""
+
+    def __init__(self, request: HttpRequest, *args: Any) -> None:
+        self.request = request
+        super().__init__(request, *args)
+
+    @cached_property
+    def facets(self) -> Facets:
+        """What the filters offer under the current range; one error leaves the others on offer."""
+        rows: Attempts = self.queryset
+        if filters.ErrorFilter.parameter_name in self.params:
+            without: list[str | None] = [filters.ErrorFilter.parameter_name]
+            rows = self.get_queryset(self.request, exclude_parameters=without)
+        return Facets.of(rows)
+
+
+@admin.register(PatientConnectionAttempt)
+class AttemptAdmin(EvidenceAdmin):
+    """Every attempt of every patient, newest first."""
+
+    list_display = ("when", "patient", "facility", "state", "failure", "said", "took", "request")
+    list_filter = (
+        filters.DateFilter,
+        filters.StatusFilter,
+        filters.ErrorFilter,
+        filters.FacilityFilter,
+        filters.RecordSystemFilter,
+        filters.ConcernFilter,
+    )
+    ordering = ("-created_at", "-id")
+    # Their words are in the help text; search_attempts decides.
+    search_fields = ("patient_id__exact", "patient_session_id__exact", "request_id__exact")
+    search_help_text = _(
+        "The whole patient id, session id or request id; or a part of a facility's name."
+    )
+    fieldsets = FIELDSETS
+    change_form_template = "admin/medblocks_connect/attempt.html"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return our list."""
+        return AttemptChangeList
+
+    def get_queryset(self, request: HttpRequest) -> Attempts:
+        """Return the attempts with the beginning of their description in place of a megabyte."""
+        queryset: Attempts = super().get_queryset(request)
+        if request.resolver_match and request.resolver_match.kwargs:
+            return queryset
+        return queryset.defer("error_description", "claimed_error_description").annotate(
+            description=Left("error_description", columns.SHORT + 1)
+        )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Attempts, search_term: str
+    ) -> tuple[Attempts, bool]:
+        """Find ``search_term`` as our search does; nothing comes twice."""
+        return search_attempts(queryset, search_term), False
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page per patient."""
+        return [
+            path(
+                "patients/<path:quoted>/",
+                self.admin_site.admin_view(self.patient_view),
+                name="medblocks_connect_patient",
+            ),
+            *super().get_urls(),
+        ]
+
+    def patient_view(self, request: HttpRequest, quoted: str) -> HttpResponse:
+        """Show a patient's whole history."""
+        return show_patient_page(self, request, quoted)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show an attempt: its timeline, then its fields."""
+        attempt = self.get_object(request, object_id)
+        context = {**(extra_context or {})}
+        if attempt is not None and self.has_view_permission(request, attempt):
+            context.update(describe_attempt(attempt))
+        return super().change_view(request, object_id, form_url, context)
+
+    @admin.display(description=_("when"))
+    def when(self, attempt: PatientConnectionAttempt) -> Any:
+        """Show when it was made."""
+        return attempt.created_at
+
+    @admin.display(description=_("patient"))
+    def patient(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show whose it is."""
+        return columns.show_patient(attempt)
+
+    @admin.display(description=_("facility"))
+    def facility(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show where."""
+        return columns.show_facility(attempt)
+
+    @admin.display(description=_("status"))
+    def state(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show where it stands."""
+        return columns.show_status(attempt)
+
+    @admin.display(description=_("error"))
+    def failure(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show the code and its meaning."""
+        return columns.show_error(attempt.error)
+
+    @admin.display(description=_("error description"))
+    def said(self, attempt: Any) -> SafeString:
+        """Show the beginning of what the portal said."""
+        return columns.show_foreign(attempt.description)
+
+    @admin.display(description=_("took"))
+    def took(self, attempt: PatientConnectionAttempt) -> str:
+        """Show how long it took."""
+        return columns.name_duration(columns.time_taken(attempt))
+
+    @admin.display(description=_("request id"))
+    def request(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show Medblocks' request id, ready to copy."""
+        return columns.show_copyable(attempt.request_id)

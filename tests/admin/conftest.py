@@ -1,0 +1,59 @@
+"""Staff, and attempts made as bare rows: the admin must show whatever is in the table."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from medblocks_connect.models import PatientConnectionAttempt
+
+ATTEMPTS = "/admin/medblocks_connect/patientconnectionattempt/"
+
+
+@pytest.fixture
+def make_attempt(db):
+    """Make an attempt as a host's code may: from its bare fields."""
+
+    def make(**fields) -> PatientConnectionAttempt:
+        fields = {
+            "patient_id": "p-1",
+            "connection_id": "fhirsrc_riverside",
+            "connection_name": "Riverside General",
+            "connection_type": "epic",
+            **fields,
+        }
+        return PatientConnectionAttempt.objects.create(**fields)
+
+    return make
+
+
+@pytest.fixture
+def make_staff(db):
+    """Return a browser in which a member of staff with just these permissions is signed in."""
+
+    def make(*codenames: str, superuser: bool = False) -> Client:
+        name = f"staff-{get_user_model().objects.count()}"
+        create = get_user_model().objects.create_user
+        user = create(name, password=name, is_staff=True, is_superuser=superuser)
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        assert user.user_permissions.count() == len(codenames)
+        client = Client()
+        client.force_login(user)
+        client.staff = user
+        return client
+
+    return make
+
+
+@pytest.fixture
+def staff(make_staff):
+    """A clerk: Django's view permission and nothing more."""
+    return make_staff("view_patientconnectionattempt")
+
+
+@pytest.fixture
+def root(make_staff):
+    """A superuser."""
+    return make_staff(superuser=True)

@@ -1,0 +1,149 @@
+"""The list of attempts: what a line says, and how it is narrowed down."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from medblocks_connect.admin.capped import CAP
+from medblocks_connect.models import PatientConnectionAttempt
+from tests.admin.conftest import ATTEMPTS
+
+
+def _found(client, query: str) -> set[int]:
+    response = client.get(f"{ATTEMPTS}?{query}")
+    assert response.status_code == 200, query
+    return {each.pk for each in response.context["cl"].result_list}
+
+
+def test_list_line_says_it_all(staff, make_attempt):
+    make_attempt(
+        patient_id="p-77",
+        status="failed",
+        error="user_denied",
+        error_description="The user said no",
+        request_id="req_123",
+    )
+    page = staff.get(ATTEMPTS).content.decode()
+    for told in ("p-77", "Riverside General", "Epic (MyChart)", "Failed", "medblocks-bad"):
+        assert told in page
+    for told in ("user_denied", "The patient cancelled", "The user said no", "req_123"):
+        assert told in page
+
+
+def test_list_of_nothing(staff, db):
+    assert staff.get(ATTEMPTS).status_code == 200
+
+
+def test_list_newest_first_by_time(staff, make_attempt):
+    now = timezone.now()
+    new = make_attempt(created_at=now)
+    old = make_attempt(created_at=now - timedelta(days=3))
+    result = staff.get(ATTEMPTS).context["cl"].result_list
+    assert [each.pk for each in result] == [new.pk, old.pk]
+
+
+def test_list_description_escaped_and_short(staff, make_attempt):
+    make_attempt(status="failed", error="x", error_description="<script>alert(1)</script>" * 40_000)
+    page = staff.get(ATTEMPTS).content.decode()
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+    assert len(page) < 60_000
+
+
+def test_list_description_right_to_left_is_isolated(staff, make_attempt):
+    make_attempt(status="failed", error="x", error_description="\u202edecline")
+    assert "<bdi>\u202edecline</bdi>" in staff.get(ATTEMPTS).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ("status__exact=failed", {"status": "failed"}),
+        ("error__exact=user_denied", {"error": "user_denied"}),
+        ("connection_type__exact=cerner", {"connection_type": "cerner"}),
+        ("connection_id__exact=fhirsrc_other", {"connection_id": "fhirsrc_other"}),
+        ("concern=unconfirmed", {"unconfirmed": True}),
+        ("concern=disagrees", {"claim_disagrees": True}),
+        ("concern=away", {"status": "expired"}),
+        ("concern=lost", {"status": "succeeded", "lost_at": timezone.now()}),
+    ],
+)
+def test_filter(staff, make_attempt, query, fields):
+    wanted = make_attempt(**fields)
+    make_attempt()
+    assert _found(staff, query) == {wanted.pk}
+
+
+def test_filter_never_came_back_leaves_out_who_came_back(staff, make_attempt):
+    make_attempt(status="expired", returned_at=timezone.now())
+    assert _found(staff, "concern=away") == set()
+
+
+def test_filter_today(staff, make_attempt):
+    today = make_attempt()
+    make_attempt(created_at=timezone.now() - timedelta(days=2))
+    assert _found(staff, f"since={timezone.now():%Y-%m-%d}") == {today.pk}
+
+
+def test_filter_until_includes_that_day(staff, make_attempt):
+    make_attempt()
+    old = make_attempt(created_at=timezone.now() - timedelta(days=2))
+    day = timezone.now() - timedelta(days=2)
+    assert _found(staff, f"until={day:%Y-%m-%d}") == {old.pk}
+
+
+@pytest.mark.parametrize(
+    "day", ["nonsense", "2026-02-31", "0001-01-01", "9999-12-31", "%F0%9F%92%A5"]
+)
+def test_filter_by_senseless_day_is_none(staff, make_attempt, day):
+    attempt = make_attempt()
+    assert _found(staff, f"since={day}&until={day}") == {attempt.pk}
+
+
+def test_filter_error_counts_the_current_range(staff, make_attempt):
+    for _ in range(3):
+        make_attempt(status="failed", error="user_denied")
+    make_attempt(status="failed", error="oauth_error", created_at=timezone.now() - timedelta(9))
+    assert "user_denied (3)" in staff.get(ATTEMPTS).content.decode()
+    page = staff.get(f"{ATTEMPTS}?since={timezone.now():%Y-%m-%d}").content.decode()
+    assert "user_denied (3)" in page
+    assert "oauth_error" not in page
+
+
+def test_filter_error_still_offers_the_others(staff, make_attempt):
+    make_attempt(status="failed", error="user_denied")
+    make_attempt(status="failed", error="oauth_error")
+    page = staff.get(f"{ATTEMPTS}?error__exact=user_denied").content.decode()
+    assert "oauth_error (1)" in page
+
+
+def test_filter_by_nul_is_no_error(staff, make_attempt):
+    assert _found(staff, "error__exact=%00x") == set()
+
+
+def test_filters_combine(staff, make_attempt):
+    wanted = make_attempt(status="failed", error="oauth_error")
+    make_attempt(status="failed", error="oauth_error", connection_id="elsewhere")
+    query = "status__exact=failed&error__exact=oauth_error&connection_id__exact=fhirsrc_riverside"
+    assert _found(staff, query) == {wanted.pk}
+
+
+def test_list_count_is_capped(staff, make_attempt):
+    rows = [PatientConnectionAttempt(patient_id="p") for _ in range(CAP + 5)]
+    PatientConnectionAttempt.objects.bulk_create(rows)
+    response = staff.get(f"{ATTEMPTS}?p=20")
+    assert response.context["cl"].result_count == CAP
+    assert "more than 1000 connection attempts" in response.content.decode()
+
+
+def test_list_queries_few(make_staff, make_attempt, django_assert_max_num_queries):
+    clerk = make_staff("view_patientconnectionattempt")
+    for number in range(60):
+        make_attempt(patient_id=f"p-{number}", status="failed", error="x")
+    with django_assert_max_num_queries(8):
+        clerk.get(ATTEMPTS)
+    with django_assert_max_num_queries(8):
+        clerk.get(f"{ATTEMPTS}?q=river&status__exact=failed")

@@ -1,0 +1,55 @@
+"""Who may look, and that nobody may change anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from medblocks_connect.admin.links import attempt_url, patient_url
+from medblocks_connect.models import PatientConnectionAttempt
+from tests.admin.conftest import ATTEMPTS
+
+
+@pytest.fixture
+def pages(make_attempt):
+    attempt = make_attempt()
+    return [ATTEMPTS, attempt_url(attempt.pk), patient_url("p-1")]
+
+
+def test_look_with_view_permission(staff, pages):
+    assert [staff.get(page).status_code for page in pages] == [200] * len(pages)
+
+
+def test_look_without_permission_is_refused(make_staff, pages):
+    client = make_staff()
+    assert [client.get(page).status_code for page in pages] == [403] * len(pages)
+
+
+def test_look_signed_out_leads_to_login(client, pages):
+    for page in pages:
+        assert client.get(page)["Location"].startswith("/admin/login/")
+
+
+@pytest.mark.parametrize("superuser", [False, True])
+def test_nobody_changes_anything(make_staff, make_attempt, superuser):
+    client = make_staff(
+        "add_patientconnectionattempt",
+        "change_patientconnectionattempt",
+        "delete_patientconnectionattempt",
+        "view_patientconnectionattempt",
+        superuser=superuser,
+    )
+    attempt = make_attempt(status="failed", error="user_denied")
+    page = client.get(attempt_url(attempt.pk)).content.decode()
+    assert 'name="_save"' not in page
+    assert client.get(f"{ATTEMPTS}add/").status_code == 403
+    assert client.post(f"{ATTEMPTS}add/", {"patient_id": "x"}).status_code == 403
+    changed = client.post(attempt_url(attempt.pk), {"status": "succeeded"})
+    assert changed.status_code == 403
+    assert client.post(f"{ATTEMPTS}{attempt.pk}/delete/", {"post": "yes"}).status_code == 403
+    action = {"action": "delete_selected", "_selected_action": [attempt.pk], "post": "yes"}
+    client.post(ATTEMPTS, action)
+    assert PatientConnectionAttempt.objects.get().status == "failed"
+
+
+def test_section_shows_on_the_first_page(staff, db):
+    assert ATTEMPTS in staff.get("/admin/").content.decode()
