@@ -28,6 +28,7 @@ from medblocks_connect.guards import is_only_looking, keep_private, stand_alone
 from medblocks_connect.messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patients import resolve_patient
+from medblocks_connect.redirects import SeeOther
 from medblocks_connect.results import show_results
 from medblocks_connect.throttles import throttle
 
@@ -99,7 +100,7 @@ def start(request: HttpRequest) -> HttpResponse:
         # The error's kind and not its text, which may hold the row.
         logger.error("An attempt could not be recorded: %s", type(error).__name__)
         return _show_trouble(request, "internal_error", HTTPStatus.SERVICE_UNAVAILABLE)
-    return HttpResponse(status=HTTPStatus.SEE_OTHER, headers={"Location": started.url})
+    return SeeOther(started.url)
 
 
 @stand_alone
@@ -118,9 +119,7 @@ def return_from_portal(request: HttpRequest) -> HttpResponse:
     attempt = come_back(patient, returned)
     if attempt is None:
         raise Http404
-    return HttpResponse(
-        status=HTTPStatus.SEE_OTHER, headers={"Location": attempt.get_absolute_url()}
-    )
+    return SeeOther(attempt.get_absolute_url())
 
 
 @stand_alone

@@ -1,0 +1,79 @@
+"""Every misuse of the settings is reported, with its mend."""
+
+from __future__ import annotations
+
+import pytest
+
+from medblocks_connect.checks import check_settings
+from medblocks_connect.conf import DEFAULTS
+
+GOOD = {"API_KEY": "mb_sk_live_1"}
+
+
+def check(settings, **changes):
+    settings.MEDBLOCKS_CONNECT = {**GOOD, **changes}
+    return check_settings(None)
+
+
+def test_good_settings_pass(settings):
+    assert check(settings) == []
+
+
+def test_defaults_pass_but_for_the_key(settings):
+    settings.MEDBLOCKS_CONNECT = dict(DEFAULTS)
+    assert [message.id for message in check_settings(None)] == ["medblocks_connect.E002"]
+
+
+def test_settings_that_are_no_dict(settings):
+    settings.MEDBLOCKS_CONNECT = ["API_KEY"]
+    assert [message.id for message in check_settings(None)] == ["medblocks_connect.E001"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "identifier"),
+    [
+        ({"API_KEI": "x"}, "W001"),
+        ({"API_KEY": ""}, "E002"),
+        ({"API_KEY": "whsec_1"}, "E002"),
+        ({"TIMEOUT": 0}, "E003"),
+        ({"TIMEOUT": "10"}, "E003"),
+        ({"TIMEOUT": True}, "E003"),
+        ({"MAX_RETRIES": -1}, "E004"),
+        ({"MAX_RETRIES": 1.5}, "E004"),
+        ({"SESSION_EXPIRES_IN": 59}, "E005"),
+        ({"SESSION_EXPIRES_IN": 86401}, "E005"),
+        ({"SEARCH_CACHE_SECONDS": -1}, "E006"),
+        ({"BASE_URL": "http://app.medblocks.com"}, "E007"),
+        ({"BASE_URL": "app.medblocks.com"}, "E007"),
+        ({"BASE_URL": "https://key@app.medblocks.com"}, "E007"),
+        ({"RETURN_URL": "http://clinic.example/return/"}, "E008"),
+        ({"RETURN_URL": "/records/return/"}, "E008"),
+        ({"RETURN_URL": "https://clinic.example/return/?a=b"}, "E008"),
+        ({"PATIENT_RESOLVER": "tests.nowhere.at_all"}, "E009"),
+        ({"PATIENT_RESOLVER": "tests.resolvers.__doc__"}, "E009"),
+        ({"LOGOS": "yes"}, "E010"),
+        ({"WEBHOOK_SECRETS": "whsec_1"}, "E011"),
+        ({"WEBHOOK_SECRETS": [None]}, "E011"),
+        ({"THROTTLES": "20/m"}, "E012"),
+        ({"THROTTLES": {"start": "20 per minute"}}, "E012"),
+        ({"THROTTLES": {"begin": "20/m"}}, "E012"),
+    ],
+)
+def test_misuse_is_reported_with_its_mend(settings, changes, identifier):
+    messages = check(settings, **changes)
+    assert [message.id for message in messages] == [f"medblocks_connect.{identifier}"]
+    assert next(iter(changes)) in messages[0].msg
+    assert messages[0].hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"BASE_URL": "http://127.0.0.1:8000/medblocks-sandbox"},
+        {"RETURN_URL": "https://clinic.example/records/return/"},
+        {"THROTTLES": {"start": None}},
+        {"WEBHOOK_SECRETS": ["whsec_1", "whsec_2"]},
+    ],
+)
+def test_good_use_passes(settings, changes):
+    assert check(settings, **changes) == []
