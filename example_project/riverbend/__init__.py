@@ -1,0 +1,1 @@
+"""Riverbend Clinic: a small, invented clinic whose patients connect their hospitals."""

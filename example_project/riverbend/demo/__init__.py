@@ -1,0 +1,1 @@
+"""The demo: a running clinic with patients, staff and a history that really happened."""

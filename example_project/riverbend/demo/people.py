@@ -1,0 +1,48 @@
+"""Who lives in the demo: five invented patients, and one member of staff."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+
+PASSWORD: Final = "riverbend"  # noqa: S105 - printed for everybody to use, on this machine only
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who can sign in, with :data:`PASSWORD`."""
+
+    username: str
+    first_name: str
+    last_name: str
+    is_staff: bool = False
+
+
+PAT: Final = Person("pat", "Pat", "Alvarez")
+SAM: Final = Person("sam", "Sam", "Okafor")
+JUNE: Final = Person("june", "June", "Whitfield")
+TOMAS: Final = Person("tomas", "Tomas", "Lind")
+MEI: Final = Person("mei", "Mei", "Tanaka")
+STAFF: Final = Person("staff", "Robin", "Hale", is_staff=True)
+
+PEOPLE: Final = (PAT, SAM, JUNE, TOMAS, MEI, STAFF)
+
+
+def create_people() -> None:
+    """Create everybody, or make them as they should be where they exist.
+
+    Staff may look at the app's evidence and at nothing else: that is all the admin asks for.
+    """
+    users = get_user_model().objects
+    for person in PEOPLE:
+        user, _created = users.get_or_create(username=person.username)
+        user.first_name = person.first_name
+        user.last_name = person.last_name
+        user.email = f"{person.username}@patients.example"
+        user.is_staff = person.is_staff
+        user.set_password(PASSWORD)
+        user.save()
+        if person.is_staff:
+            views = Permission.objects.filter(codename__startswith="view_")
+            user.user_permissions.set(views.filter(content_type__app_label="medblocks_connect"))

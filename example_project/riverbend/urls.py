@@ -1,0 +1,23 @@
+"""Which page of the clinic's site is where."""
+
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import include, path
+
+from riverbend import views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path(
+        "sign-in/",
+        LoginView.as_view(template_name="riverbend/sign_in.html", redirect_authenticated_user=True),
+        name="sign-in",
+    ),
+    path("sign-out/", LogoutView.as_view(), name="sign-out"),
+    path("account/", views.account, name="account"),
+    path("records/", include("medblocks_connect.urls")),
+    path("admin/", admin.site.urls),
+]
+if apps.is_installed("medblocks_connect.sandbox"):
+    urlpatterns += [path("medblocks-sandbox/", include("medblocks_connect.sandbox.urls"))]
