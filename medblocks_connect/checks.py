@@ -35,6 +35,7 @@ def check_settings(
         *_check_urls(),
         *_check_resolver(),
         *_check_logos(configured),
+        *_check_log(configured),
         *_check_webhook_secrets(configured),
         *_check_throttles(configured),
     ]
@@ -152,4 +153,13 @@ def _check_throttles(configured: dict[str, Any]) -> Iterator[CheckMessage]:
             "MEDBLOCKS_CONNECT['THROTTLES'] must be a dict of 'search' and 'start' to a rate.",
             hint="A rate is a number per s, m, h or d, such as '20/m'; None switches one off.",
             id="medblocks_connect.E012",
+        )
+
+
+def _check_log(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    if not isinstance(configured.get("LOG_PATIENT_VIEWS", True), bool):
+        yield Error(
+            "MEDBLOCKS_CONNECT['LOG_PATIENT_VIEWS'] must be True or False.",
+            hint="True keeps in Django's admin log who looked at which patient's page.",
+            id="medblocks_connect.E013",
         )

@@ -24,6 +24,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "SESSION_EXPIRES_IN": 1800,
     "SEARCH_CACHE_SECONDS": 300,
     "LOGOS": False,
+    "LOG_PATIENT_VIEWS": True,
     "THROTTLES": {"search": "120/m", "start": "20/m"},
 }
 
@@ -100,6 +101,11 @@ class MedblocksSettings:
     def logos(self) -> bool:
         """Whether results show the facilities' https logos instead of their initials."""
         return bool(self._read("LOGOS"))
+
+    @property
+    def log_patient_views(self) -> bool:
+        """Whether Django's log keeps which member of staff looked at which patient's page."""
+        return bool(self._read("LOG_PATIENT_VIEWS"))
 
     @property
     def throttles(self) -> Mapping[str, str | None]:

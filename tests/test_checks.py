@@ -52,6 +52,7 @@ def test_settings_that_are_no_dict(settings):
         ({"PATIENT_RESOLVER": "tests.nowhere.at_all"}, "E009"),
         ({"PATIENT_RESOLVER": "tests.resolvers.__doc__"}, "E009"),
         ({"LOGOS": "yes"}, "E010"),
+        ({"LOG_PATIENT_VIEWS": 1}, "E013"),
         ({"WEBHOOK_SECRETS": "whsec_1"}, "E011"),
         ({"WEBHOOK_SECRETS": [None]}, "E011"),
         ({"THROTTLES": "20/m"}, "E012"),
