@@ -1,18 +1,25 @@
 """What holds for every view of ours, whatever the host's middleware: who decides, what is kept.
 
 The patient resolver decides who is there, so the host's login middleware does not. A row that
-was written must outlive an error, so no view runs inside ``ATOMIC_REQUESTS``.
+was written must outlive an error, so no view runs inside ``ATOMIC_REQUESTS``. An error report
+(Django's debug page, its mail to ``ADMINS``, or another collector's) says where it broke and
+nothing about whom.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import traceback
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import TypeAlias
 
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.db import Error as AnyDatabaseError
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase, QueryDict
 from django.utils.cache import patch_cache_control
 
 View: TypeAlias = Callable[..., HttpResponseBase]
@@ -20,12 +27,69 @@ View: TypeAlias = Callable[..., HttpResponseBase]
 _PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 
 
+# Where servers put the whole address (gunicorn, uWSGI, mod_wsgi), where the patient came from,
+# which may be their session at Medblocks, and whom the server signed in.
+_TELLING_META = ("QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER", "REMOTE_USER")
+
+
 def stand_alone(view: View) -> View:
-    """Exempt ``view`` from the host's login middleware and from every database's transaction."""
+    """Exempt ``view`` from the host's login middleware and from every database's transaction.
+
+    An error that leaves it is reported without the patient's data.
+    """
+
+    @wraps(view)
+    def discreet_view(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        try:
+            return view(request, *args, **kwargs)
+        except (Http404, PermissionDenied):  # answers, not errors
+            raise
+        except Exception as error:
+            _withhold_request(request)
+            _withhold_values(error)
+            raise
+
+    guarded: View = discreet_view
     for alias in connections:
-        view = transaction.non_atomic_requests(using=alias)(view)
-    exempt: View = login_not_required(view)
+        guarded = transaction.non_atomic_requests(using=alias)(guarded)
+    exempt: View = login_not_required(guarded)
     return exempt
+
+
+def _withhold_request(request: HttpRequest) -> None:
+    """Take out of ``request`` what a report would print of it."""
+    # Read first: a report that found the files unread would parse the form anew.
+    with contextlib.suppress(Exception):
+        _files = request.FILES
+    request.GET = request.POST = QueryDict()
+    request.user = AnonymousUser()
+    query = request.META.get("QUERY_STRING", "")
+    for name, value in request.META.items():
+        if name in _TELLING_META or (query and isinstance(value, str) and query in value):
+            request.META[name] = ""
+
+
+def _withhold_values(error: BaseException) -> None:
+    """Keep where ``error`` and what led to it happened, and drop the values it happened with."""
+    for each in _with_causes(error):
+        # Reports print the local variables of every frame: patients, bodies, sessions.
+        traceback.clear_frames(each.__traceback__)
+        if isinstance(each, AnyDatabaseError):
+            # A database quotes the row: "DETAIL: Key (patient_id)=(…) already exists."
+            each.args = ("(withheld: a database's message may quote a patient's data)",)
+            if each.__cause__ is not None:
+                each.__cause__.args = each.args
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            waiting += [each.__cause__, each.__context__]
 
 
 def keep_private(view: View) -> View:

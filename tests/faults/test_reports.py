@@ -1,0 +1,172 @@
+"""Case 44: a 500 in our code tells nobody whom it happened to."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core import mail
+from django.db import IntegrityError
+from django.test import Client
+from django.utils.log import AdminEmailHandler
+
+from medblocks_connect import json_views, views, webhooks
+from medblocks_connect.patients import Patient
+from tests.faults.clinic import KEY, RIVERSIDE, Clinic
+from tests.faults.events import SECRET, completed, post_event
+
+PATIENT_ID, EMAIL, NAME = "pat-7f3a91", "ann.lee@mail.example", "Ann Leeuwenhoek"
+USERNAME = "ann.login@mail.example"
+PRIVATE = (KEY, SECRET, PATIENT_ID, EMAIL, NAME, USERNAME, "ann.login")
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+TOKEN = "0123456789abcdef"
+DETAIL = " ".join(["DETAIL: Key (patient_id)=(", *PRIVATE, f"https://app.medblocks.com/c/{TOKEN}"])
+
+
+def name_patient(request):
+    return Patient(PATIENT_ID, email=EMAIL, name=NAME) if request.user.is_authenticated else None
+
+
+# A debug page shows the source around an error: keep the words above out of its reach. What is
+# below breaks as a database does that quotes the row, with everything private in its frame; as
+# some views take a database's own error for an answer, it is the cause of another one.
+
+
+def break_with_private_words(*args, **kwargs):
+    private = PRIVATE
+    raise LookupError(len(private)) from IntegrityError(DETAIL)
+
+
+@pytest.fixture
+def broken(clinic, settings, monkeypatch) -> Clinic:
+    """A clinic whose every view breaks in its middle, after a session was started."""
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "PATIENT_RESOLVER": f"{__name__}.name_patient",
+    }
+    settings.ADMINS = [("Admin", "admin@clinic.example")]
+    user = get_user_model().objects.create_user(USERNAME, password="x", email=EMAIL)
+    clinic.client.force_login(user)
+    clinic.client.raise_request_exception = False
+    clinic.started()
+    for module, name in (
+        (views, "show_results"),
+        (views, "build_return_url"),
+        (views, "come_back"),
+        (views, "find_attempt"),
+        (json_views, "search_facilities"),
+        (json_views, "build_return_url"),
+        (webhooks, "receive_delivery"),
+    ):
+        monkeypatch.setattr(module, name, break_with_private_words)
+    return clinic
+
+
+def send_webhook(clinic):
+    client = Client(raise_request_exception=False)
+    return post_event(client, completed(clinic.session))
+
+
+BREAK = {
+    "search": lambda clinic: clinic.client.get(
+        "/records/search/", {"q": NAME}, headers={"Referer": clinic.session.url}
+    ),
+    "start": lambda clinic: clinic.post(
+        "/records/start/", {"connection_id": RIVERSIDE, "patient_id": PATIENT_ID, "name": NAME}
+    ),
+    "return": lambda clinic: clinic.come_back(error=EMAIL),
+    "attempt": lambda clinic: clinic.client.get(
+        clinic.attempt.get_absolute_url(), {"patient_id": PATIENT_ID}
+    ),
+    "webhook": send_webhook,
+    "api-connections": lambda clinic: clinic.client.get(
+        "/records/api/connections/", {"q": NAME}, headers={"Referer": clinic.session.url}
+    ),
+    "api-patient-sessions": lambda clinic: clinic.start_by_json(patient_id=PATIENT_ID),
+}
+
+
+def private_words_in(text: str, clinic: Clinic) -> list[str]:
+    return [word for word in (*PRIVATE, TOKEN, clinic.session.token) if word in text]
+
+
+@pytest.mark.parametrize("name", [pytest.param(each, id=f"case-44-{each}") for each in BREAK])
+def test_report_on_the_debug_page(broken, name):
+    answered = BREAK[name](broken)
+    assert answered.status_code == 500
+    text = answered.content.decode()
+    assert "break_with_private_words" in text  # where it broke is told
+    assert private_words_in(text, broken) == []
+
+
+@pytest.mark.parametrize("name", [pytest.param(each, id=f"case-44-{each}") for each in BREAK])
+def test_report_in_production(broken, name, settings):
+    session = broken.session  # the sandbox answers no more without DEBUG
+    settings.DEBUG = False
+    answered = BREAK[name](broken)
+    assert answered.status_code == 500
+    assert b"Traceback" not in answered.content
+    assert session.token not in answered.content.decode()
+    assert private_words_in(answered.content.decode(), broken) == []
+
+
+@pytest.fixture(params=["text", "html"])
+def mailer(request):
+    """Django's mail to ADMINS about errors, as a host switches it on."""
+    handler = AdminEmailHandler(include_html=request.param == "html")
+    handler.setLevel(logging.ERROR)
+    logger = logging.getLogger("django.request")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+def mails() -> str:
+    parts = []
+    for sent in mail.outbox:
+        parts += [sent.subject, sent.body, *(content for content, _ in sent.alternatives)]
+    return "\n".join(parts)
+
+
+@pytest.mark.parametrize("debug", [True, False], ids=["debug", "production"])
+@pytest.mark.parametrize("name", [pytest.param(each, id=f"case-44-{each}") for each in BREAK])
+def test_report_by_mail(broken, name, mailer, debug, settings):
+    settings.DEBUG = debug
+    BREAK[name](broken)
+    told = mails()
+    assert "break_with_private_words" in told
+    assert private_words_in(told, broken) == []
+
+
+def test_report_case_44_server_variables(broken):
+    """Servers put the whole address into variables of their own."""
+    address = f"/records/return/?patient_id={PATIENT_ID}&patient_session_id=ps_1"
+    answered = broken.client.get(
+        address, RAW_URI=address, REQUEST_URI=address, REMOTE_USER=EMAIL, HTTP_X_ORIGINAL=address
+    )
+    assert answered.status_code == 500
+    assert private_words_in(answered.content.decode(), broken) == []
+
+
+@pytest.mark.parametrize("debug", [True, False], ids=["case-44-debug", "case-44-production"])
+def test_report_of_a_refused_host(clinic, debug, settings, mailer):
+    """Django mails about a forged Host header too, with the form."""
+    settings.DEBUG, settings.ADMINS = debug, [("Admin", "admin@clinic.example")]
+    settings.MIDDLEWARE = [each for each in settings.MIDDLEWARE if "Common" not in each]
+    logging.getLogger("django.security.DisallowedHost").addHandler(mailer)
+    try:
+        answered = clinic.post(
+            "/records/start/",
+            {"connection_id": RIVERSIDE, "patient_id": PATIENT_ID},
+            headers={"host": "evil.example"},
+        )
+    finally:
+        logging.getLogger("django.security.DisallowedHost").removeHandler(mailer)
+    assert answered.status_code == 400
+    told = answered.content.decode() + mails()
+    assert "DisallowedHost" in told
+    assert not [word for word in (PATIENT_ID, KEY) if word in told]
