@@ -2,6 +2,8 @@
 
 import pytest
 from django.apps import apps
+from django.conf import UserSettingsHolder
+from django.conf import settings as django_settings
 from django.core.checks import run_checks
 
 from medblocks_connect.sandbox import checks
@@ -28,9 +30,19 @@ def test_debug_off(started_without_debug):
     assert found(checks.check_debug()) == ["E001"]
 
 
-def test_debug_turned_off_by_a_test_runner(settings):
-    settings.DEBUG = False
+def test_debug_turned_off_by_a_test_runner(monkeypatch):
+    # What django.test.utils.setup_test_environment does: an assignment, and no override.
+    plain = vars(django_settings)["_wrapped"]
+    while isinstance(plain, UserSettingsHolder):
+        plain = plain.default_settings
+    monkeypatch.setattr(django_settings, "_wrapped", plain)
+    monkeypatch.setattr(django_settings, "DEBUG", False)
     assert checks.check_debug() == []
+
+
+def test_debug_turned_off_by_an_override(settings):
+    settings.DEBUG = False
+    assert found(checks.check_debug()) == ["E001"]
 
 
 def test_checks_are_registered(started_without_debug, settings):
