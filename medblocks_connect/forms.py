@@ -17,6 +17,7 @@ class StartForm(forms.Form):
     def clean_connection_id(self) -> str:
         """Refuse what cannot be a facility's id, before anybody is asked."""
         connection_id: str = self.cleaned_data["connection_id"]
-        if not is_acceptable_id(connection_id):
+        # U+FFFD is what Django makes of bytes that are no UTF-8: nobody's id.
+        if "\ufffd" in connection_id or not is_acceptable_id(connection_id):
             raise ValidationError(_("Please choose a hospital or clinic from the list."))
         return connection_id

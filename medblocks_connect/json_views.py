@@ -10,7 +10,7 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, JsonResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_protect
@@ -95,7 +95,7 @@ def patient_sessions(request: HttpRequest) -> JsonResponse:
     except StartRefusedError as refused:
         code = refused.attempt.error or "no_answer"
         return _failure(code, refused.status_code)
-    except DatabaseError as error:
+    except AnyDatabaseError as error:
         # The error's kind and not its text, which may hold the row.
         logger.error("An attempt could not be recorded: %s", type(error).__name__)
         return _failure("internal_error", HTTPStatus.SERVICE_UNAVAILABLE)

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from urllib.parse import urlencode
 
 from django.contrib.auth.views import redirect_to_login
-from django.db import DatabaseError
+from django.db import Error as AnyDatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -96,7 +96,7 @@ def start(request: HttpRequest) -> HttpResponse:
         )
     except StartRefusedError as refused:
         return _show_outcome(request, refused.attempt, refused.status_code)
-    except DatabaseError as error:
+    except AnyDatabaseError as error:
         # The error's kind and not its text, which may hold the row.
         logger.error("An attempt could not be recorded: %s", type(error).__name__)
         return _show_trouble(request, "internal_error", HTTPStatus.SERVICE_UNAVAILABLE)

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 import responses
@@ -58,7 +58,12 @@ class Medblocks:
             headers={"Authorization": request.headers["Authorization"]},
             secure=True,
         )
-        return response.status_code, dict(response.headers), response.content
+        headers = {
+            name: response.headers[name]
+            for name in ("X-Request-Id", "Retry-After")
+            if name in response.headers
+        }
+        return response.status_code, headers, response.content
 
     def change(self, method: str, start: str, how: Callable[[Payload], Payload]) -> None:
         """Change the JSON that calls of ``start`` are answered with."""
@@ -107,9 +112,11 @@ class Clinic:
             headers={"X-CSRFToken": self.csrf_token()},
         )
 
-    def post(self, path: str, data: dict[str, str], **extra: Any) -> HttpResponse:
+    def post(self, path: str, data: dict[str, str | bytes], **extra: Any) -> HttpResponse:
         """Post as a page of the site does it."""
-        return self.client.post(path, {"csrfmiddlewaretoken": self.csrf_token(), **data}, **extra)
+        form = urlencode({"csrfmiddlewaretoken": self.csrf_token(), **data})
+        kind = "application/x-www-form-urlencoded"
+        return self.client.post(path, form, content_type=kind, **extra)
 
     def csrf_token(self) -> str:
         # Any secret of this length that the form repeats is a valid one (Django's CSRF docs).

@@ -1,0 +1,263 @@
+"""Cases 1 to 7 and 12: what a browser may send, and that the row is there whatever happens."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.db import InterfaceError, OperationalError, connection, connections
+from django.test import Client
+from django.utils import timezone
+
+from medblocks_connect.attempts import start as start_module
+from medblocks_connect.attempts.reconcile import reconcile_attempts
+from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.sandbox.catalog import find_facility
+from medblocks_connect.sandbox.models import SandboxSession
+from tests.faults.clinic import RIVERSIDE, Clinic
+
+START, JSON_START = "/records/start/", "/records/api/patient-sessions/"
+FORM = {"connection_id": RIVERSIDE}
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [
+        pytest.param(START, "get", 405, id="case-1-start-get"),
+        pytest.param(START, "put", 405, id="case-1-start-put"),
+        pytest.param(START, "post", 403, id="case-1-start-without-csrf"),
+        pytest.param(JSON_START, "get", 405, id="case-1-json-get"),
+        pytest.param(JSON_START, "delete", 405, id="case-1-json-delete"),
+        pytest.param(JSON_START, "post", 403, id="case-1-json-without-csrf"),
+    ],
+)
+def test_start_wrong_method_or_no_token(clinic, path, method, status):
+    # Django asks for the token first, whatever the method.
+    headers = {} if method == "post" else {"X-CSRFToken": clinic.csrf_token()}
+    answered = getattr(clinic.client, method)(path, FORM, headers=headers)
+    assert answered.status_code == status
+    assert clinic.medblocks.calls == []
+    assert not PatientConnectionAttempt.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        pytest.param("get", "/records/search/?q=riverside", id="case-2-search"),
+        pytest.param("get", "/records/search/?next=//evil.example/", id="case-2-search-with-next"),
+        pytest.param("post", START, id="case-2-start"),
+        pytest.param("get", "/records/return/?patient_session_id=ps_1", id="case-2-return"),
+        pytest.param("get", "/records/attempts/unknown/", id="case-2-attempt"),
+    ],
+)
+def test_nobody_signed_in(db, medblocks, method, path):
+    answered = getattr(Client(), method)(path, FORM if method == "post" else {})
+    assert answered.status_code == 302
+    login = urlsplit(answered.headers["Location"])
+    (onward,) = parse_qs(login.query)["next"]
+    assert (login.netloc, login.path) == ("", "/accounts/login/")
+    assert onward.startswith("/records/")
+    assert medblocks.calls == []
+    assert not PatientConnectionAttempt.objects.exists()
+
+
+def test_nobody_signed_in_case_2_json(db, medblocks):
+    answered = Client().post(JSON_START, FORM, content_type="application/json")
+    assert answered.status_code == 401
+    assert medblocks.calls == []
+    assert not PatientConnectionAttempt.objects.exists()
+
+
+def test_another_patients_id_case_3_json(clinic):
+    assert clinic.start_by_json(patient_id="somebody-else").status_code == 403
+    assert clinic.medblocks.calls == []
+    assert not PatientConnectionAttempt.objects.exists()
+
+
+def test_another_patients_id_case_3_form(clinic, user):
+    clinic.post(START, {**FORM, "patient_id": "somebody-else"})
+    assert clinic.attempt.patient_id == clinic.session.patient_id == str(user.pk)
+
+
+@pytest.mark.parametrize(
+    "connection_id",
+    [
+        pytest.param("", id="case-4-empty"),
+        pytest.param("f" * 10_000, id="case-4-10-kb"),
+        pytest.param("fhirsrc_\x00", id="case-4-nul"),
+        pytest.param("fhirsrc\r\nX: y", id="case-4-line-break"),
+        pytest.param("fhirsrc_\u202e", id="case-4-right-to-left"),
+        pytest.param("\ud800", id="case-4-lone-surrogate"),
+        pytest.param("../patients/1", id="case-4-dots"),
+        pytest.param("..", id="case-4-two-dots"),
+        pytest.param("/etc/passwd", id="case-4-path"),
+        pytest.param(" fhirsrc_1 ", id="case-4-spaces"),
+        pytest.param("https://evil.example/", id="case-4-url"),
+        pytest.param("javascript:alert(1)", id="case-4-script"),
+        pytest.param("https://u:p@ehr.example/fhir", id="case-4-url-with-password"),
+        pytest.param(["fhirsrc_1"], id="case-4-list"),
+        pytest.param(None, id="case-4-null"),
+        pytest.param(7, id="case-4-number"),
+    ],
+)
+def test_start_impossible_facility(clinic, connection_id):
+    if isinstance(connection_id, str):
+        form = {"connection_id": connection_id.encode("utf-8", "surrogatepass")}
+        assert clinic.post(START, form).status_code == 400
+    assert clinic.start_by_json(connection_id).status_code == 400
+    assert clinic.medblocks.calls == []
+    assert not PatientConnectionAttempt.objects.exists()
+
+
+def test_start_case_4_own_fhir_base_url(clinic):
+    base_url = find_facility(RIVERSIDE).fhir_base_url
+    assert clinic.start(base_url).status_code == 303
+    assert clinic.attempt.connection_name == "Riverside General"
+
+
+def test_start_case_5_double_click(clinic):
+    portals = {clinic.start().headers["Location"] for _ in range(2)}
+    attempts = PatientConnectionAttempt.objects.all()
+    assert {each.patient_session_id for each in attempts} == set(
+        SandboxSession.objects.values_list("session_id", flat=True)
+    )
+    assert len(portals) == len(attempts) == 2
+
+
+UNSAFE = [
+    pytest.param("http://app.medblocks.com/c/1", "unsafe_url", id="case-6-http"),
+    pytest.param("javascript:alert(1)", "unsafe_url", id="case-6-script"),
+    pytest.param("data:text/html,x", "unsafe_url", id="case-6-data"),
+    pytest.param("//evil.example/c/1", "unsafe_url", id="case-6-no-scheme"),
+    pytest.param("/c/1", "unsafe_url", id="case-6-relative"),
+    pytest.param("https://app.medblocks.com@evil.example/c/1", "unsafe_url", id="case-6-userinfo"),
+    pytest.param("https:///c/1", "unsafe_url", id="case-6-no-host"),
+    pytest.param("https://[::1/c/1", "unsafe_url", id="case-6-half-an-address"),
+    pytest.param("https://evil.example\\@app.medblocks.com", "unsafe_url", id="case-6-backslash"),
+    pytest.param("https://m\u0435dblocks.com/c/1", "unsafe_url", id="case-6-cyrillic"),
+    pytest.param("http://127.0.0.1.evil.example/c/1", "unsafe_url", id="case-6-like-loopback"),
+    pytest.param("https://a.example/\r\nX: y", "unexpected_reply", id="case-6-line-break"),
+    pytest.param("", "unexpected_reply", id="case-6-empty"),
+    pytest.param("https://a.example/" + "c" * 20_000, "unexpected_reply", id="case-6-20-kb"),
+]
+
+
+@pytest.mark.parametrize(("url", "error"), UNSAFE)
+def test_start_unsafe_url(clinic, url, error):
+    clinic.medblocks.change("POST", "/patient-sessions", lambda given: {**given, "url": url})
+    for answered in (clinic.start(), clinic.start_by_json()):
+        assert answered.status_code == 502
+        assert "Location" not in answered.headers
+        assert clinic.session.token not in answered.content.decode()
+        assert (clinic.attempt.status, clinic.attempt.error) == ("failed", error)
+
+
+POISON = {
+    "case-7-host": {"headers": {"host": "evil.example"}},
+    "case-7-host-with-path": {"headers": {"host": "testserver/@evil.example"}},
+    "case-7-port": {"headers": {"host": "testserver:80@evil.example"}},
+}
+
+
+@pytest.mark.parametrize("extra", [pytest.param(how, id=name) for name, how in POISON.items()])
+def test_poisoned_host_is_refused(clinic, extra, settings):
+    assert clinic.start(**extra).status_code == 400
+    settings.MIDDLEWARE = [each for each in settings.MIDDLEWARE if "Common" not in each]
+    assert clinic.start(**extra).status_code == 400
+    assert clinic.medblocks.calls == []
+
+
+def test_poisoned_host_case_7_setting_wins(clinic, settings):
+    own = "https://clinic.example/records/return/"
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "RETURN_URL": own}
+    settings.ALLOWED_HOSTS = ["*"]
+    clinic.start(headers={"host": "evil.example"})
+    assert clinic.session.return_url == own
+
+
+def test_poisoned_host_case_7_forwarded_is_no_host(clinic):
+    clinic.start(headers={"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"})
+    assert clinic.session.return_url == "http://testserver/records/return/"
+
+
+def atomic_requests(monkeypatch):
+    for alias in connections:
+        monkeypatch.setitem(connections.settings[alias], "ATOMIC_REQUESTS", True)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param("_look_up", id="case-12-before-asking"),
+        pytest.param("get_client", id="case-12-asking"),
+        pytest.param("_open", id="case-12-after-asking"),
+        pytest.param("_settle_refusal", id="case-12-noting-a-refusal"),
+    ],
+)
+def test_row_outlives_an_error_under_atomic_requests(clinic, monkeypatch, step):
+    atomic_requests(monkeypatch)
+
+    def fail(*args, **kwargs):
+        raise RuntimeError
+
+    monkeypatch.setattr(start_module, step, fail)
+    if step == "_settle_refusal":
+        clinic.medblocks.replace("POST", "/patient-sessions", b"null")
+    clinic.client.raise_request_exception = False
+    assert clinic.start().status_code == 500
+    assert clinic.attempt.status == "created"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_row_is_kept_case_12_refusal_under_atomic_requests(clinic, monkeypatch):
+    atomic_requests(monkeypatch)
+    clinic.medblocks.replace("POST", "/patient-sessions", b"null")
+    assert clinic.start().status_code == 502
+    assert clinic.attempt.error == "unexpected_reply"
+
+
+class Cut:
+    """The database's connection: cut once Medblocks has answered."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        self.error = error
+        self.is_cut = False
+
+    def __call__(self, execute, sql, params, many, context):
+        if self.is_cut:
+            raise self.error("server closed the connection at 10.0.0.7")
+        return execute(sql, params, many, context)
+
+    def after_answer(self, answered):
+        self.is_cut = True
+        return answered
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("start", [Clinic.start, Clinic.start_by_json], ids=["form", "json"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(OperationalError, id="case-12-database-gone"),
+        pytest.param(InterfaceError, id="case-12-connection-closed"),
+    ],
+)
+def test_database_gone_after_the_answer(clinic, start, error):
+    cut = Cut(error)
+    clinic.medblocks.intercept("POST", "/patient-sessions", cut.after_answer)
+    with connection.execute_wrapper(cut):
+        answered = start(clinic)
+    assert answered.status_code == 503
+    assert "Location" not in answered.headers
+    assert not any(word in answered.content for word in (b"Traceback", b"10.0.0.7", b'"url"'))
+    _a_while_ago(clinic.attempt)
+    clinic.medblocks.mend()
+    reconcile_attempts(limit=10)
+    assert clinic.attempt.patient_session_id == clinic.session.session_id
+
+
+def _a_while_ago(attempt: PatientConnectionAttempt) -> None:
+    before = timezone.now() - timedelta(minutes=20)
+    PatientConnectionAttempt.objects.filter(pk=attempt.pk).update(created_at=before)
