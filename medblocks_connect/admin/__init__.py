@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from medblocks_connect.admin.list import AttemptAdmin
+from medblocks_connect.admin.patients import PatientAdmin
 
-__all__ = ["AttemptAdmin"]
+__all__ = ["AttemptAdmin", "PatientAdmin"]

@@ -7,9 +7,10 @@ reorder what is around it) and is cut to what a reader takes in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
+from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -28,6 +29,9 @@ NOTHING: Final = "\u2013"
 
 LONG: Final = 2000
 """Characters of a description on a page: what the return view keeps of one."""
+
+WHOLE: Final = 20_000
+"""Characters of a description on its attempt's own page, however its row came to be."""
 
 TONES: Final[Mapping[str, str]] = {
     Status.CREATED: "quiet",
@@ -82,6 +86,15 @@ def show_foreign(text: str, length: int = SHORT) -> SafeString:
     return format_html("<bdi>{}</bdi>", shorten(text, length))
 
 
+def show_whole(text: str) -> SafeString:
+    """Show text from outside whole, as far as any screen goes."""
+    shown = show_foreign(text, WHOLE)
+    if len(text) <= WHOLE:
+        return shown
+    left_out = _("%d characters left out") % (len(text) - WHOLE + 1)
+    return format_html('{} <span class="medblocks-note">{}</span>', shown, left_out)
+
+
 def shorten(text: str, length: int) -> str:
     """Return at most ``length`` characters of ``text``, the last an ellipsis if it was cut."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "\u2026"
@@ -129,6 +142,12 @@ def show_copyable(text: str) -> SafeString:
         _("Copied"),
         _("Copy"),
     )
+
+
+def name_time(moment: datetime) -> str:
+    """Return ``moment`` as Django's admin writes times here."""
+    here = moment if timezone.is_naive(moment) else timezone.localtime(moment)
+    return formats.date_format(here, "DATETIME_FORMAT")
 
 
 def time_taken(attempt: PatientConnectionAttempt) -> timedelta | None:

@@ -8,7 +8,7 @@ anything here, superusers included: an outcome that staff could edit would prove
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -25,20 +25,16 @@ else:
 VIEW_PERMISSION = "medblocks_connect.view_patientconnectionattempt"
 
 
-def may_look(request: HttpRequest) -> bool:
-    """Whether this member of staff may see attempts."""
-    return bool(request.user.has_perm(VIEW_PERMISSION))
-
-
-def demand(request: HttpRequest, permission: str) -> None:
-    """Raise ``PermissionDenied`` (403) unless ``request``'s user sees attempts and may do this."""
-    if not (may_look(request) and request.user.has_perm(permission)):
+def demand(request: HttpRequest, *permissions: str) -> None:
+    """Raise ``PermissionDenied`` (403) unless ``request``'s user has all ``permissions``."""
+    if not request.user.has_perms(permissions):
         raise PermissionDenied
 
 
 class EvidenceAdmin(_ModelAdmin):
     """A list and pages to read, fast however long the table is."""
 
+    view_permission = VIEW_PERMISSION
     actions = None
     list_per_page = 50
     list_max_show_all = 200
@@ -47,7 +43,7 @@ class EvidenceAdmin(_ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     # Only the order that an index serves.
-    sortable_by = ()
+    sortable_by: ClassVar[list[str] | tuple[str, ...] | None] = []
     # The patient's page is for the patient: for staff it is a 404.
     view_on_site = False
 
@@ -56,12 +52,12 @@ class EvidenceAdmin(_ModelAdmin):
         js = ["medblocks_connect/admin.js"]
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether the attempts' view permission is there."""
-        return may_look(request)
+        """Return whether the view permission is there."""
+        return bool(request.user.has_perm(self.view_permission))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Return whether our section shows on the admin's first page."""
-        return may_look(request)
+        return self.has_view_permission(request)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: attempts are made by patients."""

@@ -26,7 +26,12 @@ def patient_url(patient_id: str) -> str:
     """Return the address of a patient's page; ``""`` for no id."""
     if not patient_id:
         return ""
-    return reverse(f"{_APP}patient", args=[quote_patient_id(patient_id)])
+    return reverse(f"{_APP}patienthistory_change", args=[quote_patient_id(patient_id)])
+
+
+def delivery_url(pk: int) -> str:
+    """Return the address of a webhook delivery's page."""
+    return reverse(f"{_APP}webhookdelivery_change", args=[pk])
 
 
 def quote_patient_id(patient_id: str) -> str:

@@ -15,12 +15,12 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
 
 from medblocks_connect.admin import columns, filters
-from medblocks_connect.admin.attempt_page import FIELDSETS, describe_attempt
+from medblocks_connect.admin.attempt_page import FIELDSETS, ask_again, describe_attempt
 from medblocks_connect.admin.evidence import EvidenceAdmin
 from medblocks_connect.admin.facets import Facets
-from medblocks_connect.admin.patients import show_patient_page
 from medblocks_connect.admin.search import search_attempts
 from medblocks_connect.models import PatientConnectionAttempt
 
@@ -64,6 +64,7 @@ class AttemptAdmin(EvidenceAdmin):
         "The whole patient id, session id or request id; or a part of a facility's name."
     )
     fieldsets = FIELDSETS
+    readonly_fields = ("public_id", "whole_description", "whole_claim")
     change_form_template = "admin/medblocks_connect/attempt.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -86,19 +87,13 @@ class AttemptAdmin(EvidenceAdmin):
         return search_attempts(queryset, search_term), False
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the page per patient."""
+        """Add the question to Medblocks."""
+        view = self.admin_site.admin_view
+        name = "medblocks_connect_patientconnectionattempt"
         return [
-            path(
-                "patients/<path:quoted>/",
-                self.admin_site.admin_view(self.patient_view),
-                name="medblocks_connect_patient",
-            ),
+            path("<int:pk>/ask/", view(require_POST(ask_again)), name=f"{name}_ask"),
             *super().get_urls(),
         ]
-
-    def patient_view(self, request: HttpRequest, quoted: str) -> HttpResponse:
-        """Show a patient's whole history."""
-        return show_patient_page(self, request, quoted)
 
     def change_view(
         self,
@@ -111,7 +106,7 @@ class AttemptAdmin(EvidenceAdmin):
         attempt = self.get_object(request, object_id)
         context = {**(extra_context or {})}
         if attempt is not None and self.has_view_permission(request, attempt):
-            context.update(describe_attempt(attempt))
+            context.update(describe_attempt(request, attempt))
         return super().change_view(request, object_id, form_url, context)
 
     @admin.display(description=_("when"))
@@ -153,3 +148,13 @@ class AttemptAdmin(EvidenceAdmin):
     def request(self, attempt: PatientConnectionAttempt) -> SafeString:
         """Show Medblocks' request id, ready to copy."""
         return columns.show_copyable(attempt.request_id)
+
+    @admin.display(description=_("error description"))
+    def whole_description(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show all that the portal said."""
+        return columns.show_whole(attempt.error_description)
+
+    @admin.display(description=_("return URL said: description"))
+    def whole_claim(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show all that the return URL said."""
+        return columns.show_whole(attempt.claimed_error_description)

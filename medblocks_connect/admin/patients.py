@@ -1,30 +1,165 @@
-"""What staff see of a patient: every attempt there is, whatever came of it, and what holds now."""
+"""What staff see of patients: everyone with an attempt, each with their whole history.
+
+A patient is there because an attempt is, however its row came to be: there is no summary to keep
+right. The list walks the attempts from the newest and keeps those that are their patient's last,
+one step in the index on (patient, time) each; what it counts, it counts for the page alone.
+"""
+
+# ruff: noqa: ARG002 - Django gives its hooks more than these need
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Left
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.admin import columns
-from medblocks_connect.admin.evidence import may_look
+from medblocks_connect.admin.evidence import EvidenceAdmin
 from medblocks_connect.admin.links import attempt_url, unquote_patient_id
-from medblocks_connect.models import PatientConnectionAttempt
-
-if TYPE_CHECKING:
-    from medblocks_connect.admin.evidence import EvidenceAdmin
+from medblocks_connect.admin.log import log_look
+from medblocks_connect.models import PatientConnectionAttempt, PatientHistory
 
 Status = PatientConnectionAttempt.Status
+Histories = QuerySet[PatientHistory]
 
 _MOST: Final = 1000
 """Attempts that a patient's page shows, the newest; nobody has a hundred."""
+
+
+class PatientChangeList(ChangeList):
+    """Django's list, with the counts looked up for the patients on the page."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Find the page's patients, then what there is to tell of each."""
+        super().get_results(request)
+        keys = [each.pk for each in self.result_list]
+        told = {each.pk: each for each in tell_histories(keys)}
+        self.result_list = [told[key] for key in keys if key in told]
+
+
+def tell_histories(keys: list[int]) -> Histories:
+    """Return the patients whose last attempts are ``keys``, with their counts and last error."""
+    own = PatientConnectionAttempt.objects.filter(patient_id=OuterRef("patient_id")).order_by()
+    failures = own.filter(status=Status.FAILED).order_by("-created_at", "-id")
+
+    def count(attempts: QuerySet[PatientConnectionAttempt]) -> Subquery:
+        counted = attempts.values("patient_id").annotate(number=Count("pk")).values("number")
+        return Subquery(counted, output_field=IntegerField())
+
+    return PatientHistory.objects.filter(pk__in=keys).annotate(
+        attempts=count(own),
+        connected=count(own.filter(status=Status.SUCCEEDED)),
+        failed=count(own.filter(status=Status.FAILED)),
+        last_error=Subquery(failures.values("error")[:1]),
+        last_words=Subquery(
+            failures.annotate(words=Left("error_description", columns.SHORT + 1)).values("words")[
+                :1
+            ]
+        ),
+    )
+
+
+@admin.register(PatientHistory)
+class PatientAdmin(EvidenceAdmin):
+    """Every patient with an attempt, the one who tried last first."""
+
+    list_display = ("patient", "attempts", "connected", "failed", "last_attempt", "last_error")
+    list_display_links = None
+    ordering = ("-created_at", "-id")
+    sortable_by = ["last_attempt"]
+    search_fields = ("patient_id__exact",)
+    search_help_text = _("The whole patient id.")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return our list."""
+        return PatientChangeList
+
+    def get_queryset(self, request: HttpRequest) -> Histories:
+        """Return the attempts that are their patient's last."""
+        own = PatientConnectionAttempt.objects.filter(patient_id=OuterRef("patient_id"))
+        last = own.order_by("-created_at", "-id").values("pk")[:1]
+        described = "error_description", "claimed_error_description"
+        queryset: Histories = super().get_queryset(request).defer(*described)
+        # A comparison and not NOT EXISTS: no planner turns this into a join over the whole table.
+        return queryset.filter(patient_id__gt="", pk=Subquery(last))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Histories, search_term: str
+    ) -> tuple[Histories, bool]:
+        """Find the patient whose id ``search_term`` is."""
+        term = search_term.strip()
+        return (queryset.filter(patient_id=term) if term else queryset), False
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the list and the page per patient; there is nothing else to do with a patient."""
+        view = self.admin_site.admin_view
+        name = "medblocks_connect_patienthistory"
+        return [
+            path("", view(self.changelist_view), name=f"{name}_changelist"),
+            path("<path:object_id>/change/", view(self.change_view), name=f"{name}_change"),
+        ]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a patient's whole history."""
+        return show_patient_page(self, request, object_id)
+
+    @admin.display(description=_("patient"))
+    def patient(self, history: PatientHistory) -> SafeString:
+        """Show whose it is, as the way to their page."""
+        return columns.show_patient(history)
+
+    @admin.display(description=_("attempts"))
+    def attempts(self, history: Any) -> int:
+        """Show how often they tried."""
+        return history.attempts or 0
+
+    @admin.display(description=_("connected"))
+    def connected(self, history: Any) -> int:
+        """Show how often it worked."""
+        return history.connected or 0
+
+    @admin.display(description=_("failed"))
+    def failed(self, history: Any) -> int:
+        """Show how often it failed."""
+        return history.failed or 0
+
+    @admin.display(description=_("last attempt"), ordering="created_at")
+    def last_attempt(self, history: PatientHistory) -> SafeString:
+        """Show when they tried last and what came of it."""
+        return format_html(
+            '<a href="{}">{}</a> {}',
+            attempt_url(history.pk),
+            columns.name_time(history.created_at),
+            columns.show_status(history),
+        )
+
+    @admin.display(description=_("last error"))
+    def last_error(self, history: Any) -> SafeString:
+        """Show the last failure's code and words."""
+        if not history.last_error:
+            return columns.show_error("")
+        words = columns.show_foreign(history.last_words or "")
+        return format_html("{} {}", columns.show_error(history.last_error), words)
 
 
 @dataclass(frozen=True)
@@ -33,6 +168,7 @@ class HistoryRow:
 
     url: str
     when: datetime
+    lost_at: datetime | None
     facility: SafeString
     status: SafeString
     error: SafeString
@@ -43,21 +179,22 @@ class HistoryRow:
 def show_patient_page(
     model_admin: EvidenceAdmin, request: HttpRequest, quoted: str
 ) -> HttpResponse:
-    """Show the whole history of the patient whose quoted id is in the address.
+    """Show the whole history of the patient whose quoted id is in the address, and note who looked.
 
     Raises ``PermissionDenied`` without the view permission, ``Http404`` for a patient without an
     attempt.
     """
-    if not may_look(request):
+    if not model_admin.has_view_permission(request):
         raise PermissionDenied
     patient_id = unquote_patient_id(quoted)
     attempts = find_history(patient_id)
     if not attempts:
         raise Http404
+    log_look(request, patient_id)
     connected = latest_connections(attempts)
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
-        "title": _("Patient %s") % columns.shorten(patient_id, columns.SHORT),
+        "title": gettext("Patient %s") % columns.shorten(patient_id, columns.SHORT),
         "opts": model_admin.opts,
         "media": model_admin.media,
         "patient_id": patient_id,
@@ -95,6 +232,7 @@ def show_row(attempt: PatientConnectionAttempt) -> HistoryRow:
     return HistoryRow(
         url=attempt_url(attempt.pk),
         when=attempt.created_at,
+        lost_at=attempt.lost_at,
         facility=columns.show_facility(attempt),
         status=columns.show_status(attempt),
         error=columns.show_error(attempt.error),

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+import responses
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+
 from medblocks_connect.admin.links import attempt_url, patient_url
 from medblocks_connect.models import AttemptEvent
 
@@ -49,3 +54,110 @@ def test_attempt_page_queries_few(staff, make_attempt, django_assert_max_num_que
         _event(attempt)
     with django_assert_max_num_queries(10):
         staff.get(attempt_url(attempt.pk))
+
+
+def test_attempt_page_tells_the_story(staff, make_attempt):
+    attempt = make_attempt(status="failed", error="user_denied")
+    page = staff.get(attempt_url(attempt.pk)).content.decode()
+    for told in ("has not tried again", "Whose turn it is", "You can connect at any time"):
+        assert told in page
+
+
+def test_attempt_page_later_tries_are_the_same_patients(staff, make_attempt):
+    attempt = make_attempt(status="failed")
+    make_attempt(patient_id="p-2")
+    page = staff.get(attempt_url(attempt.pk)).content.decode()
+    assert "has not tried again" in page
+    make_attempt(status="failed")
+    assert "has tried again once" in staff.get(attempt_url(attempt.pk)).content.decode()
+
+
+def test_attempt_page_megabyte_is_bounded(staff, make_attempt):
+    attempt = make_attempt(status="failed", error="x", error_description="y" * 1_000_000)
+    page = staff.get(attempt_url(attempt.pk)).content.decode()
+    assert len(page) < 100_000
+    assert "characters left out" in page
+
+
+def test_bundle_has_no_personal_data(staff, make_attempt):
+    attempt = make_attempt(
+        patient_id="ann@example.org",
+        patient_session_id="ps_42",
+        status="failed",
+        error="oauth_error",
+        error_description="Ann Example was refused",
+        request_id="req_7",
+    )
+    _event(attempt, error="oauth_error", error_description="Ann Example", request_id="req_8")
+    bundle = staff.get(attempt_url(attempt.pk)).context["bundle"]
+    for told in ("ps_42", "oauth_error", "req_7", "req_8", attempt.public_id):
+        assert told in bundle
+    assert "ann@" not in bundle
+    assert "Ann" not in bundle
+
+
+@pytest.fixture
+def asker(make_staff):
+    return make_staff("view_patientconnectionattempt", "ask_medblocks")
+
+
+def _session(status: str) -> dict:
+    connection = {"id": "conn_1", "connection_id": "fhirsrc_riverside", "status": status}
+    return {
+        "id": "ps_1",
+        "resource_type": "patient_session",
+        "status": "complete",
+        "patient_id": "p-1",
+        "connections": [connection],
+    }
+
+
+@responses.activate
+def test_ask_again_settles_what_medblocks_says(asker, make_attempt):
+    attempt = make_attempt(patient_session_id="ps_1", status="started")
+    responses.get("http://127.0.0.1:9/patient-sessions/ps_1", json=_session("active"))
+    page = asker.post(_ask_url(attempt), follow=True)
+    assert "Medblocks says: Connected." in page.content.decode()
+    attempt.refresh_from_db()
+    assert attempt.status == "succeeded"
+    entry = LogEntry.objects.get()
+    assert (entry.user, entry.change_message) == (asker.staff, "Asked Medblocks again.")
+
+
+@responses.activate
+def test_ask_again_without_an_answer_changes_nothing(asker, make_attempt, settings):
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "MAX_RETRIES": 0}
+    attempt = make_attempt(patient_session_id="ps_1", status="started")
+    responses.get("http://127.0.0.1:9/patient-sessions/ps_1", status=500)
+    page = asker.post(_ask_url(attempt), follow=True)
+    assert "Medblocks did not answer" in page.content.decode()
+    attempt.refresh_from_db()
+    assert attempt.status == "started"
+
+
+def _ask_url(attempt) -> str:
+    return f"{attempt_url(attempt.pk).removesuffix('change/')}ask/"
+
+
+def test_ask_again_is_a_post(asker, make_attempt):
+    assert asker.get(_ask_url(make_attempt())).status_code == 405
+
+
+def test_ask_again_checks_csrf(asker, make_attempt):
+    attempt = make_attempt(patient_session_id="ps_1")
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(asker.staff)
+    assert strict.post(_ask_url(attempt)).status_code == 403
+
+
+def test_ask_again_needs_its_permission(staff, make_attempt):
+    attempt = make_attempt(patient_session_id="ps_1")
+    assert "Ask Medblocks again" not in staff.get(attempt_url(attempt.pk)).content.decode()
+    assert staff.post(_ask_url(attempt)).status_code == 403
+
+
+def test_ask_again_button_only_where_there_is_a_session(asker, make_attempt):
+    asked = make_attempt(patient_session_id="ps_1")
+    context = asker.get(attempt_url(asked.pk)).context
+    assert context["may_ask"]
+    assert not asker.get(attempt_url(make_attempt().pk)).context["may_ask"]

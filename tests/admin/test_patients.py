@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from medblocks_connect.admin.links import patient_url
@@ -83,3 +84,71 @@ def test_patient_page_queries_few(staff, make_attempt, django_assert_max_num_que
         make_attempt()
     with django_assert_max_num_queries(10):
         staff.get(patient_url("p-1"))
+
+
+PATIENTS = "/admin/medblocks_connect/patienthistory/"
+
+
+def test_patient_list_one_row_per_patient(staff, make_attempt):
+    now = timezone.now()
+    make_attempt(status="failed", error="oauth_error", created_at=now - timedelta(days=3))
+    make_attempt(status="failed", error="user_denied", created_at=now - timedelta(days=2))
+    last = make_attempt(status="succeeded", created_at=now - timedelta(days=1))
+    other = make_attempt(patient_id="p-2", created_at=now)
+    rows = staff.get(PATIENTS).context["cl"].result_list
+    assert [each.pk for each in rows] == [other.pk, last.pk]
+    told = rows[1]
+    assert (told.attempts, told.connected, told.failed) == (3, 1, 2)
+    assert told.last_error == "user_denied"
+
+
+def test_patient_list_sorts_by_last_attempt(staff, make_attempt):
+    now = timezone.now()
+    for number in range(3):
+        make_attempt(patient_id=f"p-{number}", created_at=now - timedelta(days=number))
+    rows = staff.get(f"{PATIENTS}?o=4").context["cl"].result_list
+    assert [each.patient_id for each in rows] == ["p-2", "p-1", "p-0"]
+    rows = staff.get(f"{PATIENTS}?o=-4").context["cl"].result_list
+    assert [each.patient_id for each in rows] == ["p-0", "p-1", "p-2"]
+
+
+def test_patient_list_attempts_of_the_same_moment(staff, make_attempt):
+    now = timezone.now()
+    for _ in range(3):
+        make_attempt(created_at=now)
+    assert len(staff.get(PATIENTS).context["cl"].result_list) == 1
+
+
+def test_patient_list_search_is_exact(staff, make_attempt):
+    make_attempt(patient_id="Ann Example")
+    make_attempt(patient_id="Ann")
+    rows = staff.get(f"{PATIENTS}?q=Ann+Example").context["cl"].result_list
+    assert [each.patient_id for each in rows] == ["Ann Example"]
+
+
+def test_patient_list_queries_few(staff, make_attempt, django_assert_max_num_queries):
+    for number in range(60):
+        make_attempt(patient_id=f"p-{number}", status="failed", error="x")
+    with django_assert_max_num_queries(8):
+        staff.get(PATIENTS)
+
+
+def test_patient_without_id_is_no_error(staff, make_attempt):
+    make_attempt(patient_id="")
+    assert staff.get(ATTEMPTS).status_code == 200
+    assert not staff.get(PATIENTS).context["cl"].result_list
+
+
+def test_patient_page_notes_who_looked(staff, make_attempt):
+    make_attempt(patient_id="a/b")
+    staff.get(patient_url("a/b"))
+    entry = LogEntry.objects.get()
+    assert (entry.user, entry.object_id) == (staff.staff, "a/b")
+    assert staff.get(entry.get_admin_url()).context["patient_id"] == "a/b"
+
+
+def test_patient_page_notes_nothing_where_switched_off(staff, make_attempt, settings):
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "LOG_PATIENT_VIEWS": False}
+    make_attempt()
+    staff.get(patient_url("p-1"))
+    assert not LogEntry.objects.exists()

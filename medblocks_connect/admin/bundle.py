@@ -1,0 +1,58 @@
+"""What may be sent to Medblocks' support about an attempt: ids, codes and times.
+
+No personal data: neither the patient's id (which may be an e-mail address or a record number) nor
+any free text, in which a portal may have put a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from medblocks_connect import __version__
+from medblocks_connect.clock import aware
+from medblocks_connect.conf import conf
+from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
+
+
+def write_bundle(attempt: PatientConnectionAttempt, events: Iterable[AttemptEvent]) -> str:
+    """Return the bundle as plain text, in English: its readers are at Medblocks."""
+    facts = [
+        ("django-medblocks-connect", __version__),
+        ("Medblocks API version", conf.api_version),
+        ("attempt (metadata.attempt)", attempt.public_id),
+        ("patient session", attempt.patient_session_id or ""),
+        ("connection_id (facility)", attempt.connection_id),
+        ("type", attempt.connection_type),
+        ("connection (conn_)", attempt.patient_connection_id),
+        ("connection status", attempt.connection_status),
+        ("status here", attempt.status),
+        ("rests on the return URL alone", "yes" if attempt.unconfirmed else ""),
+        ("claim and fact disagree", "yes" if attempt.claim_disagrees else ""),
+        ("error", attempt.error),
+        ("error in the return URL", attempt.claimed_error),
+        ("request id", attempt.request_id),
+        *[(name, _time(getattr(attempt, field))) for name, field in _TIMES],
+    ]
+    lines = [f"{name}: {value}" for name, value in facts if value]
+    return "\n".join([*lines, "timeline:", *[_line(event) for event in events]])
+
+
+_TIMES = (
+    ("created", "created_at"),
+    ("session expires", "expires_at"),
+    ("came back", "returned_at"),
+    ("failed at, says Medblocks", "failure_at"),
+    ("finished", "finished_at"),
+    ("access lost", "lost_at"),
+)
+
+
+def _line(event: AttemptEvent) -> str:
+    said = [event.source, event.kind, event.error, event.connection_status, event.request_id]
+    when = _time(event.occurred_at or event.created_at)
+    return f"  {when} " + " ".join(each for each in said if each)
+
+
+def _time(moment: datetime | None) -> str:
+    return aware(moment).isoformat(timespec="seconds") if moment else ""
