@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from django.core.exceptions import ImproperlyConfigured
+
 from medblocks_connect.api import MedblocksClient
 from medblocks_connect.conf import conf
 
 
 def get_client() -> MedblocksClient:
-    """Return the client for the settings in force now; connections are kept between calls."""
-    return _client(conf.api_key, conf.base_url, conf.api_version, conf.timeout, conf.max_retries)
+    """Return the client for the settings in force now; connections are kept between calls.
+
+    Raises ``ImproperlyConfigured`` where they cannot work (the system checks say so earlier).
+    """
+    try:
+        return _client(
+            conf.api_key, conf.base_url, conf.api_version, conf.timeout, conf.max_retries
+        )
+    except ValueError as error:
+        raise ImproperlyConfigured(f"MEDBLOCKS_CONNECT: {error}") from None
 
 
 @lru_cache(maxsize=8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from medblocks_connect import json_views, views, webhooks
+from medblocks_connect import connection_views, json_views, views, webhooks
 
 app_name = "medblocks_connect"
 
@@ -13,7 +13,11 @@ urlpatterns = [
     path("start/", views.start, name="start"),
     path("return/", views.return_from_portal, name="return"),
     path("attempts/<str:public_id>/", views.attempt, name="attempt"),
+    path("connections/", connection_views.connections, name="connections"),
+    path("connections/disconnect/", connection_views.disconnect, name="disconnect"),
     path("api/connections/", json_views.connections, name="api-connections"),
     path("api/patient-sessions/", json_views.patient_sessions, name="api-patient-sessions"),
     path("webhook/", webhooks.webhook, name="webhook"),
+    # As people also type it at Medblocks: APPEND_SLASH cannot redirect a POST.
+    path("webhook", webhooks.webhook),
 ]
