@@ -50,13 +50,15 @@ LONG_FORMS: Final = {
 }
 
 # Legal forms, degrees and little words: they are in thousands of names and tell none apart.
-FILLER: Final = frozenset(
+_FILLER_WORDS: Final = (
     "a an and apc apmc at co corp corporation cpa dba dc dds de del dmd do dpm dr for in inc "
     "incorporated la limited llc llp lp ltd md mds np of on or pa pc phd plc pllc ps sc the "
-    "termed to y".split()
+    "termed to y"
 )
+FILLER: Final = frozenset(_FILLER_WORDS.split())
 # Left out of initials: "University of California San Francisco" is UCSF.
-_LITTLE: Final = frozenset("a an and at by de del for in la of on the to y".split())
+_LITTLE_WORDS: Final = "a an and at by de del for in la of on the to y"
+_LITTLE: Final = frozenset(_LITTLE_WORDS.split())
 
 _APOSTROPHES = re.compile("['\u2018\u2019\u02bc`\u00b4]")
 _AND = re.compile(r"[&+]")

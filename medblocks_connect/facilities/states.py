@@ -67,7 +67,8 @@ STATE_CODES: Final = {name.lower().replace(" ", ""): code for code, name in STAT
 """The code by the state's name, folded and without spaces: ``newyork`` gives ``NY``."""
 
 # As an ending these are a degree, a legal form, a title or a word more often than a state.
-_AMBIGUOUS_ENDINGS: Final = frozenset("CO DC DE HI ID IN LA MA MD ME MS MT OK OR PA PR SC".split())
+_AMBIGUOUS: Final = "CO DC DE HI ID IN LA MA MD ME MS MT OK OR PA PR SC"
+_AMBIGUOUS_ENDINGS: Final = frozenset(_AMBIGUOUS.split())
 
 _PREFIX = re.compile(r"\s*([A-Za-z]{2})\s*[-\u2013\u2014:]\s*(?=\S)")
 _ENDING = re.compile(r"(?P<before>[\s,(\-])\s*(?P<code>[A-Z]{2})\)?\s*$")

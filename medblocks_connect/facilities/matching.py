@@ -1,0 +1,157 @@
+"""How a query becomes an ordered list of facilities: what is literally there first, then the rest.
+
+Every step looks at a bounded number of names, so that no query costs much more than another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Final
+
+from medblocks_connect.facilities.alike import find_alike
+from medblocks_connect.facilities.folding import FILLER
+from medblocks_connect.facilities.index import FacilityIndex
+from medblocks_connect.facilities.query import STATE_MARK, Query
+from medblocks_connect.facilities.ranking import Tier
+
+MOST_FOUND: Final = 100
+"""Facilities found by one query at most: nobody reads on after that."""
+
+_LITERAL_AT_MOST: Final = 200
+_LITERAL_IS_ENOUGH: Final = 10  # with so many that hold what was typed, nothing was misspelt
+_INITIALS_LENGTHS: Final = range(3, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A facility found: the caller's ``key`` for it, and how it matches."""
+
+    key: int
+    tier: Tier
+
+
+def search_index(
+    index: FacilityIndex,
+    text: str,
+    *,
+    kind: str = "",
+    most: int = MOST_FOUND,
+    chosen: Mapping[int, int] | None = None,
+) -> list[Match]:
+    """Return up to ``most`` facilities for what a patient typed, the best first.
+
+    ``kind`` keeps those of one kind of record system; ``chosen`` says how often a facility was
+    chosen lately, by its key. Never raises, whatever ``text`` is.
+    """
+    query = Query.of(text)
+    if not query.words or not len(index):
+        return []
+    is_wanted = _kind_test(index, kind)
+    ranked = _find_literally(index, query, is_wanted, chosen or {})
+    if len(ranked) < _LITERAL_IS_ENOUGH:
+        for number in _find_by_initials(index, query, is_wanted):
+            ranked.setdefault(number, Tier.INITIALS)
+        for number in find_alike(index, query, is_wanted):
+            ranked.setdefault(number, Tier.ALIKE)
+    return _once_each(index, ranked)[:most]
+
+
+def _once_each(index: FacilityIndex, ranked: Mapping[int, Tier]) -> list[Match]:
+    # A facility is in the index under its name and under each alias of it.
+    best: dict[int, Tier] = {}
+    for number, tier in ranked.items():
+        best.setdefault(index.keys[number], tier)
+    return [Match(key, tier) for key, tier in best.items()]
+
+
+def _kind_test(index: FacilityIndex, kind: str) -> Callable[[int], bool]:
+    if not kind:
+        return lambda _number: True
+    if kind not in index.kind_names:
+        return lambda _number: False
+    wanted, kinds = index.kind_names.index(kind), index.kinds
+    return lambda number: kinds[number] == wanted
+
+
+def _find_literally(
+    index: FacilityIndex,
+    query: Query,
+    is_wanted: Callable[[int], bool],
+    chosen: Mapping[int, int],
+) -> dict[int, Tier]:
+    """Return the names that hold every telling word as typed, or its beginning, in order."""
+    found: dict[int, None] = {}
+    for joined in {query.joined, "".join([*query.words[:-1], query.typed[-1]])}:
+        found.update(dict.fromkeys(index.find_beginning(joined, _LITERAL_AT_MOST)))
+    every = [query.readings(place) for place in range(len(query.words))]
+    telling = [every[place] for place in query.telling]
+    for readings in (every, telling) if len(telling) < len(every) else (every,):
+        holding = (
+            number
+            for number in _holders_of_rarest(index, readings)
+            if _holds_all(index.texts[number], readings) and is_wanted(number)
+        )
+        found.update(dict.fromkeys(islice(holding, _LITERAL_AT_MOST)))
+    if len(found) >= _LITERAL_AT_MOST:  # those chosen lately may be beyond
+        numbers = chain.from_iterable(index.find_key(key) for key in chosen)
+        found.update(
+            (number, None) for number in numbers if _holds_all(index.texts[number], telling)
+        )
+    judged = [
+        (*_judge(index, query, number), -chosen.get(index.keys[number], 0), number)
+        for number in found
+        if is_wanted(number)
+    ]
+    return {number: tier for tier, *_rest, number in sorted(judged)}
+
+
+def _holders_of_rarest(index: FacilityIndex, readings: list[list[str]]) -> Iterable[int]:
+    """Return the names that hold the rarest of the words, those with the whole word first."""
+    spans = [
+        [index.vocabulary.find_beginning(reading.strip()) for reading in each] for each in readings
+    ]
+    rarest = min(spans, key=lambda each: sum(index.count_all_holders(words) for words in each))
+    words = [words for words in rarest if words]
+    whole = chain.from_iterable(index.holders(each.start) for each in words)
+    return chain(whole, *(index.find_holders(each) for each in words))
+
+
+def _holds_all(text: str, readings: list[list[str]]) -> bool:
+    return all(any(reading in text for reading in each) for each in readings)
+
+
+def _judge(index: FacilityIndex, query: Query, number: int) -> tuple[Tier, bool, int, int]:
+    """Return how a name that holds the query matches it: the lower, the better."""
+    text, name = index.texts[number], index.name(number)
+    joined = name.replace(" ", "")
+    in_other_state = bool(query.state) and not text.endswith(STATE_MARK + query.state)
+    wanted = {query.words[place] for place in query.telling}
+    in_order = name.split()
+    words = set(in_order)
+    if joined == query.joined:
+        tier = Tier.EXACT
+    elif words - FILLER == wanted or words == wanted:
+        tier = Tier.SAME_WORDS
+    elif joined.startswith((query.joined, "".join(query.typed))) or _begins(in_order, query.words):
+        tier = Tier.NAME_BEGINS
+    else:
+        tier = Tier.WORDS_BEGIN
+    missing = 0 if words.issuperset(query.words) else 1 if wanted <= words else 2
+    return tier, in_other_state, missing, index.sizes[number]
+
+
+def _begins(words: list[str], typed: tuple[str, ...]) -> bool:
+    """Whether the words typed begin the name's words one by one: "mass gen hosp"."""
+    return len(typed) <= len(words) and all(map(str.startswith, words, typed))
+
+
+def _find_by_initials(
+    index: FacilityIndex, query: Query, is_wanted: Callable[[int], bool]
+) -> list[int]:
+    """Return names that a lone short word abbreviates: "ucsf"."""
+    if len(query.words) != 1 or len(query.typed[0]) not in _INITIALS_LENGTHS:
+        return []
+    found = index.find_initials(query.typed[0], _LITERAL_AT_MOST)
+    return [number for number in found if is_wanted(number)]
