@@ -25,6 +25,11 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "SEARCH_CACHE_SECONDS": 300,
     "LOGOS": False,
     "LOG_PATIENT_VIEWS": True,
+    "CONNECTIONS_CACHE_SECONDS": 60,
+    "BASE_TEMPLATE": "base.html",
+    "BASE_BLOCK": "content",
+    "CONFIRM_BEFORE_PORTAL": False,
+    "CONTACT_URL": "",
     "THROTTLES": {"search": "120/m", "start": "20/m"},
 }
 
@@ -106,6 +111,31 @@ class MedblocksSettings:
     def log_patient_views(self) -> bool:
         """Whether Django's log keeps which member of staff looked at which patient's page."""
         return bool(self._read("LOG_PATIENT_VIEWS"))
+
+    @property
+    def connections_cache_seconds(self) -> int:
+        """Seconds that a patient's connections, as Medblocks told them, are kept in the cache."""
+        return int(self._read("CONNECTIONS_CACHE_SECONDS"))
+
+    @property
+    def base_template(self) -> str:
+        """The site's template that our pages extend if it is there and has the block."""
+        return str(self._read("BASE_TEMPLATE"))
+
+    @property
+    def base_block(self) -> str:
+        """The block of :attr:`base_template` that our pages fill."""
+        return str(self._read("BASE_BLOCK"))
+
+    @property
+    def confirm_before_portal(self) -> bool:
+        """Whether choosing a facility shows a page to confirm before the portal."""
+        return bool(self._read("CONFIRM_BEFORE_PORTAL"))
+
+    @property
+    def contact_url(self) -> str:
+        """Where a patient finds help after the second failure: https, mailto, tel or a path."""
+        return str(self._read("CONTACT_URL"))
 
     @property
     def throttles(self) -> Mapping[str, str | None]:

@@ -1,4 +1,4 @@
-"""What a browser may send: the one field that starts an attempt."""
+"""What a browser may send to start an attempt."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from medblocks_connect.facilities import is_acceptable_id
 
 
 class StartForm(forms.Form):
-    """The facility that a patient chose."""
+    """The facility that a patient chose, and whether they said yes to where it leads."""
 
     connection_id = forms.CharField(strip=False)
+    confirmed = forms.CharField(required=False)
 
     def clean_connection_id(self) -> str:
         """Refuse what cannot be a facility's id, before anybody is asked."""

@@ -21,7 +21,8 @@ class ErrorMessage:
     """The words for one kind of failure.
 
     ``title``, ``what_happened`` and ``what_to_do`` are for the patient, at a 6th grader's reading
-    level; ``meaning`` and ``next_step`` are for staff.
+    level; ``meaning`` and ``next_step`` are for staff. ``is_patients_choice`` is for what is no
+    error.
     """
 
     title: StrPromise
@@ -29,6 +30,7 @@ class ErrorMessage:
     what_to_do: StrPromise
     meaning: StrPromise
     next_step: StrPromise
+    is_patients_choice: bool = False
 
 
 def describe_error(error: str) -> ErrorMessage:
@@ -44,6 +46,7 @@ _CANCELLED = ErrorMessage(
     what_to_do=_("You can connect at any time. Just try again when you are ready."),
     meaning=_("The patient cancelled at the portal's sign-in or consent page."),
     next_step=_("Nothing is broken. If they want to connect, ask them to try again and approve."),
+    is_patients_choice=True,
 )
 _ACCESS_DENIED = ErrorMessage(
     title=_("The portal did not let us connect"),

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlencode, urlsplit
 
 from medblocks_connect.api import FhirSource, MedblocksError
-from medblocks_connect.facilities import FacilitySearch, search_facilities
+from medblocks_connect.facilities import FacilitySearch, get_facility, search_facilities
 from medblocks_connect.messages import name_record_system
 
 _WORD = re.compile(r"[^\W\d_]+", re.UNICODE)
@@ -66,6 +66,14 @@ def show_facility(facility: FhirSource) -> FacilityResult:
         initials=initials_of(facility.name),
         logo_url=facility.logo_url if is_public_https(facility.logo_url) else "",
     )
+
+
+def name_place(connection_id: str) -> FacilityResult:
+    """Return the facility to go to, with an empty name where Medblocks cannot tell it now."""
+    try:
+        return show_facility(get_facility(connection_id))
+    except MedblocksError:
+        return FacilityResult(connection_id, name="", record_system="", initials="", logo_url="")
 
 
 def initials_of(name: str) -> str:

@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from django.contrib.auth.views import redirect_to_login
 from django.db import Error as AnyDatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_protect
@@ -20,6 +19,7 @@ from django.views.decorators.vary import vary_on_headers
 from medblocks_connect.api import parse_return_url
 from medblocks_connect.attempts.come_back import come_back, find_attempt
 from medblocks_connect.attempts.confirm import confirm_attempt_politely
+from medblocks_connect.attempts.look_back import has_failed_twice, seconds_until_next_look
 from medblocks_connect.attempts.start import StartRefusedError, build_return_url, start_attempt
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities import FacilitySearch
@@ -27,9 +27,10 @@ from medblocks_connect.forms import StartForm
 from medblocks_connect.guards import is_only_looking, keep_private, stand_alone
 from medblocks_connect.messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.pages import render_page
 from medblocks_connect.patients import resolve_patient
 from medblocks_connect.redirects import SeeOther
-from medblocks_connect.results import show_results
+from medblocks_connect.results import name_place, show_results
 from medblocks_connect.throttles import throttle
 
 logger = logging.getLogger("medblocks_connect.views")
@@ -67,9 +68,9 @@ def search(request: HttpRequest) -> HttpResponse:
         request.GET.get("starting_after", ""),
     )
     template = "results" if only_results else "search"
-    return render(
+    return render_page(
         request,
-        f"medblocks_connect/{template}.html",
+        template,
         {"search": asked, "results": show_results(asked), "show_logos": conf.logos},
     )
 
@@ -88,6 +89,9 @@ def start(request: HttpRequest) -> HttpResponse:
     form = StartForm(request.POST)
     if not form.is_valid():
         return _show_bad_request(request)
+    if conf.confirm_before_portal and not form.cleaned_data["confirmed"]:
+        place = name_place(form.cleaned_data["connection_id"])
+        return render_page(request, "confirm", {"place": place})
     if seconds := throttle(patient, "start"):
         return _show_throttled(request, seconds)
     try:
@@ -141,17 +145,23 @@ def attempt(request: HttpRequest, public_id: str) -> HttpResponse:
 def _show_outcome(
     request: HttpRequest, found: PatientConnectionAttempt, status: int
 ) -> HttpResponse:
-    return render(
-        request,
-        "medblocks_connect/attempt.html",
-        {"attempt": found, "message": describe_error(found.error)},
-        status=status,
-    )
+    refresh = seconds_until_next_look(found, stopped="stop" in request.GET)
+    context = {
+        "attempt": found,
+        "message": describe_error(found.error),
+        "refresh": refresh,
+        "has_failed_twice": has_failed_twice(found),
+        "contact_url": conf.contact_url,
+    }
+    response = render_page(request, "attempt", context, status)
+    if refresh:
+        response["Refresh"] = str(refresh)
+    return response
 
 
 def _show_trouble(request: HttpRequest, code: str, status: int) -> HttpResponse:
     message = describe_error(code)
-    return render(request, "medblocks_connect/trouble.html", {"message": message}, status=status)
+    return render_page(request, "trouble", {"message": message}, status)
 
 
 def _show_throttled(request: HttpRequest, seconds: int) -> HttpResponse:
@@ -161,7 +171,7 @@ def _show_throttled(request: HttpRequest, seconds: int) -> HttpResponse:
 
 
 def _show_bad_request(request: HttpRequest) -> HttpResponse:
-    return render(request, "medblocks_connect/bad_request.html", status=HTTPStatus.BAD_REQUEST)
+    return render_page(request, "bad_request", {}, HTTPStatus.BAD_REQUEST)
 
 
 def _without_patient_id(query: QueryDict) -> str:

@@ -1,0 +1,72 @@
+"""The pages of what is connected: the patient's list, and how a connection is ended."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.urls import reverse
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_http_methods, require_safe
+
+from medblocks_connect.api import MedblocksError
+from medblocks_connect.attempts.disconnect import disconnect as disconnect_patient
+from medblocks_connect.connections import (
+    ConnectedPlace,
+    find_connection,
+    forget_connections,
+    list_connections,
+)
+from medblocks_connect.guards import keep_private, stand_alone
+from medblocks_connect.pages import render_page
+from medblocks_connect.patients import Patient, resolve_patient
+from medblocks_connect.redirects import SeeOther
+
+
+@stand_alone
+@require_safe
+@keep_private
+def connections(request: HttpRequest) -> HttpResponseBase:
+    """Show the patient where they are connected, where access ended, and what to do about it."""
+    patient = resolve_patient(request)
+    if patient is None:
+        return redirect_to_login(request.get_full_path())
+    context = {
+        "connections": list_connections(patient),
+        "was_disconnected": "disconnected" in request.GET,
+    }
+    return render_page(request, "connections", context)
+
+
+@stand_alone
+@sensitive_variables()
+@require_http_methods(["GET", "HEAD", "POST"])
+@keep_private
+@csrf_protect
+def disconnect(request: HttpRequest) -> HttpResponseBase:
+    """Ask whether the patient is sure, saying what it means; on POST, end the connection."""
+    patient = resolve_patient(request)
+    if patient is None:
+        return redirect_to_login(reverse("medblocks_connect:connections"))
+    asked = (request.POST if request.method == "POST" else request.GET).get("connection", "")
+    place = find_connection(patient, asked)
+    if place is None:
+        raise Http404
+    if request.method != "POST":
+        return render_page(request, "disconnect", {"place": place})
+    return _disconnect(request, patient, place)
+
+
+def _disconnect(request: HttpRequest, patient: Patient, place: ConnectedPlace) -> HttpResponseBase:
+    try:
+        disconnect_patient(patient, place.patient_connection_id)
+    except MedblocksError:
+        context = {"place": place}
+        return render_page(request, "not_disconnected", context, HTTPStatus.SERVICE_UNAVAILABLE)
+    finally:
+        forget_connections(patient)
+    query = urlencode({"disconnected": "yes"})
+    return SeeOther(f"{reverse('medblocks_connect:connections')}?{query}")
