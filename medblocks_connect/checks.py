@@ -13,8 +13,10 @@ from django.core.checks import Warning as CheckWarning
 from django.utils.module_loading import import_string
 
 from medblocks_connect.conf import DEFAULTS, conf
+from medblocks_connect.pages import find_frame
 from medblocks_connect.throttles import RATE
 
+_CONTACT_PREFIXES = ("https://", "mailto:", "tel:", "/")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -38,6 +40,7 @@ def check_settings(
         *_check_log(configured),
         *_check_webhook_secrets(configured),
         *_check_throttles(configured),
+        *_check_pages(configured),
     ]
 
 
@@ -65,6 +68,7 @@ def _check_numbers(configured: dict[str, Any]) -> Iterator[CheckMessage]:
         "MAX_RETRIES": ("E004", 0, 5, "how often a call is repeated"),
         "SESSION_EXPIRES_IN": ("E005", 60, 86400, "seconds that a patient has to sign in"),
         "SEARCH_CACHE_SECONDS": ("E006", 0, 86400, "seconds that results are kept"),
+        "CONNECTIONS_CACHE_SECONDS": ("E014", 0, 3600, "seconds that connections are kept"),
     }
     for key, (number, least, most, meaning) in ranges.items():
         value = configured.get(key, DEFAULTS[key])
@@ -162,4 +166,31 @@ def _check_log(configured: dict[str, Any]) -> Iterator[CheckMessage]:
             "MEDBLOCKS_CONNECT['LOG_PATIENT_VIEWS'] must be True or False.",
             hint="True keeps in Django's admin log who looked at which patient's page.",
             id="medblocks_connect.E013",
+        )
+
+
+def _check_pages(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    if (
+        {"BASE_TEMPLATE", "BASE_BLOCK"} & set(configured)
+        and conf.base_template
+        and not find_frame()
+    ):
+        yield Error(
+            f"MEDBLOCKS_CONNECT['BASE_TEMPLATE'] or ['BASE_BLOCK'] is wrong: no template "
+            f"{conf.base_template!r} with a block {conf.base_block!r} was found.",
+            hint="Name a Django template of your site and the block for a page's content; leave "
+            "both out to use base.html and its block content where they are there.",
+            id="medblocks_connect.E015",
+        )
+    if not isinstance(configured.get("CONFIRM_BEFORE_PORTAL", False), bool):
+        yield Error(
+            "MEDBLOCKS_CONNECT['CONFIRM_BEFORE_PORTAL'] must be True or False.",
+            hint="True shows a page to confirm before a patient is sent to the portal.",
+            id="medblocks_connect.E016",
+        )
+    if conf.contact_url and not conf.contact_url.startswith(_CONTACT_PREFIXES):
+        yield Error(
+            "MEDBLOCKS_CONNECT['CONTACT_URL'] must begin with https://, mailto:, tel: or /.",
+            hint="It is where a patient finds help after the second failure at one hospital.",
+            id="medblocks_connect.E017",
         )

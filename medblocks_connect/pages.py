@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template import Context, Template, TemplateDoesNotExist, engines
 from django.template.backends.django import DjangoTemplates
-from django.template.base import Origin
+from django.template.base import FilterExpression, Origin
 from django.template.loader_tags import BlockNode, ExtendsNode
 
 from medblocks_connect.conf import conf
@@ -63,9 +63,10 @@ def _blocks(template: Template) -> set[str]:
         if isinstance(node, BlockNode):
             names.add(node.name)
     for node in template.nodelist.get_nodes_by_type(ExtendsNode):
-        parent = node.parent_name.resolve(Context()) if isinstance(node, ExtendsNode) else None
-        found = _load(parent) if isinstance(parent, str) else None
-        names |= _blocks(found[1]) if found else set()
+        if isinstance(node, ExtendsNode) and isinstance(node.parent_name, FilterExpression):
+            parent = node.parent_name.resolve(Context())
+            found = _load(parent) if isinstance(parent, str) else None
+            names |= _blocks(found[1]) if found else set()
     return names
 
 

@@ -58,6 +58,11 @@ def test_settings_that_are_no_dict(settings):
         ({"THROTTLES": "20/m"}, "E012"),
         ({"THROTTLES": {"start": "20 per minute"}}, "E012"),
         ({"THROTTLES": {"begin": "20/m"}}, "E012"),
+        ({"CONNECTIONS_CACHE_SECONDS": -1}, "E014"),
+        ({"BASE_TEMPLATE": "nowhere.html"}, "E015"),
+        ({"BASE_TEMPLATE": "medblocks_connect/frame.html", "BASE_BLOCK": "nothing"}, "E015"),
+        ({"CONFIRM_BEFORE_PORTAL": "yes"}, "E016"),
+        ({"CONTACT_URL": "javascript:alert(1)"}, "E017"),
     ],
 )
 def test_misuse_is_reported_with_its_mend(settings, changes, identifier):
@@ -73,6 +78,9 @@ def test_misuse_is_reported_with_its_mend(settings, changes, identifier):
         {"BASE_URL": "http://127.0.0.1:8000/medblocks-sandbox"},
         {"RETURN_URL": "https://clinic.example/records/return/"},
         {"THROTTLES": {"start": None}},
+        {"BASE_TEMPLATE": "admin/base.html"},
+        {"BASE_TEMPLATE": ""},
+        {"CONTACT_URL": "tel:+15550100"},
         {"WEBHOOK_SECRETS": ["whsec_1", "whsec_2"]},
     ],
 )
