@@ -170,11 +170,9 @@ def _check_log(configured: dict[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _check_pages(configured: dict[str, Any]) -> Iterator[CheckMessage]:
-    if (
-        {"BASE_TEMPLATE", "BASE_BLOCK"} & set(configured)
-        and conf.base_template
-        and not find_frame()
-    ):
+    names = ("BASE_TEMPLATE", "BASE_BLOCK")
+    is_named = any(configured.get(name, DEFAULTS[name]) != DEFAULTS[name] for name in names)
+    if is_named and conf.base_template and not find_frame():
         yield Error(
             f"MEDBLOCKS_CONNECT['BASE_TEMPLATE'] or ['BASE_BLOCK'] is wrong: no template "
             f"{conf.base_template!r} with a block {conf.base_block!r} was found.",
