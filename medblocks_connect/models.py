@@ -13,7 +13,28 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext
 
+from medblocks_connect.facility_models import (
+    CatalogPage,
+    CatalogSync,
+    Facility,
+    FacilityRequest,
+    MissingFacility,
+)
 from medblocks_connect.fields import IdentifierField
+
+__all__ = [
+    "AttemptEvent",
+    "CatalogPage",
+    "CatalogSync",
+    "Facility",
+    "FacilityRequest",
+    "LostConnection",
+    "MissingFacility",
+    "PatientConnectionAttempt",
+    "PatientHistory",
+    "WebhookDelivery",
+    "generate_public_id",
+]
 
 
 def generate_public_id() -> str:
