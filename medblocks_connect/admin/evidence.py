@@ -31,6 +31,11 @@ def demand(request: HttpRequest, *permissions: str) -> None:
         raise PermissionDenied
 
 
+def shows_one(request: HttpRequest) -> bool:
+    """Whether ``request`` is for one object's page, and not for a list (which reads less)."""
+    return bool(request.resolver_match and request.resolver_match.kwargs)
+
+
 class EvidenceAdmin(_ModelAdmin):
     """A list and pages to read, fast however long the table is."""
 

@@ -9,25 +9,26 @@ leave (:mod:`medblocks_connect.admin.facets`): asking the whole table would take
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.admin.columns import shorten
+from medblocks_connect.admin.days import start_of, today
 from medblocks_connect.messages import name_record_system
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
 
 Attempts = QuerySet[PatientConnectionAttempt]
+Deliveries = QuerySet[WebhookDelivery]
 _CHOICES = 12
 
 
@@ -135,6 +136,42 @@ class RecordSystemFilter(_FacetFilter):
         return name_record_system(value)
 
 
+class DeliveryStateFilter(_OneValueFilter):
+    """What became of the webhook deliveries."""
+
+    title = _("state")
+    parameter_name = "state__exact"
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        yield self.all(changelist)
+        for value, label in WebhookDelivery.State.choices:
+            yield self.choice(changelist, value, label)
+
+    def queryset(self, request: HttpRequest, queryset: Deliveries) -> Deliveries:
+        return queryset.filter(state=self.value) if self.value else queryset
+
+
+class DeliveryTypeFilter(_OneValueFilter):
+    """What the webhook deliveries are about: the types that Medblocks documents."""
+
+    title = _("type")
+    parameter_name = "event_type__exact"
+    _TYPES = (
+        "patient_session.completed",
+        "connection.token_refresh_failed",
+        "records.sync.completed",
+        "records.sync.failed",
+    )
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        yield self.all(changelist)
+        for value in self._TYPES:
+            yield self.choice(changelist, value, value)
+
+    def queryset(self, request: HttpRequest, queryset: Deliveries) -> Deliveries:
+        return queryset.filter(event_type=self.value) if self.value else queryset
+
+
 class ConcernFilter(_OneValueFilter):
     """What is worth a look though no status says it."""
 
@@ -187,14 +224,14 @@ class DateFilter(admin.ListFilter):
         return True
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
-        today = _today()
-        yesterday = today - timedelta(days=1)
+        day = today()
+        yesterday = day - timedelta(days=1)
         ranges: list[tuple[str, date | None, date | None]] = [
             (gettext("Any date"), None, None),
-            (gettext("Today"), today, None),
+            (gettext("Today"), day, None),
             (gettext("Yesterday"), yesterday, yesterday),
-            (gettext("Past 7 days"), today - timedelta(days=6), None),
-            (gettext("Past 30 days"), today - timedelta(days=29), None),
+            (gettext("Past 7 days"), day - timedelta(days=6), None),
+            (gettext("Past 30 days"), day - timedelta(days=29), None),
         ]
         for words, since, until in ranges:
             yield {
@@ -211,18 +248,6 @@ class DateFilter(admin.ListFilter):
         if self.until:
             queryset = queryset.filter(created_at__lt=start_of(self.until + timedelta(days=1)))
         return queryset
-
-
-def start_of(day: date) -> datetime:
-    """Return the first moment of ``day`` here, as the host's database takes it."""
-    midnight = datetime.combine(day, time.min)
-    current = timezone.now()
-    return midnight if timezone.is_naive(current) else timezone.make_aware(midnight)
-
-
-def _today() -> date:
-    now = timezone.now()
-    return now.date() if timezone.is_naive(now) else timezone.localdate(now)
 
 
 def _day(text: str) -> date | None:

@@ -8,10 +8,12 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.db.models.functions import Left
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -19,8 +21,11 @@ from django.views.decorators.http import require_POST
 
 from medblocks_connect.admin import columns, filters
 from medblocks_connect.admin.attempt_page import FIELDSETS, ask_again, describe_attempt
-from medblocks_connect.admin.evidence import EvidenceAdmin
+from medblocks_connect.admin.evidence import VIEW_PERMISSION, EvidenceAdmin, demand, shows_one
+from medblocks_connect.admin.export import EXPORT_PERMISSION, export_attempts
 from medblocks_connect.admin.facets import Facets
+from medblocks_connect.admin.links import attempt_list_url
+from medblocks_connect.admin.overview import show_overview
 from medblocks_connect.admin.search import search_attempts
 from medblocks_connect.models import PatientConnectionAttempt
 
@@ -74,7 +79,7 @@ class AttemptAdmin(EvidenceAdmin):
     def get_queryset(self, request: HttpRequest) -> Attempts:
         """Return the attempts with the beginning of their description in place of a megabyte."""
         queryset: Attempts = super().get_queryset(request)
-        if request.resolver_match and request.resolver_match.kwargs:
+        if shows_one(request):
             return queryset
         return queryset.defer("error_description", "claimed_error_description").annotate(
             description=Left("error_description", columns.SHORT + 1)
@@ -87,13 +92,36 @@ class AttemptAdmin(EvidenceAdmin):
         return search_attempts(queryset, search_term), False
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the question to Medblocks."""
+        """Add the export, the overview and the question to Medblocks."""
         view = self.admin_site.admin_view
         name = "medblocks_connect_patientconnectionattempt"
         return [
+            path("export/", view(require_POST(self.export_view)), name=f"{name}_export"),
+            path("overview/", view(self.overview_view), name=f"{name}_overview"),
             path("<int:pk>/ask/", view(require_POST(ask_again)), name=f"{name}_ask"),
             *super().get_urls(),
         ]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, with an export for whoever may."""
+        may_export = request.user.has_perm(EXPORT_PERMISSION)
+        return super().changelist_view(request, {**(extra_context or {}), "may_export": may_export})
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Export what the list shows under the same filters."""
+        demand(request, VIEW_PERMISSION, EXPORT_PERMISSION)
+        try:
+            changelist = self.get_changelist_instance(request)
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(attempt_list_url())
+        return export_attempts(request, changelist.queryset)
+
+    def overview_view(self, request: HttpRequest) -> HttpResponse:
+        """Show the pictures."""
+        demand(request, VIEW_PERMISSION)
+        return show_overview(self, request)
 
     def change_view(
         self,

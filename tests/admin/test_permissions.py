@@ -12,7 +12,14 @@ from tests.admin.conftest import ATTEMPTS
 @pytest.fixture
 def pages(make_attempt):
     attempt = make_attempt()
-    return [ATTEMPTS, attempt_url(attempt.pk), patient_url("p-1")]
+    return [
+        ATTEMPTS,
+        f"{ATTEMPTS}overview/",
+        "/admin/medblocks_connect/patienthistory/",
+        "/admin/medblocks_connect/lostconnection/",
+        attempt_url(attempt.pk),
+        patient_url("p-1"),
+    ]
 
 
 def test_look_with_view_permission(staff, pages):
@@ -49,6 +56,17 @@ def test_nobody_changes_anything(make_staff, make_attempt, superuser):
     action = {"action": "delete_selected", "_selected_action": [attempt.pk], "post": "yes"}
     client.post(ATTEMPTS, action)
     assert PatientConnectionAttempt.objects.get().status == "failed"
+
+
+def test_look_at_the_section_without_permission_shows_nothing(make_staff, db):
+    page = make_staff().get("/admin/").content.decode()
+    assert "medblocks_connect" not in page
+
+
+def test_section_page_leads_everywhere(staff, db):
+    page = staff.get("/admin/medblocks_connect/").content.decode()
+    assert f"{ATTEMPTS}overview/" in page
+    assert "webhookdelivery" not in page
 
 
 def test_section_shows_on_the_first_page(staff, db):

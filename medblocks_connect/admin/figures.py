@@ -1,0 +1,162 @@
+"""What is counted for the overview: days, steps, facilities and waits, within a range of days.
+
+Three queries, each entered by the index on the time: what is older than the range is not read.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from statistics import median
+from typing import Any, Final
+
+from django.db.models import Case, Count, IntegerField, Max, QuerySet, Value, When
+
+from medblocks_connect.admin.days import start_of
+from medblocks_connect.models import PatientConnectionAttempt
+
+Status = PatientConnectionAttempt.Status
+
+OUTCOMES: Final = ("connected", "failed", "unfinished", "open")
+
+_OUTCOME_OF: Final[Mapping[str, str]] = {
+    Status.SUCCEEDED: "connected",
+    Status.FAILED: "failed",
+    Status.EXPIRED: "unfinished",
+}
+_WAITS_LOOKED_AT: Final = 5000
+
+WAIT_LIMITS: Final = tuple(timedelta(minutes=each) for each in (1, 2, 5, 10, 30))
+"""Where one group of waits ends and the next begins; the last group has no end."""
+
+
+@dataclass
+class Day:
+    """How many attempts of a day had which outcome."""
+
+    day: date
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+
+    @property
+    def total(self) -> int:
+        """All attempts of the day."""
+        return sum(self.counts.values())
+
+
+@dataclass
+class Steps:
+    """How far the attempts got."""
+
+    started: int = 0
+    reached_portal: int = 0
+    came_back: int = 0
+    connected: int = 0
+
+
+@dataclass
+class Facility:
+    """How a facility did in the range."""
+
+    connection_id: str
+    name: str = ""
+    total: int = 0
+    failed: int = 0
+    codes: dict[str, int] = field(default_factory=dict)
+    last_connected: datetime | None = None
+
+    @property
+    def rate(self) -> float:
+        """The share of attempts that failed, 0 to 1."""
+        return self.failed / self.total
+
+    @property
+    def code(self) -> str:
+        """The code behind most of the failures; the first in the alphabet of several."""
+        return min(self.codes, key=lambda code: (-self.codes[code], code), default="")
+
+
+@dataclass
+class Waits:
+    """How long it took from start to return: how many per group, and the middle one."""
+
+    groups: list[int]
+    middle: timedelta | None
+    is_cut: bool
+
+
+def count_days(first: date, last: date) -> tuple[list[Day], Steps]:
+    """Count the attempts from ``first`` to ``last``, both included, per day and outcome."""
+    days = [Day(first + timedelta(days=each)) for each in range((last - first).days + 1)]
+    steps = Steps()
+    # Limits and not the database's own dates: MySQL knows no time zones unless somebody loads them.
+    limits = [
+        When(created_at__gte=start_of(day.day), then=Value(index))
+        for index, day in reversed(list(enumerate(days)))
+    ]
+    numbered = _attempts_in(first, last).annotate(
+        day=Case(*limits, default=Value(0), output_field=IntegerField())
+    )
+    counted = numbered.values("day", "status").annotate(
+        number=Count("pk"), opened=Count("patient_session_id"), back=Count("returned_at")
+    )
+    for row in counted:
+        outcome = _OUTCOME_OF.get(row["status"], "open")
+        days[row["day"]].counts[outcome] += row["number"]
+        steps.started += row["number"]
+        steps.reached_portal += row["opened"]
+        steps.came_back += row["back"]
+        steps.connected += row["number"] if outcome == "connected" else 0
+    return days, steps
+
+
+def count_facilities(first: date, last: date, most: int) -> list[Facility]:
+    """Return the ``most`` facilities with the most failures, the worst first."""
+    counted = (
+        _attempts_in(first, last)
+        .values("connection_id", "status", "error")
+        .annotate(number=Count("pk"), name=Max("connection_name"), last=Max("created_at"))
+    )
+    return _worst(counted, most)
+
+
+def _worst(counted: Iterable[Any], most: int) -> list[Facility]:
+    facilities: dict[str, Facility] = {}
+    for row in counted:
+        key = row["connection_id"]
+        facility = facilities.setdefault(key, Facility(key))
+        facility.name = max(facility.name, row["name"])
+        facility.total += row["number"]
+        if row["status"] == Status.FAILED:
+            facility.failed += row["number"]
+            facility.codes[row["error"]] = facility.codes.get(row["error"], 0) + row["number"]
+        elif row["status"] == Status.SUCCEEDED:
+            facility.last_connected = row["last"]
+    failing = [each for each in facilities.values() if each.failed]
+    return sorted(failing, key=lambda each: (-each.failed, -each.rate, each.name))[:most]
+
+
+def measure_waits(first: date, last: date) -> Waits:
+    """Return how long the newest returns in the range took from their start."""
+    returned: Any = _attempts_in(first, last).filter(returned_at__isnull=False)
+    times: Sequence[tuple[datetime, datetime]] = list(
+        returned.order_by("-created_at").values_list("created_at", "returned_at")[
+            : _WAITS_LOOKED_AT + 1
+        ]
+    )
+    waits = [max(end - start, timedelta(0)) for start, end in times[:_WAITS_LOOKED_AT]]
+    groups: dict[int, int] = defaultdict(int)
+    for wait in waits:
+        groups[sum(wait >= limit for limit in WAIT_LIMITS)] += 1
+    return Waits(
+        [groups[index] for index in range(len(WAIT_LIMITS) + 1)],
+        timedelta(seconds=median(each.total_seconds() for each in waits)) if waits else None,
+        is_cut=len(times) > _WAITS_LOOKED_AT,
+    )
+
+
+def _attempts_in(first: date, last: date) -> QuerySet[PatientConnectionAttempt]:
+    return PatientConnectionAttempt.objects.filter(
+        created_at__gte=start_of(first), created_at__lt=start_of(last + timedelta(days=1))
+    ).order_by()

@@ -1,0 +1,164 @@
+"""What a manager sees at a glance: which outcomes, how far patients get, where it fails, how long.
+
+Every picture has its numbers in a table beside it, for whoever cannot see it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import formats
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from medblocks_connect.admin import columns
+from medblocks_connect.admin.charts import HEIGHT, WIDTH, draw_days, share
+from medblocks_connect.admin.days import today
+from medblocks_connect.admin.figures import (
+    OUTCOMES,
+    WAIT_LIMITS,
+    Day,
+    Facility,
+    Steps,
+    Waits,
+    count_days,
+    count_facilities,
+    measure_waits,
+)
+from medblocks_connect.admin.links import attempt_list_url
+
+if TYPE_CHECKING:
+    from medblocks_connect.admin.evidence import EvidenceAdmin
+
+RANGES: Final = (7, 30, 90)
+
+_FACILITIES: Final = 10
+_LABELS: Final = {
+    "connected": gettext_lazy("Connected"),
+    "failed": gettext_lazy("Failed"),
+    "unfinished": gettext_lazy("Never finished"),
+    "open": gettext_lazy("Still open"),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table with a bar in it."""
+
+    label: str
+    number: int
+    note: str
+    bar: str
+
+
+@dataclass(frozen=True)
+class FacilityLine:
+    """One line of the facilities that fail."""
+
+    url: str
+    name: str
+    failed: int
+    total: int
+    rate: str
+    bar: str
+    code: SafeString
+    last_connected: datetime | None
+
+
+def show_overview(model_admin: EvidenceAdmin, request: HttpRequest) -> HttpResponse:
+    """Show the last 7, 30 or 90 days."""
+    asked = request.GET.get("days", "")
+    days_shown = int(asked) if asked in {str(each) for each in RANGES} else 30
+    last = today()
+    first = last - timedelta(days=days_shown - 1)
+    days, steps = count_days(first, last)
+    titles = [_name_day(day) for day in days]
+    waits = measure_waits(first, last)
+    context: dict[str, Any] = {
+        **model_admin.admin_site.each_context(request),
+        "title": _("Overview"),
+        "opts": model_admin.opts,
+        "media": model_admin.media,
+        "ranges": [(each, each == days_shown) for each in RANGES],
+        "first": first,
+        "last": last,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "labels": [(outcome, _LABELS[outcome]) for outcome in OUTCOMES],
+        "bars": draw_days(days, titles),
+        "highest": max(day.total for day in days),
+        "days": [(day, [day.counts[each] for each in OUTCOMES]) for day in reversed(days)],
+        "total": steps.started,
+        "steps": _list_steps(steps),
+        "facilities": [
+            _show_facility(each, f"{first:%Y-%m-%d}")
+            for each in count_facilities(first, last, _FACILITIES)
+        ],
+        "waits": _list_waits(waits),
+        "middle_wait": columns.name_duration(waits.middle) if waits.middle is not None else "",
+        "waits_cut": waits.is_cut,
+    }
+    return TemplateResponse(request, "admin/medblocks_connect/overview.html", context)
+
+
+def _name_day(day: Day) -> str:
+    told = [f"{_LABELS[each]}: {day.counts[each]}" for each in OUTCOMES if day.counts[each]]
+    return f"{formats.date_format(day.day)} \u00b7 {', '.join(told)}"
+
+
+def _list_steps(steps: Steps) -> list[Line]:
+    lines = [
+        (_("Started"), steps.started),
+        (_("Reached the portal"), steps.reached_portal),
+        (_("Came back"), steps.came_back),
+        (_("Connected"), steps.connected),
+    ]
+    return [
+        Line(label, number, _percent(number, steps.started), share(number, steps.started))
+        for label, number in lines
+    ]
+
+
+def _show_facility(facility: Facility, since: str) -> FacilityLine:
+    return FacilityLine(
+        url=attempt_list_url(
+            connection_id__exact=facility.connection_id, status__exact="failed", since=since
+        ),
+        name=columns.shorten(
+            facility.name or facility.connection_id or _("chosen at Medblocks"), columns.SHORT
+        ),
+        failed=facility.failed,
+        total=facility.total,
+        rate=_percent(facility.failed, facility.total),
+        bar=share(facility.failed, facility.total),
+        code=columns.show_error(facility.code),
+        last_connected=facility.last_connected,
+    )
+
+
+def _list_waits(waits: Waits) -> list[Line]:
+    minutes = [int(limit.total_seconds() // 60) for limit in WAIT_LIMITS]
+    first = ngettext("under %d minute", "under %d minutes", minutes[0]) % minutes[0]
+    labels = [
+        first,
+        *(
+            _("%(from)d to %(to)d minutes") % {"from": start, "to": end}
+            for start, end in pairwise(minutes)
+        ),
+        _("%d minutes and more") % minutes[-1],
+    ]
+    whole, most = sum(waits.groups), max(waits.groups)
+    return [
+        Line(label, number, _percent(number, whole), share(number, most))
+        for label, number in zip(labels, waits.groups, strict=True)
+    ]
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{round(100 * part / whole)} %" if whole else columns.NOTHING

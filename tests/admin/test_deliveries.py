@@ -1,0 +1,157 @@
+"""Webhook deliveries: what staff see of them, and a second try."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.contrib.admin.models import LogEntry
+
+from medblocks_connect.admin.links import delivery_url
+from medblocks_connect.admin.payload import show_payload
+from medblocks_connect.models import WebhookDelivery
+
+DELIVERIES = "/admin/medblocks_connect/webhookdelivery/"
+
+
+@pytest.fixture
+def clerk(make_staff):
+    return make_staff("view_webhookdelivery")
+
+
+@pytest.fixture
+def processor(make_staff):
+    return make_staff("view_webhookdelivery", "process_webhookdelivery")
+
+
+@pytest.fixture
+def deliver(db):
+    def make(about=None, **fields):
+        number = WebhookDelivery.objects.count()
+        event_type = fields.pop("event_type", "patient_session.completed")
+        payload = {"id": f"evt_{number}", "type": event_type, "data": {"object": about or {}}}
+        return WebhookDelivery.objects.create(
+            event_id=f"evt_{number}",
+            event_type=event_type,
+            payload=json.dumps(payload),
+            **fields,
+        )
+
+    return make
+
+
+def _process_url(delivery) -> str:
+    return f"{DELIVERIES}{delivery.pk}/process/"
+
+
+def test_delivery_list_says_what_became_of_it(clerk, deliver, make_attempt):
+    deliver(state="failed", failure="a receiver of attempt_failed raised KeyError")
+    deliver(state="processed", attempt=make_attempt())
+    deliver()
+    page = clerk.get(DELIVERIES).content.decode()
+    for told in ("raised KeyError", "Processing failed", "Waits for its attempt", "evt_1"):
+        assert told in page
+
+
+def test_delivery_filters(clerk, deliver):
+    failed = deliver(state="failed")
+    synced = deliver(event_type="records.sync.completed")
+    for query, wanted in (
+        ("state__exact=failed", failed),
+        ("event_type__exact=records.sync.completed", synced),
+        (f"q={failed.event_id}", failed),
+    ):
+        found = clerk.get(f"{DELIVERIES}?{query}").context["cl"].result_list
+        assert [each.pk for each in found] == [wanted.pk]
+
+
+def test_delivery_page_has_no_personal_data(clerk, deliver):
+    about = {
+        "id": "ps_1",
+        "patient_id": "ann@example.org",
+        "metadata": {"ward": "Oncology"},
+        "return_url": "https://clinic.example/ann",
+        "connections": [{"id": "conn_1", "status": "failed", "failure_code": "oauth_error"}],
+        "error_message": "Ann Example is locked",
+        "a_new_field": "Ann",
+    }
+    page = clerk.get(delivery_url(deliver(about).pk)).content.decode()
+    for told in ("ps_1", "conn_1", "oauth_error", "(left out)"):
+        assert told in page
+    for secret in ("ann@example.org", "Oncology", "clinic.example", "Ann"):
+        assert secret not in page
+
+
+@pytest.mark.parametrize(
+    "payload",
+    ["", "nonsense", "null", "[" * 50, '{"data": {"data": {"data": {"data": {"data": 1}}}}}'],
+)
+def test_payload_of_any_shape(payload):
+    assert isinstance(show_payload(payload), str)
+
+
+def test_payload_is_bounded():
+    payload = json.dumps({"id": "x" * 100_000, "data": [{"id": "y"}] * 10_000})
+    assert len(show_payload(payload)) < 10_000
+
+
+def test_process_again(processor, deliver, make_attempt):
+    attempt = make_attempt(
+        status="succeeded", patient_connection_id="conn_9", connection_status="active"
+    )
+    delivery = deliver(
+        {"id": "conn_9", "status": "refresh_failed"},
+        event_type="connection.token_refresh_failed",
+        patient_connection_id="conn_9",
+        state="failed",
+    )
+    page = processor.post(_process_url(delivery), follow=True)
+    assert "Processed." in page.content.decode()
+    delivery.refresh_from_db()
+    attempt.refresh_from_db()
+    assert delivery.state == "processed"
+    assert attempt.lost_at is not None
+    assert LogEntry.objects.get().change_message == "Processed again."
+
+
+def test_process_again_that_still_waits(processor, deliver):
+    delivery = deliver({"id": "ps_unknown", "status": "complete"})
+    page = processor.post(_process_url(delivery), follow=True)
+    assert page.status_code == 200
+    delivery.refresh_from_db()
+    assert delivery.state != "processed"
+
+
+def test_process_again_what_was_processed_does_nothing(processor, deliver):
+    delivery = deliver(state="processed")
+    page = processor.post(_process_url(delivery), follow=True).content.decode()
+    assert "Nothing was done" in page
+    assert "Process again" not in page
+
+
+def test_process_again_needs_its_permission(clerk, deliver):
+    delivery = deliver(state="failed")
+    assert clerk.post(_process_url(delivery)).status_code == 403
+    assert "Process again" not in clerk.get(delivery_url(delivery.pk)).content.decode()
+
+
+def test_process_again_is_a_post(processor, deliver):
+    assert processor.get(_process_url(deliver())).status_code == 405
+
+
+def test_deliveries_are_read_only(root, deliver):
+    delivery = deliver()
+    assert root.post(f"{DELIVERIES}{delivery.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert root.post(delivery_url(delivery.pk), {"state": "processed"}).status_code == 403
+
+
+def test_deliveries_have_their_own_permission(staff, deliver):
+    assert staff.get(DELIVERIES).status_code == 403
+    assert staff.get(delivery_url(deliver().pk)).status_code == 403
+
+
+def test_deliveries_queries_few(clerk, deliver, make_attempt, django_assert_max_num_queries):
+    for _ in range(60):
+        deliver(attempt=make_attempt())
+    with django_assert_max_num_queries(8):
+        clerk.get(DELIVERIES)

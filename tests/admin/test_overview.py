@@ -1,0 +1,147 @@
+"""The overview: right numbers, pictures without scripts, and a bounded piece of the table."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from medblocks_connect.admin.charts import draw_days, share
+from medblocks_connect.admin.figures import Day, count_facilities, measure_waits
+from tests.admin.conftest import ATTEMPTS
+
+OVERVIEW = f"{ATTEMPTS}overview/"
+
+
+@pytest.fixture
+def month(make_attempt):
+    """Three facilities' days: one good, one bad, one with an attempt long ago."""
+    now = timezone.now()
+    for number in range(4):
+        made = now - timedelta(days=number)
+        make_attempt(
+            status="succeeded",
+            created_at=made,
+            returned_at=made + timedelta(minutes=3),
+            patient_session_id=f"ps_{number}",
+        )
+    for number in range(3):
+        make_attempt(
+            status="failed",
+            error="oauth_error",
+            connection_id="bad",
+            connection_name="Bad Portal <b>",
+            created_at=now - timedelta(days=number),
+            returned_at=now - timedelta(days=number) + timedelta(seconds=30),
+        )
+    make_attempt(status="expired", connection_id="bad", connection_name="Bad Portal <b>")
+    make_attempt(status="failed", error="x", created_at=now - timedelta(days=40))
+
+
+def test_overview_numbers(staff, month):
+    context = staff.get(OVERVIEW).context
+    assert context["total"] == 8
+    assert [step.number for step in context["steps"]] == [8, 4, 7, 4]
+    (facility,) = context["facilities"]
+    assert (facility.name, facility.failed, facility.total) == ("Bad Portal <b>", 3, 4)
+    assert facility.rate == "75 %"
+    assert "oauth_error" in facility.code
+    today, counts = context["days"][0]
+    assert (today.total, counts) == (3, [1, 1, 1, 0])
+
+
+def test_overview_range(staff, month):
+    assert staff.get(f"{OVERVIEW}?days=90").context["total"] == 9
+    assert len(staff.get(f"{OVERVIEW}?days=7").context["days"]) == 7
+    assert len(staff.get(f"{OVERVIEW}?days=1000000").context["days"]) == 30
+
+
+def test_overview_facility_leads_to_its_failures(staff, month):
+    (facility,) = staff.get(OVERVIEW).context["facilities"]
+    found = staff.get(facility.url).context["cl"].result_list
+    assert [each.error for each in found] == ["oauth_error"] * 3
+
+
+def test_overview_waits(month):
+    today = timezone.localdate()
+    waits = measure_waits(today - timedelta(days=30), today)
+    assert waits.groups == [3, 0, 4, 0, 0, 0]
+    assert waits.middle == timedelta(minutes=3)
+
+
+def test_overview_days_are_days_here(staff, make_attempt, settings):
+    settings.TIME_ZONE = "Pacific/Kiritimati"  # 14 hours ahead of UTC
+    with timezone.override("Pacific/Kiritimati"):
+        late = timezone.localtime().replace(hour=0, minute=5)
+        make_attempt(created_at=late)
+        days = staff.get(OVERVIEW).context["days"]
+        assert days[0][0].day == timezone.localdate()
+        assert days[0][0].total == 1
+
+
+def test_overview_of_nothing(staff, db):
+    assert "No attempts in this time" in staff.get(OVERVIEW).content.decode()
+
+
+def test_overview_has_no_script_and_no_style_attribute(staff, month):
+    page = staff.get(OVERVIEW).content.decode()
+    ours = page[page.index('id="content-main"') :]
+    ours = ours[: ours.index("<footer")]
+    assert "<script" not in ours
+    assert "style=" not in ours
+    assert "<b>" not in ours
+
+
+def test_overview_pictures_are_readable_without_eyes(staff, month):
+    page = staff.get(OVERVIEW).content.decode()
+    (picture,) = re.findall(r'<svg class="medblocks-days"[^>]*>', page)
+    assert 'role="img"' in picture
+    assert 'aria-labelledby="medblocks-days' in picture
+    assert "<th scope=" in page
+
+
+def test_overview_queries_few(staff, month, django_assert_max_num_queries):
+    with django_assert_max_num_queries(10):
+        staff.get(f"{OVERVIEW}?days=90")
+
+
+def test_overview_reads_its_range_alone(staff, month):
+    if connection.vendor != "sqlite":
+        pytest.skip("SQLite's planner says which index it enters the table by, whatever its size")
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        staff.get(OVERVIEW)
+    asked = [each["sql"] for each in captured if "patientconnectionattempt" in each["sql"]]
+    assert len(asked) == 3
+    for sql in asked:
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            plan = " ".join(str(row[3]) for row in cursor.fetchall())
+        assert "medblocks_attempt_when (created_at>? AND created_at<?)" in plan
+
+
+def test_facility_code_is_the_commonest(make_attempt):
+    for error in ("a", "b", "b"):
+        make_attempt(status="failed", error=error)
+    today = timezone.localdate()
+    (facility,) = count_facilities(today, today, 10)
+    assert facility.code == "b"
+
+
+def test_bars_stack_to_the_height_of_the_day():
+    day = Day(timezone.localdate())
+    day.counts.update(connected=1, failed=3)
+    bars = draw_days([day], ["a day"])
+    assert [(bar.outcome, bar.y, bar.height) for bar in bars] == [
+        ("connected", "150", "50"),
+        ("failed", "0", "150"),
+    ]
+
+
+def test_share_of_nothing():
+    assert share(0, 0) == "0"
