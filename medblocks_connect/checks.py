@@ -41,6 +41,7 @@ def check_settings(
         *_check_webhook_secrets(configured),
         *_check_throttles(configured),
         *_check_pages(configured),
+        *_check_facilities(configured),
     ]
 
 
@@ -68,6 +69,7 @@ def _check_numbers(configured: dict[str, Any]) -> Iterator[CheckMessage]:
         "MAX_RETRIES": ("E004", 0, 5, "how often a call is repeated"),
         "SESSION_EXPIRES_IN": ("E005", 60, 86400, "seconds that a patient has to sign in"),
         "SEARCH_CACHE_SECONDS": ("E006", 0, 86400, "seconds that results are kept"),
+        "CATALOG_MAX_AGE_DAYS": ("E020", 1, 365, "days that a local catalog may be old"),
         "CONNECTIONS_CACHE_SECONDS": ("E014", 0, 3600, "seconds that connections are kept"),
     }
     for key, (number, least, most, meaning) in ranges.items():
@@ -192,3 +194,34 @@ def _check_pages(configured: dict[str, Any]) -> Iterator[CheckMessage]:
             hint="It is where a patient finds help after the second failure at one hospital.",
             id="medblocks_connect.E017",
         )
+
+
+def _check_facilities(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    if not _is_list_of_ids(configured.get("PINNED_FACILITIES", ())):
+        yield Error(
+            "MEDBLOCKS_CONNECT['PINNED_FACILITIES'] must be a list of facilities' ids.",
+            hint="For example ['fhirsrc_…']; leave it out to pin none.",
+            id="medblocks_connect.E021",
+        )
+    aliases = configured.get("FACILITY_ALIASES", {})
+    if not (
+        isinstance(aliases, dict)
+        and all(isinstance(alias, str) and alias.strip() for alias in aliases)
+        and all(isinstance(each, str) or _is_list_of_ids(each) for each in aliases.values())
+    ):
+        yield Error(
+            "MEDBLOCKS_CONNECT['FACILITY_ALIASES'] must be a dict of names to facilities' ids.",
+            hint="For example {'the Brigham': 'fhirsrc_…'}, or a list of ids for several.",
+            id="medblocks_connect.E022",
+        )
+    for key in ("REQUEST_NOTES", "REQUESTS_NAME_PATIENT", "HOSTED_FALLBACK"):
+        if not isinstance(configured.get(key, False), bool):
+            yield Error(
+                f"MEDBLOCKS_CONNECT['{key}'] must be True or False.",
+                hint="Leave it out for False.",
+                id="medblocks_connect.E023",
+            )
+
+
+def _is_list_of_ids(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value)

@@ -24,6 +24,12 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "SESSION_EXPIRES_IN": 1800,
     "SEARCH_CACHE_SECONDS": 300,
     "LOGOS": False,
+    "CATALOG_MAX_AGE_DAYS": 7,
+    "PINNED_FACILITIES": (),
+    "FACILITY_ALIASES": {},
+    "REQUEST_NOTES": False,
+    "REQUESTS_NAME_PATIENT": False,
+    "HOSTED_FALLBACK": False,
     "LOG_PATIENT_VIEWS": True,
     "CONNECTIONS_CACHE_SECONDS": 60,
     "BASE_TEMPLATE": "base.html",
@@ -141,6 +147,40 @@ class MedblocksSettings:
     def throttles(self) -> Mapping[str, str | None]:
         """How often one patient may search and start: ``"20/m"``; None switches one off."""
         return {**DEFAULTS["THROTTLES"], **(self._read("THROTTLES") or {})}
+
+    @property
+    def catalog_max_age_days(self) -> int:
+        """Days after which a local catalog that was not synced again is complained about."""
+        return int(self._read("CATALOG_MAX_AGE_DAYS"))
+
+    @property
+    def pinned_facilities(self) -> tuple[str, ...]:
+        """Ids of the facilities that are shown before anybody types, in this order."""
+        return tuple(self._read("PINNED_FACILITIES"))
+
+    @property
+    def facility_aliases(self) -> dict[str, tuple[str, ...]]:
+        """What people here call a facility: a name of yours to one facility's id, or to several."""
+        configured: Mapping[str, Any] = self._read("FACILITY_ALIASES")
+        return {
+            alias: (ids,) if isinstance(ids, str) else tuple(ids)
+            for alias, ids in configured.items()
+        }
+
+    @property
+    def request_notes(self) -> bool:
+        """Whether a patient who misses a facility may add a note."""
+        return bool(self._read("REQUEST_NOTES"))
+
+    @property
+    def requests_name_patient(self) -> bool:
+        """Whether a request for a missing facility keeps the patient's id."""
+        return bool(self._read("REQUESTS_NAME_PATIENT"))
+
+    @property
+    def hosted_fallback(self) -> bool:
+        """Whether a patient who misses a facility may choose at Medblocks' own page instead."""
+        return bool(self._read("HOSTED_FALLBACK"))
 
 
 conf: Final = MedblocksSettings()

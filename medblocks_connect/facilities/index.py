@@ -96,17 +96,15 @@ class FacilityIndex:
 
         Those with these initials and no more come first, then by number.
         """
-        found: set[int] = set()
-        whole: set[int] = set()
+        found: dict[int, bool] = {}
         for order, key in (
             (self._by_initials, self._initials),
             (self._by_all_initials, self._all_initials),
         ):
             first, last = self._bounds(order, initials, key)
-            names = order[first:last]
-            found.update(names)
-            whole.update(takewhile(lambda number, key=key: key(number) == initials, names))
-        return nsmallest(most, found, key=lambda number: (number not in whole, number))
+            for number in order[first:last]:
+                found[number] = found.get(number, False) or key(number) == initials
+        return nsmallest(most, found, key=lambda number: (not found[number], number))
 
     def _bounds(
         self, order: array[int], beginning: str, key: Callable[[int], str]

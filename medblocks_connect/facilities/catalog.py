@@ -1,0 +1,144 @@
+"""The local catalog: whether there is one, how old it is, and the index over it.
+
+A process builds the index on first use and again when another version of the catalog is there;
+all its threads share it, and while one builds the others use the one before.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from threading import Lock
+from typing import Final
+
+from django.core.cache import cache
+from django.utils import timezone
+
+from medblocks_connect.api import FhirSource
+from medblocks_connect.conf import conf
+from medblocks_connect.facilities.index import FacilityIndex, IndexEntry
+from medblocks_connect.models import CatalogSync, Facility
+
+_COMPLAIN_EVERY: Final = 60 * 60  # seconds
+
+logger = logging.getLogger("medblocks_connect.facilities")
+
+_Version = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class _Built:
+    version: _Version
+    index: FacilityIndex
+
+
+class _Shared:
+    """The index of this process; ``lock`` is held by whoever builds it."""
+
+    lock = Lock()
+    built: _Built | None = None
+
+
+def catalog_base_url() -> str:
+    """Return whose catalog it is: a sandbox's facilities are never shown for the real ones."""
+    return conf.base_url.rstrip("/")
+
+
+def find_catalog() -> CatalogSync | None:
+    """Return the sync that the local catalog came of; None where there is no local catalog."""
+    latest = CatalogSync.objects.exclude(finished_at=None).order_by("-finished_at", "-id").first()
+    return latest if latest is not None and latest.base_url == catalog_base_url() else None
+
+
+def is_too_old(catalog: CatalogSync) -> bool:
+    """Whether the catalog is older than ``CATALOG_MAX_AGE_DAYS`` allows."""
+    allowed = timedelta(days=conf.catalog_max_age_days)
+    return catalog.finished_at is not None and timezone.now() - catalog.finished_at > allowed
+
+
+def get_index() -> FacilityIndex | None:
+    """Return the index over the local catalog, or None where there is none."""
+    catalog = find_catalog()
+    if catalog is None:
+        return None
+    _complain_of_age(catalog)
+    # The primary key alone would not do: a database that was emptied counts from 1 again.
+    version = (catalog.pk, catalog.finished_at, catalog.base_url, _list_aliases())
+    built = _Shared.built
+    if built is not None and built.version == version:
+        return built.index
+    if not _Shared.lock.acquire(blocking=built is None):
+        return built.index if built else None
+    try:
+        return _build(version)
+    finally:
+        _Shared.lock.release()
+
+
+def _build(version: _Version) -> FacilityIndex:
+    built = _Shared.built
+    if built is None or built.version != version:  # another thread may just have built it
+        began = time.monotonic()
+        built = _Shared.built = _Built(version, FacilityIndex(_read_entries()))
+        seconds = time.monotonic() - began
+        logger.info("The index of %d facilities was built in %.1f s", len(built.index), seconds)
+    return built.index
+
+
+def _list_aliases() -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((alias, tuple(ids)) for alias, ids in conf.facility_aliases.items())
+
+
+def _read_entries() -> Iterator[IndexEntry]:
+    aliases: dict[str, list[str]] = {}
+    for alias, connection_ids in conf.facility_aliases.items():
+        for connection_id in connection_ids:
+            aliases.setdefault(connection_id, []).append(alias)
+    rows = Facility.objects.filter(withdrawn_at=None).order_by()
+    for key, connection_id, name, kind in rows.values_list(
+        "pk", "connection_id", "name", "type"
+    ).iterator(chunk_size=5000):
+        yield IndexEntry(key, name or connection_id, kind)
+        for alias in aliases.get(connection_id, ()):
+            yield IndexEntry(key, alias, kind)
+
+
+def _complain_of_age(catalog: CatalogSync) -> None:
+    if is_too_old(catalog) and cache.add(
+        "medblocks_connect:catalog_is_old", value=True, timeout=_COMPLAIN_EVERY
+    ):
+        logger.warning(
+            "The catalog of facilities is older than %d days: run manage.py "
+            "medblocks_sync_facilities",
+            conf.catalog_max_age_days,
+        )
+
+
+def read_facilities(keys: Iterable[int]) -> list[FhirSource]:
+    """Return the facilities with these primary keys, in their order, less any withdrawn one."""
+    wanted = list(keys)
+    rows = Facility.objects.filter(withdrawn_at=None).in_bulk(wanted)
+    return [as_source(rows[key]) for key in wanted if key in rows]
+
+
+def find_in_catalog(connection_ids: Iterable[str]) -> Mapping[str, FhirSource]:
+    """Return the catalog's facilities by id, those that it has; none where there is no catalog."""
+    if find_catalog() is None:
+        return {}
+    rows = Facility.objects.filter(connection_id__in=list(connection_ids), withdrawn_at=None)
+    return {row.connection_id: as_source(row) for row in rows}
+
+
+def as_source(row: Facility) -> FhirSource:
+    """Return a row of the catalog as Medblocks' API would give it."""
+    return FhirSource(
+        id=row.connection_id,
+        name=row.name,
+        type=row.type,
+        fhir_base_url=row.fhir_base_url,
+        logo_url=row.logo_url,
+        portal_url=row.portal_url,
+    )

@@ -1,0 +1,226 @@
+"""How Medblocks' catalog becomes ours: page by page to the side, then all of it at once.
+
+Pages are kept until the last one is there, so that a sync that was cut short goes on where it
+stopped. The facilities change in one transaction: there is never half a catalog.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import router, transaction
+from django.utils import timezone
+
+from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError, Page
+from medblocks_connect.facilities.catalog import catalog_base_url, find_catalog
+from medblocks_connect.medblocks import get_client
+from medblocks_connect.models import CatalogPage, CatalogSync, Facility
+
+PAGE_SIZE: Final = 100  # the most that Medblocks gives at once
+RESUMABLE_FOR: Final = timedelta(hours=24)
+"""How long a sync that was cut short may be gone on with; an older cursor may mean nothing."""
+
+_SIGN_OF_LIFE: Final = timedelta(seconds=90)  # longer than one page can take with its retries
+_TRIES: Final = 5
+_WAIT: Final = 5.0  # seconds, where Medblocks names none; the client's own retries are quicker
+_LONGEST_WAIT: Final = 60.0  # seconds
+_MOST_PAGES: Final = 20_000
+_SHRUNK: Final = 0.5  # a catalog that loses so much at once is more likely broken than smaller
+_BATCH: Final = 500
+_FIELDS: Final = ("name", "type", "fhir_base_url", "logo_url", "portal_url")
+
+logger = logging.getLogger("medblocks_connect.facilities")
+
+
+class SyncError(Exception):
+    """The catalog was not synced, and is as it was before. The text says why and what to do."""
+
+
+def sync_catalog(
+    *,
+    restart: bool = False,
+    accept_shrink: bool = False,
+    pause: float = 0.2,
+    report: Callable[[int], None] = lambda _fetched: None,
+) -> CatalogSync:
+    """Bring the whole catalog here and return the finished sync.
+
+    ``restart`` forgets a sync that was cut short; ``accept_shrink`` takes a catalog of less than
+    half its former size; ``pause`` is the seconds between two calls; ``report`` is told how many
+    facilities are fetched. Raises :class:`SyncError` and ``MedblocksError``.
+    """
+    sync = _take_up(restart=restart)
+    with _released(sync):
+        _fetch(sync, pause, report)
+        _check_size(sync, accept_shrink=accept_shrink)
+        _apply(sync)
+    logger.info(
+        "The catalog is synced: %d facilities, %d new, %d changed, %d withdrawn",
+        sync.fetched,
+        sync.added,
+        sync.changed,
+        sync.withdrawn,
+    )
+    return sync
+
+
+def _take_up(*, restart: bool) -> CatalogSync:
+    """Return the sync that was cut short, or a new one. Of two runs at once, one is refused."""
+    now = timezone.now()
+    unfinished = CatalogSync.objects.filter(finished_at=None)
+    if unfinished.filter(heard_at__gt=now - _SIGN_OF_LIFE).exists():
+        raise SyncError("Another sync is running. Wait for it, or try again in two minutes.")
+    latest = unfinished.filter(base_url=catalog_base_url()).order_by("-id").first()
+    too_old = latest is not None and latest.started_at < now - RESUMABLE_FOR
+    if latest is None or restart or too_old:
+        unfinished.delete()
+        sync = CatalogSync.objects.create(base_url=catalog_base_url())
+        if unfinished.filter(pk__lt=sync.pk).exists():
+            sync.delete()
+            raise SyncError("Another sync has just begun.")
+        return sync
+    claimed = unfinished.filter(pk=latest.pk, heard_at=latest.heard_at).update(heard_at=now)
+    if not claimed:
+        raise SyncError("Another sync has just begun.")
+    latest.heard_at = now
+    return latest
+
+
+@contextmanager
+def _released(sync: CatalogSync) -> Iterator[None]:
+    """Let the next run go on at once, however this one ends."""
+    try:
+        yield
+    finally:
+        CatalogSync.objects.filter(pk=sync.pk).update(heard_at=None)
+
+
+def _fetch(sync: CatalogSync, pause: float, report: Callable[[int], None]) -> None:
+    is_complete = sync.pages.exists() and not sync.cursor
+    cursors: set[str] = set()
+    report(sync.fetched)
+    while not is_complete:
+        page = _get_page(sync)
+        if page.has_more and (not page.next_cursor or page.next_cursor in cursors):
+            raise SyncError("Medblocks says that there is more, but not where. Try again later.")
+        if len(cursors) >= _MOST_PAGES:
+            raise SyncError("The catalog does not end. Tell Medblocks.")
+        cursors.add(page.next_cursor)
+        _keep_page(sync, page)
+        is_complete = not page.has_more
+        report(sync.fetched)
+        if not is_complete:
+            time.sleep(pause)
+
+
+def _get_page(sync: CatalogSync) -> Page[FhirSource]:
+    """Ask for the next page, with patience: a whole catalog is not given up for one bad minute."""
+    for waited in range(_TRIES):
+        page = _ask(sync, is_last_try=waited == _TRIES - 1)
+        if page is not None:
+            return page
+    raise SyncError("Medblocks refuses its own cursors. Try again with --restart.")
+
+
+def _ask(sync: CatalogSync, *, is_last_try: bool) -> Page[FhirSource] | None:
+    """Return the next page, or None where it is to be asked for again."""
+    try:
+        return get_client().connections.list(limit=PAGE_SIZE, starting_after=sync.cursor)
+    except InvalidRequestError:
+        if not sync.cursor:
+            raise
+        # The cursor of a run that was cut short means nothing any more: from the beginning.
+        sync.pages.all().delete()
+        sync.cursor, sync.fetched = "", 0
+        sync.save(update_fields=["cursor", "fetched"])
+    except MedblocksError as error:
+        if is_last_try or not _may_pass(error):
+            raise
+        time.sleep(min(error.retry_after or _WAIT, _LONGEST_WAIT))
+        CatalogSync.objects.filter(pk=sync.pk).update(heard_at=timezone.now())
+    return None
+
+
+def _may_pass(error: MedblocksError) -> bool:
+    return error.status_code in {None, 429} or (error.status_code or 0) >= 500
+
+
+def _keep_page(sync: CatalogSync, page: Page[FhirSource]) -> None:
+    number = sync.pages.count() + 1
+    sync.cursor = page.next_cursor if page.has_more else ""
+    sync.fetched += len(page.data)
+    sync.heard_at = timezone.now()
+    told = json.dumps([asdict(each) for each in page.data])
+    with transaction.atomic(using=router.db_for_write(CatalogPage)):
+        CatalogPage.objects.create(sync=sync, number=number, facilities=told)
+        sync.save(update_fields=["cursor", "fetched", "heard_at"])
+
+
+def _check_size(sync: CatalogSync, *, accept_shrink: bool) -> None:
+    former = find_catalog()
+    before = Facility.objects.filter(withdrawn_at=None).count() if former else 0
+    if sync.fetched and (accept_shrink or sync.fetched >= before * _SHRUNK):
+        return
+    fetched = sync.fetched
+    sync.delete()
+    raise SyncError(
+        f"Medblocks gave {fetched} facilities where {before} are known: the catalog stays as it "
+        "was. If that is right, run again with --accept-shrink."
+    )
+
+
+def _apply(sync: CatalogSync) -> None:
+    """Make the pages the catalog, in one transaction that begins with a write."""
+    facilities = {each["id"]: each for each in _facilities_of(sync)}
+    now = timezone.now()
+    database = router.db_for_write(Facility)
+    with transaction.atomic(using=database):
+        sync.finished_at, sync.fetched = now, len(facilities)
+        sync.save(using=database, update_fields=["finished_at", "fetched"])
+        sync.added, sync.changed, sync.withdrawn = _merge(facilities, now, database)
+        sync.save(using=database, update_fields=["added", "changed", "withdrawn"])
+        sync.pages.all().delete()
+        CatalogSync.objects.using(database).filter(finished_at=None).delete()
+
+
+def _facilities_of(sync: CatalogSync) -> Iterator[dict[str, str]]:
+    for page in sync.pages.order_by("number").iterator(chunk_size=20):
+        yield from json.loads(page.facilities)
+
+
+def _merge(
+    facilities: dict[str, dict[str, str]], now: datetime, database: str
+) -> tuple[int, int, int]:
+    """Return how many facilities are new, changed and withdrawn."""
+    rows = Facility.objects.using(database)
+    changed: list[Facility] = []
+    gone: list[int] = []
+    for row in rows.iterator(chunk_size=2000):
+        told = facilities.pop(row.connection_id, None)
+        if told is None:
+            if row.withdrawn_at is None:
+                gone.append(row.pk)
+        elif row.withdrawn_at or any(getattr(row, name) != told[name] for name in _FIELDS):
+            _copy(told, row)
+            row.withdrawn_at, row.changed_at = None, now
+            changed.append(row)
+    new = [_copy(told, Facility(connection_id=key)) for key, told in facilities.items()]
+    rows.bulk_create(new, batch_size=_BATCH)
+    # SQLite takes 999 parameters at a time in its oldest form; each row here needs two a column.
+    rows.bulk_update(changed, [*_FIELDS, "withdrawn_at", "changed_at"], batch_size=50)
+    for start in range(0, len(gone), _BATCH):
+        rows.filter(pk__in=gone[start : start + _BATCH]).update(withdrawn_at=now)
+    return len(new), len(changed), len(gone)
+
+
+def _copy(told: dict[str, str], row: Facility) -> Facility:
+    for name in _FIELDS:
+        setattr(row, name, told[name])
+    return row

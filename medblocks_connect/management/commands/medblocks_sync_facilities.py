@@ -1,0 +1,86 @@
+"""``medblocks_sync_facilities``: what cron runs so that patients search without Medblocks."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandError
+
+from medblocks_connect.api import MedblocksError
+from medblocks_connect.facilities.catalog import find_catalog
+from medblocks_connect.facilities.sync import SyncError, sync_catalog
+
+_BAR_WIDTH: Final = 30
+
+
+class Command(BaseCommand):
+    """Bring Medblocks' whole catalog of facilities here."""
+
+    help = (
+        "Brings Medblocks' whole catalog of facilities here, all of it or nothing; patients then "
+        "search without asking Medblocks, and misspelt names are found. Run it from cron once a "
+        "day. A run that was cut short is gone on with by the next one."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take how polite and how careful to be."""
+        parser.add_argument(
+            "--pause",
+            type=float,
+            default=0.2,
+            help="seconds between two calls to Medblocks, each for 100 facilities (default: 0.2)",
+        )
+        parser.add_argument(
+            "--restart",
+            action="store_true",
+            help="begin anew instead of going on where one stopped",
+        )
+        parser.add_argument(
+            "--accept-shrink",
+            action="store_true",
+            help="take the catalog although it lost more than half of its facilities",
+        )
+
+    def handle(
+        self,
+        *args: Any,
+        pause: float,
+        restart: bool,
+        accept_shrink: bool,
+        verbosity: int,
+        **options: Any,
+    ) -> None:
+        """Sync, show progress on a terminal, and end with one line for cron's mail."""
+        if pause < 0:
+            raise CommandError("--pause takes seconds, 0 or more.")
+        former = find_catalog()
+        self._expected = former.fetched if former else 0
+        self._shows_progress = verbosity > 0 and self.stderr.isatty()
+        try:
+            sync = sync_catalog(
+                restart=restart, accept_shrink=accept_shrink, pause=pause, report=self._report
+            )
+        except (SyncError, MedblocksError) as error:
+            raise CommandError(f"The catalog was not synced: {error}") from None
+        finally:
+            if self._shows_progress:
+                self.stderr.write("")
+        if verbosity > 0:
+            self.stdout.write(
+                f"{sync.fetched} facilities: {sync.added} new, {sync.changed} changed, "
+                f"{sync.withdrawn} withdrawn."
+            )
+
+    def _report(self, fetched: int) -> None:
+        if not self._shows_progress:
+            return
+        # Medblocks does not say how many there are: the last catalog's number is a good guess.
+        if self._expected:
+            share = min(fetched / self._expected, 1.0)
+            bar = ("#" * round(share * _BAR_WIDTH)).ljust(_BAR_WIDTH, ".")
+            line = f"[{bar}] {fetched} of about {self._expected}"
+        else:
+            line = f"{fetched} facilities"
+        self.stderr.write(f"\r{line}", ending="")
+        self.stderr.flush()
