@@ -1,0 +1,149 @@
+"""What a page says of an attempt, and what it offers next."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from medblocks_connect.models import PatientConnectionAttempt
+from tests.attempts.conftest import BASE_URL, FACILITY, session_json
+
+pytestmark = pytest.mark.django_db
+
+TWICE = "It did not work twice now"
+
+
+@pytest.fixture
+def show(browser):
+    return lambda attempt, query="": browser.get(attempt.get_absolute_url() + query)
+
+
+def fail(make, **columns):
+    return make(status="failed", error="oauth_error", **columns)
+
+
+# The second failure.
+
+
+def test_first_failure_offers_a_retry_alone(show, make):
+    page = show(fail(make)).text
+    assert TWICE not in page
+    assert "Try again" in page
+
+
+@pytest.mark.parametrize("earlier", ["failed", "expired"])
+def test_second_failure_offers_another_way(show, make, earlier):
+    make(status=earlier, error="oauth_error" if earlier == "failed" else "")
+    page = show(fail(make)).text
+    assert TWICE in page
+    assert "Choose another place" in page
+    assert "Try again" in page
+
+
+def test_second_failure_leads_to_the_hosts_contact(show, make, settings):
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "CONTACT_URL": "tel:+15550100"}
+    fail(make)
+    assert 'href="tel:+15550100"' in show(fail(make)).text
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        {"connection_id": "fhirsrc_other"},
+        {"patient_id": "somebody-else"},
+        {"error": "user_denied"},
+        {"created_at": timezone.now() - timedelta(days=40)},
+    ],
+    ids=["other-place", "other-patient", "cancelled", "long-ago"],
+)
+def test_failure_that_is_no_second_one(show, make, earlier):
+    make(**{"status": "failed", "error": "oauth_error", **earlier})
+    assert TWICE not in show(fail(make)).text
+
+
+def test_failure_after_a_success_is_the_first_one(show, make):
+    fail(make)
+    make()
+    assert TWICE not in show(fail(make)).text
+
+
+def test_cancelling_is_no_error(show, make):
+    fail(make)
+    page = show(make(status="failed", error="user_denied")).text
+    assert TWICE not in page
+    assert "medblocks-outcome-bad" not in page
+
+
+# The page that waits.
+
+
+@pytest.fixture
+def waiting(make, medblocks, user):
+    """An attempt whose patient is back, at a Medblocks that has nothing to say yet."""
+    medblocks.get(f"{BASE_URL}/patient-sessions/ps_1", json=session_json(patient_id=str(user.pk)))
+    return make(status="returned", returned_at=timezone.now(), patient_session_id="ps_1")
+
+
+def test_waiting_page_looks_again_without_scripts(show, waiting):
+    response = show(waiting)
+    assert response["Refresh"] == "5"
+    assert "This page looks again every 5 seconds." in response.text
+
+
+def test_waiting_page_can_be_stopped(show, waiting):
+    assert 'href="?stop"' in show(waiting).text
+    stopped = show(waiting, "?stop")
+    assert "Refresh" not in stopped
+    assert "looks again every" not in stopped.text
+
+
+def test_waiting_page_does_not_look_for_ever(show, waiting):
+    long_ago = timezone.now() - timedelta(minutes=3)
+    PatientConnectionAttempt.objects.update(returned_at=long_ago)
+    response = show(waiting)
+    assert "Refresh" not in response
+    assert "Check again" in response.text
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed", "expired", "created"])
+def test_page_that_has_its_answer_does_not_look_again(show, make, status):
+    assert "Refresh" not in show(make(status=status))
+
+
+# The page before the portal.
+
+
+@pytest.fixture
+def confirming(settings, medblocks):
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "CONFIRM_BEFORE_PORTAL": True}
+
+
+def test_choosing_goes_straight_to_the_portal(browser, medblocks, user):
+    medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(patient_id=str(user.pk)))
+    assert browser.post("/records/start/", {"connection_id": FACILITY}).status_code == 303
+
+
+def test_setting_asks_first(browser, confirming):
+    page = browser.post("/records/start/", {"connection_id": FACILITY})
+    assert page.status_code == 200
+    assert "Riverside General" in page.text
+    assert f'value="{FACILITY}"' in page.text
+    assert not PatientConnectionAttempt.objects.exists()
+
+
+def test_yes_goes_to_the_portal(browser, confirming, medblocks, user):
+    medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(patient_id=str(user.pk)))
+    answer = browser.post("/records/start/", {"connection_id": FACILITY, "confirmed": "yes"})
+    assert answer.status_code == 303
+
+
+def test_setting_asks_for_a_place_nobody_can_name(browser, confirming, medblocks):
+    medblocks.get(f"{BASE_URL}/connections/fhirsrc_gone", status=500, json={})
+    page = browser.post("/records/start/", {"connection_id": "fhirsrc_gone"})
+    assert "A hospital or clinic" in page.text
+
+
+def test_trying_again_is_one_step(show, confirming, make):
+    assert 'name="confirmed" value="yes"' in show(fail(make)).text
