@@ -93,6 +93,9 @@ class _Fault:
 
 
 STORIES: Final = (
+    # First what the sandbox is told to fail at: nobody else is at the portal yet.
+    Story(TOMAS, "Redfern Regional Hospital", "came back, Medblocks silent", _return_unconfirmed),
+    Story(SAM, "Hawthorn Ridge Clinic", "could not start, too busy", _start_when_busy),
     Story(PAT, "Whitewillow Hospital", "signed in and approved", _decide("approve")),
     Story(JUNE, "Riverside General", "cancelled at the portal", _decide("cancel")),
     Story(JUNE, "Riverside General", "tried again and approved", _decide("approve")),
@@ -102,13 +105,11 @@ STORIES: Final = (
     Story(MEI, "Closed Harbor Hospital (always unavailable)", "could not start", _start_only),
     Story(MEI, "Broken Bridge Clinic (sign-in service down)", "could not start", _start_only),
     Story(SAM, "Crooked Mile Family Practice (bad request)", "could not start", _start_only),
-    Story(SAM, "Hawthorn Ridge Clinic", "could not start, too busy", _start_when_busy),
     Story(SAM, "Hawthorn Ridge Clinic", "let the link run out", _expire),
     Story(TOMAS, "Stonecrop Medical Center", "left at the portal", _start_only),
     Story(JUNE, "Maple Hollow Family Practice", "approved, never came back", _decide("stay_away")),
     Story(MEI, "Foxglove Hospital", "approved, later lost access", _lose_access),
     Story(PAT, "St. Alder's Medical Center", "cancelled at the portal", _decide("cancel")),
-    Story(TOMAS, "Redfern Regional Hospital", "came back, Medblocks silent", _return_unconfirmed),
 )
 
 

@@ -20,6 +20,7 @@ from django.core.management import BaseCommand, CommandError, call_command
 from django.db import connection
 from django.urls import reverse
 
+from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.sandbox.conf import given_settings
 from riverbend.demo.people import PASSWORD, PAT, SAM, STAFF, create_people
 from riverbend.demo.server import DemoServer
@@ -66,7 +67,7 @@ class Command(BaseCommand):
             server.stop()
 
     def _say(self, text: str) -> None:
-        self.stdout.write(text)
+        self.stdout.write(f"{text}\n")
         self.stdout.flush()
 
 
@@ -123,9 +124,14 @@ Patients now try to connect, through the real pages; their history follows withi
 
 def _live_through_history(url: str) -> str:
     # Here and not above: the sandbox's models cannot be imported where it is not installed.
-    from riverbend.demo.history import live_through_stories, wait_for_webhooks
+    from riverbend.demo.history import Story, live_through_stories, wait_for_webhooks
     from riverbend.demo.table import show_table
 
-    history = list(live_through_stories(url))
+    history: list[tuple[Story, PatientConnectionAttempt]] = []
+    broken = ""
+    try:
+        history.extend(live_through_stories(url))
+    except (requests.RequestException, LookupError) as error:
+        broken = f"The history broke off here, the clinic is open all the same: {error}\n"
     wait_for_webhooks()
-    return show_table(history)
+    return show_table(history) + broken

@@ -1,0 +1,115 @@
+"""The whole flow as a patient lives it, in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.pages import FACILITY, OUTCOME, decide, find_by_typing, go_to_portal
+
+
+@pytest.fixture
+def patient_page(open_page):
+    return open_page("sam")
+
+
+def test_patient_approves(patient_page):
+    go_to_portal(patient_page)
+    decide(patient_page, "Sign in and approve")
+    expect(patient_page.get_by_role("heading", name="You are connected")).to_be_visible()
+    expect(patient_page).to_have_title(re.compile("^You are connected . Riverbend Clinic$"))
+    expect(patient_page).to_have_url(OUTCOME)
+
+
+def test_patient_cancels(patient_page):
+    go_to_portal(patient_page)
+    decide(patient_page, "Cancel")
+    stopped = patient_page.get_by_role("heading", name="You stopped before you were connected")
+    expect(stopped).to_be_visible()
+    shown = patient_page.content()
+    assert "user_denied" not in shown
+    assert "The user denied" not in shown
+
+
+def test_patient_cancels_and_tries_again(patient_page):
+    go_to_portal(patient_page)
+    decide(patient_page, "Cancel")
+    patient_page.get_by_role("button", name="Try again").click()
+    expect(patient_page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(patient_page.get_by_text(FACILITY).first).to_be_visible()
+    decide(patient_page, "Sign in and approve")
+    expect(patient_page.get_by_role("heading", name="You are connected")).to_be_visible()
+
+
+def test_patient_sees_it_in_the_account(patient_page):
+    go_to_portal(patient_page)
+    decide(patient_page, "Sign in and approve")
+    patient_page.goto("/account/")
+    latest = patient_page.get_by_role("listitem").first
+    expect(latest).to_contain_text(FACILITY)
+    expect(latest).to_contain_text("Connected")
+
+
+def test_patient_presses_twice(patient_page):
+    starts = []
+    patient_page.on(
+        "request", lambda request: starts.append(request) if "/start/" in request.url else None
+    )
+    find_by_typing(patient_page)
+    patient_page.get_by_role("button", name=FACILITY).dblclick()
+    expect(patient_page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert len(starts) == 1
+
+
+def test_patient_comes_back_with_the_back_button(patient_page):
+    go_to_portal(patient_page)
+    patient_page.go_back()
+    patient_page.get_by_role("button", name=FACILITY).click()
+    expect(patient_page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_patient_shows_more(patient_page):
+    patient_page.goto("/records/search/")
+    patient_page.get_by_role("searchbox").fill("clinic")
+    more = patient_page.get_by_role("link", name="Show more")
+    expect(more).to_be_visible()
+    places = patient_page.locator("[data-medblocks-list] > li")
+    expect(places).to_have_count(20)
+    more.click()
+    expect(places.nth(20)).to_be_visible()
+    expect(places.nth(20).get_by_role("button")).to_be_focused()
+
+
+def test_patient_finds_nothing(patient_page):
+    patient_page.goto("/records/search/")
+    patient_page.get_by_role("searchbox").fill("qqqq")
+    expect(patient_page.get_by_text("We found nothing for “qqqq”.").first).to_be_visible()
+
+
+def test_patient_who_is_not_signed_in(open_page):
+    page = open_page()
+    page.goto("/")
+    page.get_by_role("link", name="Connect your hospital").click()
+    page.get_by_label("User name").fill("sam")
+    page.get_by_label("Password").fill("riverbend")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("searchbox")).to_be_visible()
+
+
+def test_patient_without_scripts(open_page):
+    page = open_page("sam", java_script_enabled=False)
+    page.goto("/records/search/")
+    page.get_by_role("searchbox").fill("riverside")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("button", name=FACILITY).click()
+    decide(page, "Sign in and approve")
+    expect(page.get_by_role("heading", name="You are connected")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["/", "/account/", "/records/search/?q=consortium"])
+def test_patient_on_a_narrow_phone(open_page, path):
+    page = open_page("sam", viewport={"width": 320, "height": 640})
+    page.goto(path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -1,0 +1,100 @@
+"""The demo says where it is, makes every kind of outcome, and ends without a word too many."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from tests.example.demo import MANAGE, ROOT, Demo, clean_environment
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    demo = Demo(tmp_path_factory.mktemp("demo") / "demo.sqlite3")
+    yield demo
+    demo.stop()
+
+
+def run_demo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, MANAGE, "demo", *arguments],
+        env=clean_environment(**environment),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_demo_serves_when_it_says_so(demo):
+    assert "Riverbend Clinic" in requests.get(demo.url, timeout=10).text
+
+
+def test_demo_sends_its_policy(demo):
+    policy = requests.get(demo.url, timeout=10).headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'self';")
+
+
+def test_demo_history_has_every_outcome(demo):
+    assert {row[-1] for row in demo.history()} == {
+        "started",
+        "returned",
+        "expired",
+        "succeeded",
+        "succeeded, access lost",
+        "failed: user_denied",
+        "failed: access_denied",
+        "failed: oauth_error",
+        "failed: token_exchange_failed",
+        "failed: resource_not_found",
+        "failed: bad_request",
+        "failed: throttled",
+    }
+
+
+def test_demo_history_size(demo):
+    rows = demo.history()
+    assert len(rows) >= 12
+    assert len({row[0] for row in rows}) == 5
+
+
+def test_demo_ctrl_c(demo):
+    demo.history()
+    assert demo.stop() == 0
+    assert demo.lines[-1] == "The demo has stopped."
+
+
+def test_demo_prints_no_request_and_no_traceback(demo):
+    demo.stop()
+    printed = "\n".join(demo.lines)
+    assert "Traceback" not in printed
+    assert "HTTP/1.1" not in printed
+    assert "Bad Gateway" not in printed
+
+
+def test_demo_port_taken():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run_demo("--port", str(port))
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.startswith(f"CommandError: Port {port} is in use: ")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_demo_impossible_port():
+    ended = run_demo("--port", "70000")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("CommandError: 70000 is no port")
+
+
+def test_demo_with_a_real_key():
+    ended = run_demo(MEDBLOCKS_API_KEY="mb_sk_sbx_something")
+    assert ended.returncode == 1
+    assert "unset MEDBLOCKS_API_KEY" in ended.stderr
+    assert "mb_sk_sbx_something" not in ended.stderr

@@ -1,0 +1,78 @@
+"""What the environment makes of the example project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.example.demo import MANAGE, clean_environment
+
+PRODUCTION = {
+    "DEBUG": "off",
+    "SECRET_KEY": "a long secret that nobody knows, made of 50 characters or more: 0123456789",
+    "ALLOWED_HOSTS": "clinic.example",
+    "MEDBLOCKS_API_KEY": "mb_sk_live_only_for_tests",
+    "MEDBLOCKS_WEBHOOK_SECRET": "whsec_only_for_tests",
+    "DATABASE_URL": "sqlite://:memory:",
+}
+
+
+def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, MANAGE, *arguments],
+        env=clean_environment(**environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def shell(expression: str, **environment: str) -> str:
+    code = f"from django.conf import settings; print({expression})"
+    ran = manage("shell", "--no-imports", "-c", code, **environment)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+def test_settings_without_anything():
+    assert manage("check", "--fail-level", "INFO").returncode == 0
+
+
+def test_settings_production_passes_deployment_checks():
+    checked = manage("check", "--deploy", "--fail-level", "INFO", **PRODUCTION)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_settings_production_has_no_sandbox():
+    assert shell("'medblocks_connect.sandbox' in settings.INSTALLED_APPS", **PRODUCTION) == "False"
+
+
+def test_settings_production_needs_a_secret_key():
+    without = {**PRODUCTION}
+    del without["SECRET_KEY"]
+    checked = manage("check", **without)
+    assert checked.returncode != 0
+    assert "Set the SECRET_KEY environment variable" in checked.stderr
+
+
+def test_settings_live_key_turns_debug_off():
+    without = {**PRODUCTION}
+    del without["DEBUG"]
+    assert shell("settings.DEBUG", **without) == "False"
+
+
+def test_settings_sandbox_key_uses_the_real_medblocks():
+    asked = "settings.MEDBLOCKS_CONNECT.get('BASE_URL'), settings.DEBUG"
+    assert shell(asked, MEDBLOCKS_API_KEY="mb_sk_sbx_only_for_tests") == "None True"
+
+
+def test_settings_two_webhook_secrets():
+    asked = "settings.MEDBLOCKS_CONNECT['WEBHOOK_SECRETS']"
+    two = {**PRODUCTION, "MEDBLOCKS_WEBHOOK_SECRET": "whsec_old,whsec_new"}
+    assert shell(asked, **two) == "['whsec_old', 'whsec_new']"
+
+
+def test_settings_no_migration_is_missing():
+    checked = manage("makemigrations", "--check", "--dry-run", DATABASE_URL="sqlite://:memory:")
+    assert checked.returncode == 0, checked.stdout
