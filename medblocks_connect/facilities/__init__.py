@@ -1,12 +1,17 @@
 """Finding a facility, whatever a patient types: the names that the rest of the app uses."""
 
+from medblocks_connect.facilities.lookup import (
+    find_known_facility,
+    get_facility,
+    is_acceptable_id,
+)
 from medblocks_connect.facilities.search import (
     MAXIMUM_QUERY_LENGTH,
     MINIMUM_QUERY_LENGTH,
     RESULTS_PER_PAGE,
     FacilitySearch,
-    get_facility,
-    is_acceptable_id,
+    FoundFacilities,
+    find_facilities,
     search_facilities,
 )
 
@@ -15,6 +20,9 @@ __all__ = [
     "MINIMUM_QUERY_LENGTH",
     "RESULTS_PER_PAGE",
     "FacilitySearch",
+    "FoundFacilities",
+    "find_facilities",
+    "find_known_facility",
     "get_facility",
     "is_acceptable_id",
     "search_facilities",

@@ -108,10 +108,14 @@ def _read_pair(vocabulary: Vocabulary, first: Word, second: Word, *, thoroughly:
     joined = first.typed + second.typed
     whole = vocabulary.find(joined)
     code = vocabulary.find(STATE_CODES[joined].lower()) if joined in STATE_CODES else None
-    found: dict[int | None, float] = {whole: _RUN_TOGETHER, code: _STATE}
+    found = {
+        number: likeness
+        for number, likeness in ((whole, _RUN_TOGETHER), (code, _STATE))
+        if number is not None
+    }
     least = min(max(each.meanings.values(), default=0.0) for each in (first, second))
     if whole is None and least < (1.0 if thoroughly else _UNDERSTOOD):
-        found.update({**vocabulary.find_misspelt(joined)})
+        found.update(vocabulary.find_misspelt(joined))
     for number, likeness in found.items():
         first.mean(number, likeness)
         second.mean(number, likeness)

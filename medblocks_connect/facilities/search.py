@@ -1,29 +1,31 @@
-"""Finding a facility: what is asked of Medblocks, and what Django's cache already knows."""
+"""Where a search is answered: by the local catalog where there is one, else by Medblocks."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from django.core.cache import cache
 
-from medblocks_connect import __version__
 from medblocks_connect.api import FhirSource, Page
 from medblocks_connect.conf import conf
-from medblocks_connect.medblocks import get_client
+from medblocks_connect.facilities.catalog import get_index, read_facilities
+from medblocks_connect.facilities.folding import fold_fully
+from medblocks_connect.facilities.index import FacilityIndex
+from medblocks_connect.facilities.lookup import get_facilities
+from medblocks_connect.facilities.matching import MOST_FOUND, search_index
+from medblocks_connect.facilities.popularity import count_chosen
+from medblocks_connect.facilities.remembered import cache_key
+from medblocks_connect.facilities.remote import ask_medblocks
+from medblocks_connect.models import Facility
 
 MINIMUM_QUERY_LENGTH: Final = 2
 MAXIMUM_QUERY_LENGTH: Final = 64
 RESULTS_PER_PAGE: Final = 20
 
-# A facility that was shown may be chosen much later, from a tab that stayed open.
-_KNOWN_FOR_SECONDS: Final = 24 * 60 * 60
-_LIKE_A_URL = re.compile(r"[/\\]|[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-_FHIR_PATH = re.compile(r"fhir|argonaut|dstu2|stu3|/r[45]b?(/|$)", re.IGNORECASE)
+_LOCAL_CURSOR: Final = "local:"  # no cursor of Medblocks': the place in our own results
+_PRIMARY_KEYS_FOR: Final = 10 * 60  # seconds
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,19 @@ class FacilitySearch:
 
     @property
     def is_long_enough(self) -> bool:
-        """Whether Medblocks is worth asking."""
+        """Whether there is enough to look for."""
         return len(self.q) >= MINIMUM_QUERY_LENGTH
+
+
+@dataclass(frozen=True)
+class FoundFacilities:
+    """A page of facilities. ``total`` is how many match in all, None where only Medblocks knows;
+    ``is_capped`` says that there are more than are worth counting.
+    """
+
+    page: Page[FhirSource]
+    total: int | None = None
+    is_capped: bool = False
 
 
 def _printable(text: str) -> str:
@@ -54,82 +67,76 @@ def _printable(text: str) -> str:
 
 
 def search_facilities(search: FacilitySearch) -> Page[FhirSource]:
-    """Return a page of facilities for ``search``, from the cache or from Medblocks.
+    """Return a page of facilities for ``search``, as :func:`find_facilities` does."""
+    return find_facilities(search).page
 
-    Raises ``MedblocksError`` when neither has an answer.
+
+def find_facilities(search: FacilitySearch) -> FoundFacilities:
+    """Return a page of facilities for ``search`` and how many there are.
+
+    Raises ``MedblocksError`` where there is no local catalog and Medblocks has no answer.
     """
-    key = _key("search", search.q.casefold(), search.type, search.starting_after)
-    page: Page[FhirSource] | None = cache.get(key)
-    if page is None:
-        page = get_client().connections.list(
-            q=search.q,
-            type=search.type,
-            limit=RESULTS_PER_PAGE,
-            starting_after=search.starting_after,
-        )
-        cache.set(key, page, conf.search_cache_seconds)
-        _remember(page.data)
-    return page
+    index = get_index()
+    if index is not None:
+        return _search_catalog(index, search)
+    # A cursor of ours from before the catalog went away means nothing to Medblocks.
+    is_ours = search.starting_after.startswith(_LOCAL_CURSOR)
+    cursor = "" if is_ours else search.starting_after
+    page = ask_medblocks(search.q, search.type, cursor, RESULTS_PER_PAGE)
+    if not cursor:
+        page = _with_aliased(page, search.q)
+    return FoundFacilities(page, None if page.has_more or cursor else len(page.data))
 
 
-def get_facility(connection_id: str, *, timeout: float | None = None) -> FhirSource:
-    """Return the facility ``connection_id``, from the cache or from Medblocks.
-
-    ``timeout`` is in seconds. Raises ``NotFoundError`` for one that Medblocks does not know, and
-    other ``MedblocksError``\\ s when it cannot be asked.
-    """
-    known: FhirSource | None = cache.get(_key("facility", connection_id))
-    if known is None:
-        known = get_client().connections.retrieve(connection_id, timeout=timeout)
-        _remember([known])
-    return known
-
-
-def is_acceptable_id(connection_id: str) -> bool:
-    """Whether ``connection_id`` may be asked for: bounded, printable, and no stray path or URL.
-
-    Medblocks' ids come in several shapes, so no pattern is demanded. A URL is acceptable only as
-    a facility's own FHIR base URL: one that was shown, or that looks like one (the catalog
-    decides).
-    """
-    if not 0 < len(connection_id) <= 500 or not connection_id.isprintable():
-        return False
-    if connection_id != connection_id.strip() or ".." in connection_id or connection_id == ".":
-        return False
-    if not _LIKE_A_URL.match(connection_id):
-        return True
-    return cache.get(_key("facility", connection_id)) is not None or _looks_like_fhir(connection_id)
-
-
-def _looks_like_fhir(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        return False
-    plain = not (parts.query or parts.fragment or parts.username or parts.password)
-    named = f"{host or ''}{parts.path}"
-    return (
-        parts.scheme in {"http", "https"}
-        and bool(host)
-        and plain
-        and not any(each in url for each in " \\<>\"'")
-        and _FHIR_PATH.search(named) is not None
+def _search_catalog(index: FacilityIndex, search: FacilitySearch) -> FoundFacilities:
+    found = search_index(
+        index, search.q, kind=search.type, most=MOST_FOUND + 1, chosen=_chosen_keys()
     )
+    matches = found[:MOST_FOUND]
+    start = _read_cursor(search.starting_after)
+    end = start + RESULTS_PER_PAGE
+    has_more = end < len(matches)
+    page = Page(
+        data=tuple(read_facilities(match.key for match in matches[start:end])),
+        has_more=has_more,
+        next_cursor=f"{_LOCAL_CURSOR}{end}" if has_more else "",
+    )
+    return FoundFacilities(page, len(matches), is_capped=len(found) > MOST_FOUND)
 
 
-def _remember(facilities: Iterable[FhirSource]) -> None:
-    known = {}
-    for each in facilities:
-        known[_key("facility", each.id)] = each
-        if each.fhir_base_url:
-            known[_key("facility", each.fhir_base_url)] = each
-    cache.set_many(known, _KNOWN_FOR_SECONDS)
+def _read_cursor(cursor: str) -> int:
+    """Return the place that a cursor of ours names; the beginning for any other text."""
+    digits = cursor.removeprefix(_LOCAL_CURSOR)
+    is_ours = cursor.startswith(_LOCAL_CURSOR) and digits.isascii() and digits.isdigit()
+    return int(digits) if is_ours and len(digits) <= len(str(MOST_FOUND)) else 0
 
 
-def _key(*parts: str) -> str:
-    # Hashed: a cache's keys are bounded and plain, what a patient types is not. The base URL
-    # keeps a sandbox's facilities apart from the real ones, the version this release's objects
-    # from another's.
-    told = "\0".join((__version__, conf.base_url, *parts))
-    return f"medblocks_connect:{hashlib.sha256(told.encode()).hexdigest()}"
+def _chosen_keys() -> Mapping[int, int]:
+    """Return how many patients chose each facility lately, by its primary key."""
+    key = cache_key("chosen keys")
+    keys: dict[int, int] | None = cache.get(key)
+    if keys is None:
+        counts = count_chosen()
+        rows = Facility.objects.filter(connection_id__in=list(counts))
+        keys = {
+            pk: counts[connection_id]
+            for pk, connection_id in rows.values_list("pk", "connection_id")
+            if connection_id in counts
+        }
+        cache.set(key, keys, _PRIMARY_KEYS_FOR)
+    return keys
+
+
+def _with_aliased(page: Page[FhirSource], q: str) -> Page[FhirSource]:
+    """Put before ``page`` the facilities that the host calls by the name typed."""
+    typed = fold_fully(q)
+    ids = [
+        connection_id
+        for alias, connection_ids in conf.facility_aliases.items()
+        if typed and fold_fully(alias).startswith(typed)
+        for connection_id in connection_ids
+    ]
+    aliased = get_facilities(ids)
+    shown = {each.id for each in aliased}
+    rest = (each for each in page.data if each.id not in shown)
+    return Page((*aliased, *rest), page.has_more, page.next_cursor)

@@ -1,0 +1,32 @@
+"""Which facilities this site's patients chose lately: a count of patients, and nothing of who."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from django.core.cache import cache
+from django.db.models import Count
+from django.utils import timezone
+
+from medblocks_connect.facilities.remembered import cache_key
+from medblocks_connect.models import PatientConnectionAttempt
+
+LATELY: Final = timedelta(days=90)
+_MOST: Final = 200
+_COUNTED_FOR: Final = 10 * 60  # seconds
+
+
+def count_chosen() -> Mapping[str, int]:
+    """Return how many patients chose each facility lately, by its id, the most chosen first."""
+    key = cache_key("chosen")
+    counts: dict[str, int] | None = cache.get(key)
+    if counts is None:
+        lately = PatientConnectionAttempt.objects.filter(created_at__gt=timezone.now() - LATELY)
+        patients = Count("patient_id", distinct=True)
+        rows = lately.exclude(connection_id="").values_list("connection_id").order_by()
+        chosen = rows.annotate(patients=patients).order_by("-patients", "connection_id")
+        counts = dict(chosen[:_MOST])
+        cache.set(key, counts, _COUNTED_FOR)
+    return counts
