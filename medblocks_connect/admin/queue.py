@@ -43,7 +43,7 @@ _REASONS: Final = {
 class ReconnectQueueAdmin(EvidenceAdmin):
     """Connections lost and not regained, the newest loss first."""
 
-    list_display = ("lost", "patient", "facility", "reason", "since", "link")
+    list_display = ("lost", "patient", "facility", "reason", "since")
     list_display_links = None
     ordering = ("-lost_at", "-id")
     search_fields = ("patient_id__exact",)
@@ -77,13 +77,13 @@ class ReconnectQueueAdmin(EvidenceAdmin):
         return [path("", view, name="medblocks_connect_lostconnection_changelist")]
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        """Return the columns, the last of them for this request's host."""
+        """Return the columns, and the link at this request's host."""
 
         @admin.display(description=_("link for the patient"))
         def link(attempt: LostConnection) -> SafeString:
             return columns.show_copyable(reconnect_url(request, attempt))
 
-        return [*self.list_display[:-1], link]
+        return [*self.list_display, link]
 
     @admin.display(description=_("lost"))
     def lost(self, attempt: LostConnection) -> SafeString:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from django.core.management import call_command
 
 from medblocks_connect.admin.links import attempt_url, patient_url
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.admin.conftest import ATTEMPTS
+
+
+def test_admin_passes_djangos_checks(db):
+    call_command("check")
 
 
 @pytest.fixture
