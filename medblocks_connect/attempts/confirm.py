@@ -12,11 +12,14 @@ from medblocks_connect.api import MedblocksError, PatientSession, UnexpectedRepl
 from medblocks_connect.attempts.outcome import Outcome, Rank, conclude_from_session
 from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
 from medblocks_connect.clock import storable
+from medblocks_connect.facilities import get_facility
 from medblocks_connect.medblocks import get_client
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 
 POLITE_INTERVAL = timedelta(seconds=3)
 """How long a patient's waiting page leaves Medblocks alone between two questions."""
+
+_NAME_TIMEOUT = 2.0  # seconds: a webhook is to be answered within five
 
 
 def confirm_attempt(attempt: PatientConnectionAttempt) -> bool:
@@ -66,6 +69,8 @@ def read_session(
     facts: dict[str, Any] = {"expires_at": storable(session.expires_at)}
     if attempt.returned_at is not None:
         facts["answered_at"] = django_timezone.now()
+    if not attempt.connection_id and outcome.rank is Rank.SUCCEEDED:
+        facts.update(_describe_choice(session, outcome))
     return Evidence(
         source=source,
         kind=_kind(outcome),
@@ -74,6 +79,25 @@ def read_session(
         occurred_at=outcome.failure.failure_at if outcome.failure else None,
         facts=facts,
     )
+
+
+def _describe_choice(session: PatientSession, outcome: Outcome) -> dict[str, str]:
+    """Return the columns that name the facility which the patient chose at Medblocks' own page."""
+    chosen = next(
+        each.connection_id
+        for each in session.connections
+        if outcome.link
+        and (each.status, each.id) == (outcome.link.status, outcome.link.patient_connection_id)
+    )
+    try:
+        facility = get_facility(chosen, timeout=_NAME_TIMEOUT)
+    except MedblocksError:
+        return {"connection_id": chosen}  # the name is worth a moment, but not the outcome
+    return {
+        "connection_id": chosen,
+        "connection_name": facility.name,
+        "connection_type": facility.type,
+    }
 
 
 def _kind(outcome: Outcome) -> AttemptEvent.Kind:

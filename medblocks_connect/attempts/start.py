@@ -7,6 +7,7 @@ or a refusal.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -68,21 +69,25 @@ class StartRefusedError(Exception):
         self.status_code = status_code
 
 
-def start_attempt(patient: Patient, connection_id: str, return_url: str) -> StartedAttempt:
+def start_attempt(
+    patient: Patient, connection_id: str, return_url: str, *, recommended: Sequence[str] = ()
+) -> StartedAttempt:
     """Start a patient session for ``patient`` at the facility ``connection_id``.
 
-    ``return_url`` is absolute. Raises :class:`StartRefusedError` when there is no session to go
-    to, and what the database raises.
+    With ``connection_id`` ``""`` the patient chooses at Medblocks' own page, which shows them the
+    facilities ``recommended`` first. ``return_url`` is absolute. Raises
+    :class:`StartRefusedError` when there is no session to go to, and what the database raises.
     """
     attempt = _record(patient, connection_id)
     deadline = time.monotonic() + conf.timeout
     try:
-        facility = _look_up(connection_id)
+        facility = _look_up(connection_id) if connection_id else None
         _note_facility(attempt, facility)
         session = get_client().patient_sessions.create(
             patient_id=patient.patient_id,
             return_url=return_url,
             connection_id=connection_id,
+            recommended_connection_ids=() if connection_id else recommended,
             patient_email=patient.email,
             patient_name=patient.name,
             expires_in=conf.session_expires_in,
