@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
@@ -13,6 +14,10 @@ from django.core.cache import cache
 from django.test import Client
 
 from medblocks_connect.models import PatientConnectionAttempt
+from tests.chromium import CHROMIUM, FLAGS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 FACILITY_NAME = "Riverside General"
 
@@ -72,9 +77,7 @@ class Site:
         self.browser.cookies.set("csrftoken", secrets.token_hex(16), domain=domain)
 
     def start(self, connection_id: str) -> requests.Response:
-        return self.post(
-            "/records/start/", {"connection_id": connection_id}, allow_redirects=False
-        )
+        return self.post("/records/start/", {"connection_id": connection_id}, allow_redirects=False)
 
     def decide(self, portal_url: str, choice: str) -> requests.Response:
         """Decide at the sandbox's portal; the answer is the redirect back to the site."""
@@ -107,3 +110,15 @@ def get_attempt(db):
         return PatientConnectionAttempt.objects.get()
 
     return get
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The one browser of all tests that drive one: Playwright runs once per thread."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium or Chrome here")
+    sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()

@@ -1,14 +1,11 @@
 """The sandbox over a real socket: the API with requests, the portal with a browser."""
 
-import shutil
 from urllib.parse import quote
 
 import pytest
 import requests
 
 from tests.sandbox.conftest import BASE, KEY, RIVERSIDE
-
-CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture
@@ -54,18 +51,12 @@ def test_large_body_gets_its_answer(live_server):
 
 
 @pytest.fixture
-def browser_page():
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium here")
-    sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        page.complaints = []
-        page.on("console", lambda message: page.complaints.append(message.text))
-        yield page
-        browser.close()
+def browser_page(chromium):
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    page.complaints = []
+    page.on("console", lambda message: page.complaints.append(message.text))
+    yield page
+    page.context.close()
 
 
 @pytest.mark.browser
