@@ -1,0 +1,224 @@
+"""Cases 34 to 36: one effect per event, in whatever order, and none is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from itertools import permutations
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from medblocks_connect import signals, webhooks
+from medblocks_connect.attempts.reconcile import reconcile_attempts
+from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.sandbox import flows
+from tests.faults.events import (
+    completed,
+    event,
+    lost,
+    synced,
+)
+
+
+def delivery() -> WebhookDelivery:
+    return WebhookDelivery.objects.get()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_delivery_case_34_same_event_50_times(clinic, heard):
+    clinic.started()
+    flows.approve(clinic.session)
+    heard.clear()
+    told = completed(clinic.session)
+    assert {clinic.send(told).status_code for _ in range(50)} == {200}
+    assert heard == ["attempt_succeeded"]
+    assert clinic.attempt.events.filter(source="webhook").count() == 1
+    assert (delivery().state, delivery().tries) == ("processed", 1)
+
+
+def test_delivery_case_34_same_id_another_body(clinic):
+    clinic.started()
+    flows.approve(clinic.session)
+    clinic.send(event("test.ping", {}, "evt_done"))
+    assert clinic.send(completed(clinic.session)).status_code == 200
+    assert (delivery().event_type, delivery().conflicts) == ("test.ping", 1)
+    assert clinic.attempt.status == "started"
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param(each, id="case-35-" + "-".join(each))
+        for each in permutations(["done", "lost", "sync", "return"])
+    ],
+)
+def test_delivery_every_order(clinic, order):
+    clinic.started()
+    link = flows.approve(clinic.session)
+    deeds = {
+        "done": lambda: clinic.send(completed(clinic.session)),
+        "lost": lambda: clinic.send(lost(link)),
+        "sync": lambda: clinic.send(synced(link)),
+        "return": clinic.come_back,
+    }
+    assert {deeds[each]().status_code for each in order} <= {200, 303}
+    reconcile_attempts(limit=10)
+    attempt = clinic.attempt
+    assert (attempt.status, attempt.connection_status) == ("succeeded", "refresh_failed")
+    assert attempt.lost_at is not None
+    assert set(WebhookDelivery.objects.values_list("state", "attempt")) == {
+        ("processed", attempt.pk)
+    }
+    assert "The connection has ended" in clinic.page()
+
+
+def test_delivery_case_35_before_the_row_is_visible(clinic):
+    """Medblocks tells of the session before the answer that opened it has arrived."""
+    told = []
+
+    def tell_first(answered):
+        flows.cancel(clinic.session)
+        told.append(clinic.send(completed(clinic.session)).status_code)
+        return answered
+
+    clinic.medblocks.intercept("POST", "/patient-sessions", tell_first)
+    clinic.start()
+    assert told == [200]
+    assert (clinic.attempt.status, clinic.attempt.error) == ("failed", "user_denied")
+    assert (delivery().state, delivery().attempt) == ("processed", clinic.attempt)
+
+
+@pytest.fixture
+def listen():
+    """Connect a receiver to ``attempt_succeeded`` for one test."""
+    connected = []
+
+    def connect(receiver):
+        connected.append(receiver)
+        signals.attempt_succeeded.connect(receiver, weak=False)
+
+    yield connect
+    for receiver in connected:
+        signals.attempt_succeeded.disconnect(receiver)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_delivery_case_36_receiver_raises(clinic, listen, heard, caplog):
+    broken = [True]
+
+    def receive(**kwargs):
+        if broken:
+            raise ValueError("pat@mail.example")
+
+    listen(receive)
+    clinic.started()
+    flows.approve(clinic.session)
+    assert clinic.send(completed(clinic.session)).status_code == 200
+    assert clinic.attempt.status == "succeeded"
+    assert delivery().state == "failed"
+    assert delivery().failure == "a receiver of attempt_succeeded raised ValueError"
+    broken.clear()
+    reconcile_attempts(limit=10)
+    assert (delivery().state, delivery().failure) == ("processed", "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_delivery_case_36_receiver_raises_until_redelivery(clinic, listen):
+    broken = [True]
+
+    def receive(**kwargs):
+        if broken:
+            raise ValueError
+
+    listen(receive)
+    clinic.started()
+    flows.approve(clinic.session)
+    told = completed(clinic.session)
+    clinic.send(told)
+    broken.clear()
+    assert clinic.send(told).status_code == 200
+    assert delivery().state == "processed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_delivery_case_36_receiver_sleeps(clinic, listen, monkeypatch):
+    monkeypatch.setattr(webhooks, "RECEIVERS_MAY_TAKE", 0.2)
+    wake, slept = threading.Event(), threading.Event()
+
+    def receive(**kwargs):
+        wake.wait(10)
+        slept.set()
+
+    listen(receive)
+    clinic.started()
+    flows.approve(clinic.session)
+    told = completed(clinic.session)
+    began = time.monotonic()
+    assert {clinic.send(told).status_code for _ in range(3)} == {200}
+    assert time.monotonic() - began < 2
+    assert delivery().unsent_signals == "attempt_succeeded"
+    wake.set()
+    assert slept.wait(5)
+    for thread in threading.enumerate():
+        if thread.name == "medblocks-receivers":
+            thread.join(5)
+    assert delivery().state == "processed"
+
+
+def test_delivery_queries(clinic):
+    clinic.started()
+    flows.approve(clinic.session)
+    event = completed(clinic.session)
+    with CaptureQueriesContext(connection) as asked:
+        assert clinic.send(event).status_code == 200
+    verbs = [each["sql"].split()[0] for each in asked]
+    told = [verb for verb in verbs if verb in {"SELECT", "INSERT", "UPDATE", "DELETE"}]
+    assert len(told) <= 5
+    assert clinic.medblocks.count("GET", "/patient-sessions/") == 0
+
+
+def test_delivery_stores_no_url_and_no_name(clinic):
+    clinic.started()
+    flows.approve(clinic.session)
+    about = completed(clinic.session)
+    about["data"]["object"] |= {"patient_email": "ann@mail.example", "patient_name": "Ann Lee"}
+    clinic.send(about)
+    kept = delivery().payload
+    assert not [each for each in (clinic.session.token, "ann@", "Ann Lee") if each in kept]
+
+
+def test_delivery_case_35_nobody_here_started_it(clinic):
+    about = {"id": "ps_elsewhere", "patient_id": "p", "status": "complete", "connections": []}
+    assert clinic.send(event("patient_session.completed", about)).status_code == 200
+    assert (delivery().state, delivery().attempt) == ("received", None)
+    assert not PatientConnectionAttempt.objects.exists()
+
+
+def test_delivery_another_patients_session_is_kept_and_marked(clinic):
+    clinic.started()
+    flows.approve(clinic.session)
+    told = completed(clinic.session)
+    told["data"]["object"]["patient_id"] = "somebody-else"
+    assert clinic.send(told).status_code == 200
+    assert clinic.attempt.status == "started"
+    assert delivery().state == "failed"
+
+
+def test_delivery_database_breaks_in_the_middle(clinic, monkeypatch):
+    """Verified, and not to be lost because a step after it broke."""
+    clinic.started()
+    flows.approve(clinic.session)
+    told = completed(clinic.session)
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("ann@mail.example")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("medblocks_connect.attempts.deliver.try_to_settle", fail)
+        assert clinic.send(told).status_code == 200
+    assert (delivery().state, delivery().failure, delivery().tries) == ("failed", "RuntimeError", 1)
+    assert clinic.send(told).status_code == 200
+    assert delivery().state == "processed"
+    assert clinic.attempt.status == "succeeded"
