@@ -25,7 +25,7 @@ demo: $(VENV)/.has-example ## serve the example clinic, with patients, staff and
 	@$(BIN)/python example_project/manage.py demo --port $(PORT)
 
 test: $(VENV)/.has-test ## run the tests on SQLite (TESTS=tests/api for some of them)
-	@$(BIN)/python -m pytest -q $(TESTS)
+	@$(BIN)/python -m pytest -q --numprocesses 4 --dist loadfile $(TESTS)
 
 lint: $(VENV)/.has-dev ## check style and format
 	@$(BIN)/ruff check .
@@ -35,7 +35,7 @@ types: $(VENV)/.has-dev ## check the types
 	@$(BIN)/mypy
 
 screenshots: $(VENV)/.has-test ## take the pictures in docs/images anew
-	@$(BIN)/python docs/take_screenshots.py
+	@$(BIN)/python -m docs.take_screenshots
 
 clean: ## remove the virtual environment, the demo's databases and what tools left
 	rm -rf $(VENV) .demo build dist *.egg-info .coverage* .hypothesis \
