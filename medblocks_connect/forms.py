@@ -7,6 +7,8 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.facilities import is_acceptable_id
+from medblocks_connect.facilities.folding import fold
+from medblocks_connect.facilities.missing import NOTE_MAX_LENGTH, TEXT_MAX_LENGTH
 
 
 class StartForm(forms.Form):
@@ -22,3 +24,17 @@ class StartForm(forms.Form):
         if "\ufffd" in connection_id or not is_acceptable_id(connection_id):
             raise ValidationError(_("Please choose a hospital or clinic from the list."))
         return connection_id
+
+
+class MissingFacilityForm(forms.Form):
+    """What a patient calls the place that they did not find, and what they add to it."""
+
+    text = forms.CharField(max_length=TEXT_MAX_LENGTH)
+    note = forms.CharField(required=False, max_length=NOTE_MAX_LENGTH)
+
+    def clean_text(self) -> str:
+        """Refuse what holds no letter and no digit."""
+        text: str = self.cleaned_data["text"]
+        if not fold(text):
+            raise ValidationError(_("Please type the name of the hospital or clinic."))
+        return text

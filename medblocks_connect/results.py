@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from medblocks_connect.api import FhirSource, MedblocksError
-from medblocks_connect.facilities import FacilitySearch, get_facility, search_facilities
-from medblocks_connect.messages import name_record_system
+from medblocks_connect.conf import conf
+from medblocks_connect.facilities import FacilitySearch, find_facilities, get_facility
+from medblocks_connect.facilities.catalog import find_catalog, get_index
+from medblocks_connect.facilities.folding import fold
+from medblocks_connect.facilities.marking import NamePart, mark_match
+from medblocks_connect.facilities.states import STATE_NAMES, split_state
+from medblocks_connect.facilities.suggestions import suggest_facilities
+from medblocks_connect.messages import RECORD_SYSTEMS, name_record_system
+from medblocks_connect.patients import Patient
 
 _WORD = re.compile(r"[^\W\d_]+", re.UNICODE)
 _SMALL_WORDS: Final = {"and", "at", "de", "del", "for", "in", "la", "of", "on", "s", "the", "y"}
@@ -21,10 +30,24 @@ class FacilityResult:
     """One facility in the list: nothing of it is trusted to be safe markup."""
 
     connection_id: str
-    name: str
+    name: str  # without a vendor's prefix
     record_system: str
     initials: str
     logo_url: str  # "" unless it is safe to show
+    full_name: str = ""  # as Medblocks has it
+    parts: tuple[NamePart, ...] = ()  # of the name; what was typed is marked
+    state: str = ""  # the state's name, where the facility's name gives it
+    host: str = ""  # the portal's; only where another facility has the same name
+    entry: int = 0  # which of several that nothing else tells apart; 0 for a facility alone
+    entries: int = 0
+
+
+@dataclass(frozen=True)
+class SuggestedGroup:
+    """Facilities offered before typing, and why: ``used``, ``pinned`` or ``popular``."""
+
+    reason: str
+    facilities: tuple[FacilityResult, ...]
 
 
 @dataclass(frozen=True)
@@ -35,6 +58,11 @@ class SearchResults:
     is_hint: bool = False  # too short to ask
     is_away: bool = False  # nobody could be asked
     more: str = ""  # query string of the next page
+    shown: int = 0  # how many are shown with the pages before; 0 where nobody counted
+    total: int | None = None  # None where nobody counted
+    is_capped: bool = False  # there are more than the total
+    is_later: bool = False  # a page after the first
+    suggested: tuple[SuggestedGroup, ...] = ()
 
     @property
     def is_none(self) -> bool:
@@ -42,30 +70,111 @@ class SearchResults:
         return not (self.facilities or self.is_hint or self.is_away)
 
 
-def show_results(search: FacilitySearch) -> SearchResults:
-    """Search, and put what came of it as a patient sees it. Never raises for Medblocks' sake."""
+def show_results(search: FacilitySearch, patient: Patient | None = None) -> SearchResults:
+    """Search, and put what came of it as a patient sees it. Never raises for Medblocks' sake.
+
+    Where nothing is typed yet, ``patient`` is offered what they may be looking for.
+    """
     if not search.is_long_enough:
-        return SearchResults(is_hint=True)
+        offered = patient if not search.q else None
+        return SearchResults(is_hint=True, suggested=_suggest(offered) if offered else ())
     try:
-        page = search_facilities(search)
+        found = find_facilities(search)
     except MedblocksError:
         return SearchResults(is_away=True)
     more = ""
-    if page.has_more:
-        asked = {"q": search.q, "type": search.type, "starting_after": page.next_cursor}
+    if found.page.has_more:
+        asked = {"q": search.q, "type": search.type, "starting_after": found.page.next_cursor}
         more = urlencode({name: value for name, value in asked.items() if value})
-    return SearchResults(tuple(show_facility(each) for each in page.data), more=more)
+    return SearchResults(
+        tuple(tell_apart(found.page.data, search.q)),
+        more=more,
+        shown=found.first + len(found.page.data) if found.total is not None else 0,
+        total=found.total,
+        is_capped=found.is_capped,
+        is_later=bool(search.starting_after),
+    )
 
 
-def show_facility(facility: FhirSource) -> FacilityResult:
-    """Put one facility of the catalog as a patient sees it."""
+def _suggest(patient: Patient) -> tuple[SuggestedGroup, ...]:
+    suggestions = suggest_facilities(patient)
+    groups = (
+        SuggestedGroup(reason, tuple(tell_apart(getattr(suggestions, reason))))
+        for reason in ("used", "pinned", "popular")
+    )
+    return tuple(group for group in groups if group.facilities)
+
+
+def tell_apart(facilities: Sequence[FhirSource], typed: str = "") -> Iterator[FacilityResult]:
+    """Yield ``facilities`` as a patient sees them; those of one name with what tells them apart.
+
+    Where neither the state nor the record system nor the host differs, they are numbered.
+    """
+    results = [show_facility(each, typed) for each in facilities]
+    names = Counter(fold(each.name) for each in results)
+    hosts = [
+        _host_of(facility) if names[fold(result.name)] > 1 else ""
+        for facility, result in zip(facilities, results, strict=True)
+    ]
+    told = [
+        (fold(result.name), result.state, result.record_system, host)
+        for result, host in zip(results, hosts, strict=True)
+    ]
+    entries, entry = Counter(told), Counter[tuple[str, str, str, str]]()
+    for result, host, same in zip(results, hosts, told, strict=True):
+        entry[same] += 1
+        numbered = entries[same] > 1
+        yield replace(
+            result,
+            host=host,
+            entry=entry[same] if numbered else 0,
+            entries=entries[same] if numbered else 0,
+        )
+
+
+def _host_of(facility: FhirSource) -> str:
+    """Return the portal's host, else that of the record system's address."""
+    for url in (facility.portal_url, facility.fhir_base_url):
+        if is_public_https(url):
+            return (urlsplit(url).hostname or "").removeprefix("www.")
+    return ""
+
+
+def show_facility(facility: FhirSource, typed: str = "") -> FacilityResult:
+    """Put one facility of the catalog as a patient sees it, what they ``typed`` marked in it."""
+    full_name = facility.name or facility.id
+    state, name = split_state(full_name)
     return FacilityResult(
         connection_id=facility.id,
-        name=facility.name or facility.id,
+        name=name,
         record_system=name_record_system(facility.type),
-        initials=initials_of(facility.name),
+        initials=initials_of(name if facility.name else ""),
         logo_url=facility.logo_url if is_public_https(facility.logo_url) else "",
+        full_name=full_name,
+        parts=mark_match(name, typed),
+        state=STATE_NAMES.get(state, ""),
     )
+
+
+def list_record_systems() -> list[tuple[str, str]]:
+    """Return the kinds of record system to filter by, each with its name, in order of the names.
+
+    Those of the local catalog where there is one, else those that are known.
+    """
+    index = get_index()
+    kinds = [kind for kind in index.kind_names if kind] if index else list(RECORD_SYSTEMS)
+    named = ((kind, name_record_system(kind)) for kind in kinds)
+    return sorted(named, key=lambda each: each[1].casefold())
+
+
+def describe_search_page() -> dict[str, Any]:
+    """Return what the whole search page shows beside the results."""
+    return {
+        "record_systems": list_record_systems(),
+        "has_catalog": find_catalog() is not None,
+        "hosted_fallback": conf.hosted_fallback,
+        "request_notes": conf.request_notes,
+    }
 
 
 def name_place(connection_id: str) -> FacilityResult:

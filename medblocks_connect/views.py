@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -22,21 +23,25 @@ from medblocks_connect.attempts.confirm import confirm_attempt_politely
 from medblocks_connect.attempts.look_back import has_failed_twice, seconds_until_next_look
 from medblocks_connect.attempts.start import StartRefusedError, build_return_url, start_attempt
 from medblocks_connect.conf import conf
-from medblocks_connect.facilities import FacilitySearch
+from medblocks_connect.facilities import FacilitySearch, list_recommendable
+from medblocks_connect.facilities.missing import count_search
 from medblocks_connect.forms import StartForm
 from medblocks_connect.guards import is_only_looking, keep_private, stand_alone
 from medblocks_connect.messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.pages import render_page
-from medblocks_connect.patients import resolve_patient
+from medblocks_connect.patients import Patient, resolve_patient
 from medblocks_connect.redirects import SeeOther
-from medblocks_connect.results import name_place, show_results
+from medblocks_connect.results import describe_search_page, name_place, show_results
 from medblocks_connect.throttles import throttle
 
 logger = logging.getLogger("medblocks_connect.views")
 
 FRAGMENT_HEADER = "X-Medblocks-Fragment"
 """Sent by our script: answer with the results alone."""
+
+_TYPING = "results"  # may be followed by another letter
+_SETTLED = "settled"  # the patient has finished typing
 
 # What a return URL may carry into the login page's ``next``: no patient id.
 _CARRIED_THROUGH_LOGIN = (
@@ -54,7 +59,8 @@ _CARRIED_THROUGH_LOGIN = (
 @vary_on_headers(FRAGMENT_HEADER)
 def search(request: HttpRequest) -> HttpResponse:
     """Show the search box, and the facilities found where something was asked for."""
-    only_results = request.headers.get(FRAGMENT_HEADER) == "results"
+    fragment = request.headers.get(FRAGMENT_HEADER, "")
+    only_results = fragment in {_TYPING, _SETTLED}
     patient = resolve_patient(request)
     if patient is None:
         if only_results:  # the script loads the page anew, which leads to the login
@@ -67,12 +73,23 @@ def search(request: HttpRequest) -> HttpResponse:
         request.GET.get("type", ""),
         request.GET.get("starting_after", ""),
     )
-    template = "results" if only_results else "search"
-    return render_page(
-        request,
-        template,
-        {"search": asked, "results": show_results(asked), "show_logos": conf.logos},
-    )
+    results = show_results(asked, patient)
+    if results.is_none and fragment != _TYPING and not is_only_looking(request):
+        _count_missed(asked)
+    context = {"search": asked, "results": results, "show_logos": conf.logos}
+    if only_results:
+        return render_page(request, "results", context)
+    return render_page(request, "search", {**context, **describe_search_page()})
+
+
+def _count_missed(asked: FacilitySearch) -> None:
+    # One record system's lack, and a later page's, say nothing of what Medblocks lacks.
+    if asked.type or asked.starting_after:
+        return
+    try:
+        count_search(asked.q)
+    except AnyDatabaseError as error:  # the patient's answer is worth more than the count
+        logger.error("A search could not be counted: %s", type(error).__name__)
 
 
 @stand_alone
@@ -92,11 +109,34 @@ def start(request: HttpRequest) -> HttpResponse:
     if conf.confirm_before_portal and not form.cleaned_data["confirmed"]:
         place = name_place(form.cleaned_data["connection_id"])
         return render_page(request, "confirm", {"place": place})
+    return _lead_to_portal(request, patient, form.cleaned_data["connection_id"])
+
+
+@stand_alone
+@sensitive_variables()
+@sensitive_post_parameters()
+@require_POST
+@keep_private
+@csrf_protect
+def start_hosted(request: HttpRequest) -> HttpResponse:
+    """Start a session without a facility: the patient chooses at Medblocks' own page."""
+    patient = resolve_patient(request)
+    if patient is None:
+        return redirect_to_login(reverse("medblocks_connect:search"))
+    if not conf.hosted_fallback:
+        raise Http404
+    shown = list_recommendable(request.POST.getlist("shown"))
+    return _lead_to_portal(request, patient, "", shown)
+
+
+def _lead_to_portal(
+    request: HttpRequest, patient: Patient, connection_id: str, recommended: Sequence[str] = ()
+) -> HttpResponse:
     if seconds := throttle(patient, "start"):
         return _show_throttled(request, seconds)
     try:
         started = start_attempt(
-            patient, form.cleaned_data["connection_id"], build_return_url(request)
+            patient, connection_id, build_return_url(request), recommended=recommended
         )
     except StartRefusedError as refused:
         return _show_outcome(request, refused.attempt, refused.status_code)

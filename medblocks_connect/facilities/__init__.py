@@ -4,6 +4,7 @@ from medblocks_connect.facilities.lookup import (
     find_known_facility,
     get_facility,
     is_acceptable_id,
+    list_recommendable,
 )
 from medblocks_connect.facilities.search import (
     MAXIMUM_QUERY_LENGTH,
@@ -25,5 +26,6 @@ __all__ = [
     "find_known_facility",
     "get_facility",
     "is_acceptable_id",
+    "list_recommendable",
     "search_facilities",
 ]

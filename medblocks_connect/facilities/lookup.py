@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 from urllib.parse import urlsplit
 
 from medblocks_connect.api import FhirSource, MedblocksError, NotFoundError
@@ -11,6 +12,8 @@ from medblocks_connect.facilities.catalog import find_in_catalog
 from medblocks_connect.facilities.remembered import recall, remember
 from medblocks_connect.medblocks import get_client
 
+_MOST_RECOMMENDED: Final = 20
+_MOST_LOOKED_AT: Final = 40
 _LIKE_A_URL = re.compile(r"[/\\]|[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _FHIR_PATH = re.compile(r"fhir|argonaut|dstu2|stu3|/r[45]b?(/|$)", re.IGNORECASE)
 
@@ -57,6 +60,13 @@ def _ask(connection_id: str) -> tuple[FhirSource | None, bool]:
         return None, False
     except MedblocksError:
         return None, True
+
+
+def list_recommendable(connection_ids: Sequence[str]) -> list[str]:
+    """Return those ids of a browser's that are facilities we know, once each, the latest 20."""
+    wanted = [each for each in connection_ids[-_MOST_LOOKED_AT:] if is_acceptable_id(each)]
+    known = [each for each in dict.fromkeys(wanted) if find_known_facility(each) is not None]
+    return known[-_MOST_RECOMMENDED:]
 
 
 def is_acceptable_id(connection_id: str) -> bool:

@@ -58,6 +58,7 @@ class FoundFacilities:
     """
 
     page: Page[FhirSource]
+    first: int = 0  # how many came before this page, where they are counted
     total: int | None = None
     is_capped: bool = False
 
@@ -85,7 +86,8 @@ def find_facilities(search: FacilitySearch) -> FoundFacilities:
     page = ask_medblocks(search.q, search.type, cursor, RESULTS_PER_PAGE)
     if not cursor:
         page = _with_aliased(page, search.q)
-    return FoundFacilities(page, None if page.has_more or cursor else len(page.data))
+    is_all = not (page.has_more or cursor)
+    return FoundFacilities(page, total=len(page.data) if is_all else None)
 
 
 def _search_catalog(index: FacilityIndex, search: FacilitySearch) -> FoundFacilities:
@@ -101,7 +103,7 @@ def _search_catalog(index: FacilityIndex, search: FacilitySearch) -> FoundFacili
         has_more=has_more,
         next_cursor=f"{_LOCAL_CURSOR}{end}" if has_more else "",
     )
-    return FoundFacilities(page, len(matches), is_capped=len(found) > MOST_FOUND)
+    return FoundFacilities(page, start, len(matches), is_capped=len(found) > MOST_FOUND)
 
 
 def _read_cursor(cursor: str) -> int:

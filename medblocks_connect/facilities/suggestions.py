@@ -7,6 +7,7 @@ from typing import Final
 
 from medblocks_connect.api import FhirSource
 from medblocks_connect.conf import conf
+from medblocks_connect.facilities.catalog import find_catalog
 from medblocks_connect.facilities.lookup import find_known_facility, get_facilities
 from medblocks_connect.facilities.popularity import count_chosen
 from medblocks_connect.models import PatientConnectionAttempt
@@ -40,7 +41,11 @@ def suggest_facilities(patient: Patient) -> Suggestions:
     seen.update(each.id for each in pinned)
     counts = count_chosen().items()
     often = [key for key, patients in counts if patients >= _POPULAR_FROM and key not in seen]
-    known = (find_known_facility(key) or _as_chosen(key) for key in often[: 2 * _MOST_POPULAR])
+    has_catalog = find_catalog() is not None  # then one that is not in it was withdrawn
+    known = (
+        find_known_facility(key) or (None if has_catalog else _as_chosen(key))
+        for key in often[: 2 * _MOST_POPULAR]
+    )
     popular = [each for each in known if each is not None and each.id not in seen]
     return Suggestions(tuple(used), tuple(pinned), tuple(popular[:_MOST_POPULAR]))
 

@@ -1,22 +1,30 @@
-/* Results while typing, more results in place, and buttons that lock once pressed.
+/* Results while typing, more results in place, and word of them to a screen reader, once.
    Without this script the same page works as a plain form. */
 (() => {
   "use strict";
   const form = document.querySelector("[data-medblocks-search]");
   const results = document.querySelector("[data-medblocks-results]");
   const status = document.querySelector("[data-medblocks-status]");
+  const missing = document.querySelector("[data-medblocks-missing]");
   if (!form || !results) return;
   const input = form.elements.q;
-  const pause = 250; // milliseconds without a key before Medblocks is asked
+  const pause = Number(form.dataset.medblocksPause) || 250; // milliseconds without a key
+  const quiet = 700; // milliseconds without new results before they are told
+  const mostRecommended = 20;
   let timer = 0;
+  let telling = 0;
   let current = null; // the latest question: only its answer may be shown
-  let shown = input.value.trim();
+  let shown = question();
 
-  async function fetchResults(url, question) {
+  function question() {
+    return new URLSearchParams(new FormData(form)).toString();
+  }
+
+  async function fetchResults(url, signal, kind) {
     const answer = await fetch(url, {
-      headers: { "X-Medblocks-Fragment": "results" },
+      headers: { "X-Medblocks-Fragment": kind },
       credentials: "same-origin",
-      signal: question.signal,
+      signal,
     });
     if (answer.status === 401) {
       window.location.assign(url);
@@ -27,8 +35,12 @@
   }
 
   function announce() {
-    const count = results.querySelector("[data-medblocks-count]");
-    status.textContent = count ? count.textContent.trim() : "";
+    window.clearTimeout(telling);
+    status.textContent = ""; // so that the same words are told again for other results
+    telling = window.setTimeout(() => {
+      const count = results.querySelector("[data-medblocks-count]");
+      status.textContent = count ? count.textContent.replace(/\s+/g, " ").trim() : "";
+    }, quiet);
   }
 
   function showAway() {
@@ -42,29 +54,61 @@
 
   async function ask(url, show) {
     if (current) current.abort();
-    const question = new AbortController();
-    current = question;
+    const asking = new AbortController();
+    current = asking;
     try {
-      const html = await fetchResults(url, question);
-      if (html !== null && current === question) show(html);
+      const html = await fetchResults(url, asking.signal, "results");
+      if (html !== null && current === asking) show(html);
     } catch {
-      if (current !== question) return;
+      if (current !== asking) return;
       shown = null; // the same words may be asked again
       showAway();
     }
   }
 
+  /* The form that tells what is missing knows what was typed and what was shown so far. */
+  function noteShown() {
+    if (!missing) return;
+    const text = missing.querySelector("[name=text]");
+    if (text && !text.dataset.medblocksEdited) text.value = input.value.trim();
+    if (results.querySelector("[data-medblocks-none]")) missing.open = true;
+    const hosted = missing.querySelector("[data-medblocks-hosted]");
+    if (!hosted) return;
+    const ids = [...hosted.querySelectorAll("[name=shown]")].map((each) => each.value);
+    for (const button of results.querySelectorAll("[name=connection_id]")) ids.push(button.value);
+    for (const field of hosted.querySelectorAll("[name=shown]")) field.remove();
+    for (const id of [...new Set(ids.reverse())].slice(0, mostRecommended).reverse()) {
+      const field = document.createElement("input");
+      Object.assign(field, { type: "hidden", name: "shown", value: id });
+      hosted.append(field);
+    }
+  }
+
+  function currentUrl() {
+    const url = new URL(form.action);
+    const asked = new URLSearchParams(new FormData(form));
+    if (!asked.get("type")) asked.delete("type");
+    url.search = asked;
+    return url;
+  }
+
   function search() {
-    const asked = input.value.trim();
+    const asked = question();
     if (asked === shown) return;
     shown = asked;
-    const url = new URL(form.action);
-    url.search = new URLSearchParams(new FormData(form));
+    const url = currentUrl();
     ask(url, (html) => {
       results.innerHTML = html;
+      noteShown();
       announce();
       window.history.replaceState(null, "", url);
     });
+  }
+
+  /* Typing is over: what was found or not is worth counting now. */
+  function settle() {
+    if (!results.querySelector("[data-medblocks-none]")) return;
+    fetchResults(currentUrl(), undefined, "settled").catch(() => {});
   }
 
   function append(html) {
@@ -74,9 +118,13 @@
     const list = results.querySelector("[data-medblocks-list]");
     const more = results.querySelector("[data-medblocks-more]").closest("p");
     const next = page.content.querySelector("[data-medblocks-more]");
+    const count = page.content.querySelector("[data-medblocks-count]");
     list.append(...added);
+    if (count) results.querySelector("[data-medblocks-count]").replaceWith(count);
     if (next) more.replaceChildren(next);
     else more.remove();
+    noteShown();
+    announce();
     if (added.length) added[0].querySelector("button").focus();
   }
 
@@ -84,6 +132,13 @@
     window.clearTimeout(timer);
     timer = window.setTimeout(search, pause);
   });
+  input.addEventListener("change", settle);
+  if (form.elements.type) form.elements.type.addEventListener("change", search);
+  if (missing) {
+    missing.addEventListener("input", (event) => {
+      if (event.target.name === "text") event.target.dataset.medblocksEdited = "true";
+    });
+  }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     window.clearTimeout(timer);
