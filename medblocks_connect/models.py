@@ -137,7 +137,9 @@ class PatientConnectionAttempt(models.Model):
             models.Index(fields=["patient_connection_id"], name="medblocks_attempt_link"),
             # The admin's: newest first under each filter, without sorting and without counting.
             models.Index(fields=["created_at", "id"], name="medblocks_attempt_when"),
-            models.Index(fields=["patient_id", "created_at"], name="medblocks_attempt_history"),
+            models.Index(
+                fields=["patient_id", "created_at", "id"], name="medblocks_attempt_history"
+            ),
             models.Index(fields=["status", "created_at"], name="medblocks_attempt_status"),
             models.Index(fields=["error", "created_at"], name="medblocks_attempt_error"),
             models.Index(fields=["connection_id", "created_at"], name="medblocks_attempt_facility"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.contrib import messages
@@ -79,6 +79,8 @@ FIELDSETS: Final[Any] = (
 _EVENTS: Final = 200
 """Events that a timeline shows; an attempt has about five."""
 
+_AT_ONCE: Final = timedelta(minutes=1)
+
 _LATER: Final = 20
 """Later attempts of the same patient that the story looks at."""
 
@@ -135,7 +137,7 @@ def show_event(event: AttemptEvent) -> TimelineEntry:
     description = event.error_description or event.detail
     return TimelineEntry(
         when=when,
-        recorded_at=event.created_at if when != event.created_at else None,
+        recorded_at=event.created_at if event.created_at - when > _AT_ONCE else None,
         source=event.get_source_display(),
         what=event.get_kind_display(),
         status=columns.show_badge(

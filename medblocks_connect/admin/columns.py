@@ -63,6 +63,15 @@ def show_status(attempt: PatientConnectionAttempt) -> SafeString:
     return format_html('{} <span class="medblocks-note">{}</span>', badge, ", ".join(notes))
 
 
+def show_timed_status(attempt: PatientConnectionAttempt) -> SafeString:
+    """Show the status, and how long the attempt took."""
+    taken = time_taken(attempt)
+    if taken is None:
+        return show_status(attempt)
+    words = _("after %s") % name_duration(taken)
+    return format_html('{} <span class="medblocks-note">{}</span>', show_status(attempt), words)
+
+
 def show_badge(word: str, tone: str) -> SafeString:
     """Show ``word`` in the colour of ``tone``: good, bad, warn, open or quiet."""
     return format_html('<span class="medblocks-badge medblocks-{}">{}</span>', tone, word)
@@ -77,6 +86,14 @@ def show_error(error: str) -> SafeString:
         error,
         describe_error(error).meaning,
     )
+
+
+def show_failure(error: str, description: str) -> SafeString:
+    """Show the code, its meaning, and the beginning of what the portal said."""
+    if not description:
+        return show_error(error)
+    said = show_foreign(description)
+    return format_html('{} <span class="medblocks-said">{}</span>', show_error(error), said)
 
 
 def show_foreign(text: str, length: int = SHORT) -> SafeString:
@@ -129,6 +146,11 @@ def show_facility(attempt: PatientConnectionAttempt) -> SafeString:
     return format_html('{} <span class="medblocks-note"><bdi>{}</bdi></span>', name, kind)
 
 
+def show_count(number: int, unit: object) -> SafeString:
+    """Show a number; where the screen is too narrow for headings, with what it counts."""
+    return format_html('{} <span class="medblocks-narrow">{}</span>', number, unit)
+
+
 def show_copyable(text: str) -> SafeString:
     """Show an id with a button that copies it; without scripts, a click selects it whole."""
     if not text:
@@ -151,7 +173,12 @@ def name_time(moment: datetime) -> str:
 
 
 def time_taken(attempt: PatientConnectionAttempt) -> timedelta | None:
-    """Return how long the attempt took, to the patient's return or else to its end."""
+    """Return how long the attempt took, to the patient's return or else to its end.
+
+    None where the patient never reached the portal: there was nothing to take time.
+    """
+    if not attempt.patient_session_id and attempt.returned_at is None:
+        return None
     end = attempt.returned_at or attempt.finished_at
     return max(end - attempt.created_at, timedelta(0)) if end else None
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.text import capfirst
 
 from medblocks_connect.admin.capped import CappedPaginator
 
@@ -55,6 +56,13 @@ class EvidenceAdmin(_ModelAdmin):
     class Media:
         css = {"all": ["medblocks_connect/admin.css"]}
         js = ["medblocks_connect/admin.js"]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list under its own name: there is nothing to select."""
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return whether the view permission is there."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Attempts = QuerySet[PatientConnectionAttempt]
 Deliveries = QuerySet[WebhookDelivery]
-_CHOICES = 12
+_CHOICES = 8
 
 
 class _OneValueFilter(admin.ListFilter):

@@ -53,7 +53,7 @@ class AttemptChangeList(ChangeList):
 class AttemptAdmin(EvidenceAdmin):
     """Every attempt of every patient, newest first."""
 
-    list_display = ("when", "patient", "facility", "state", "failure", "said", "took", "request")
+    list_display = ("when", "patient", "facility", "state", "failure", "request")
     list_filter = (
         filters.DateFilter,
         filters.StatusFilter,
@@ -138,9 +138,9 @@ class AttemptAdmin(EvidenceAdmin):
         return super().change_view(request, object_id, form_url, context)
 
     @admin.display(description=_("when"))
-    def when(self, attempt: PatientConnectionAttempt) -> Any:
+    def when(self, attempt: PatientConnectionAttempt) -> str:
         """Show when it was made."""
-        return attempt.created_at
+        return columns.name_time(attempt.created_at)
 
     @admin.display(description=_("patient"))
     def patient(self, attempt: PatientConnectionAttempt) -> SafeString:
@@ -154,23 +154,13 @@ class AttemptAdmin(EvidenceAdmin):
 
     @admin.display(description=_("status"))
     def state(self, attempt: PatientConnectionAttempt) -> SafeString:
-        """Show where it stands."""
-        return columns.show_status(attempt)
+        """Show where it stands, and how long it took."""
+        return columns.show_timed_status(attempt)
 
-    @admin.display(description=_("error"))
-    def failure(self, attempt: PatientConnectionAttempt) -> SafeString:
-        """Show the code and its meaning."""
-        return columns.show_error(attempt.error)
-
-    @admin.display(description=_("error description"))
-    def said(self, attempt: Any) -> SafeString:
-        """Show the beginning of what the portal said."""
-        return columns.show_foreign(attempt.description)
-
-    @admin.display(description=_("took"))
-    def took(self, attempt: PatientConnectionAttempt) -> str:
-        """Show how long it took."""
-        return columns.name_duration(columns.time_taken(attempt))
+    @admin.display(description=_("error and error description"))
+    def failure(self, attempt: Any) -> SafeString:
+        """Show the code, its meaning, and the beginning of what the portal said."""
+        return columns.show_failure(attempt.error, attempt.description)
 
     @admin.display(description=_("request id"))
     def request(self, attempt: PatientConnectionAttempt) -> SafeString:

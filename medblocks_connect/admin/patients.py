@@ -17,7 +17,7 @@ from typing import Any, Final
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Left
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -94,12 +94,14 @@ class PatientAdmin(EvidenceAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Histories:
         """Return the attempts that are their patient's last."""
-        own = PatientConnectionAttempt.objects.filter(patient_id=OuterRef("patient_id"))
-        last = own.order_by("-created_at", "-id").values("pk")[:1]
+        later = PatientConnectionAttempt.objects.filter(
+            Q(created_at__gt=OuterRef("created_at")) | Q(pk__gt=OuterRef("pk")),
+            patient_id=OuterRef("patient_id"),
+            created_at__gte=OuterRef("created_at"),
+        )
         described = "error_description", "claimed_error_description"
         queryset: Histories = super().get_queryset(request).defer(*described)
-        # A comparison and not NOT EXISTS: no planner turns this into a join over the whole table.
-        return queryset.filter(patient_id__gt="", pk=Subquery(last))
+        return queryset.filter(~Exists(later), patient_id__gt="")
 
     def get_search_results(
         self, request: HttpRequest, queryset: Histories, search_term: str
@@ -133,19 +135,19 @@ class PatientAdmin(EvidenceAdmin):
         return columns.show_patient(history)
 
     @admin.display(description=_("attempts"))
-    def attempts(self, history: Any) -> int:
+    def attempts(self, history: Any) -> SafeString:
         """Show how often they tried."""
-        return history.attempts or 0
+        return columns.show_count(history.attempts or 0, _("attempts"))
 
     @admin.display(description=_("connected"))
-    def connected(self, history: Any) -> int:
+    def connected(self, history: Any) -> SafeString:
         """Show how often it worked."""
-        return history.connected or 0
+        return columns.show_count(history.connected or 0, _("connected"))
 
     @admin.display(description=_("failed"))
-    def failed(self, history: Any) -> int:
+    def failed(self, history: Any) -> SafeString:
         """Show how often it failed."""
-        return history.failed or 0
+        return columns.show_count(history.failed or 0, _("failed"))
 
     @admin.display(description=_("last attempt"), ordering="created_at")
     def last_attempt(self, history: PatientHistory) -> SafeString:
@@ -160,10 +162,7 @@ class PatientAdmin(EvidenceAdmin):
     @admin.display(description=_("last error"))
     def last_error(self, history: Any) -> SafeString:
         """Show the last failure's code and words."""
-        if not history.last_error:
-            return columns.show_error("")
-        words = columns.show_foreign(history.last_words or "")
-        return format_html("{} {}", columns.show_error(history.last_error), words)
+        return columns.show_failure(history.last_error or "", history.last_words or "")
 
 
 @dataclass(frozen=True)

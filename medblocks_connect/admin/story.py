@@ -61,7 +61,7 @@ def tell_story(
     is_regained = _was_connected_later(attempt, later)
     return Story(
         sentence="; ".join(clauses) + ".",
-        turn=_("Nobody's: a later try connected it") if is_regained else _turn(attempt, now),
+        turn=_("Nobody: a later try connected it") if is_regained else _turn(attempt, now),
         meaning=str(describe_error(attempt.error).meaning) if attempt.error else "",
         tell_patient=_tell_patient(attempt, now, is_regained=is_regained),
         next_step=_("Nothing to do.") if is_regained else _next_step(attempt, now),
@@ -130,11 +130,16 @@ def _tries_since(
         return _("a later try connected it")
     if not later:
         return _("the patient has not tried again")
-    words = {"count": len(later), "status": later[0].get_status_display()}
+    words = {
+        "count": len(later),
+        "facility": later[0].facility,
+        "status": later[0].get_status_display(),
+    }
     return (
         ngettext(
-            "the patient has tried again once since (“%(status)s”)",
-            "the patient has tried again %(count)d times since (last: “%(status)s”)",
+            "the patient has tried again once since, at %(facility)s (“%(status)s”)",
+            "the patient has tried again %(count)d times since, "
+            "last at %(facility)s (“%(status)s”)",
             len(later),
         )
         % words
@@ -158,14 +163,14 @@ def _is_over(attempt: PatientConnectionAttempt, now: datetime) -> bool:
 
 def _turn(attempt: PatientConnectionAttempt, now: datetime) -> str:
     if attempt.status == Status.SUCCEEDED:
-        return _("Nobody's") if attempt.lost_at is None else _("The patient's")
+        return _("Nobody") if attempt.lost_at is None else _("The patient")
     if attempt.status == Status.FAILED:
         return _turn_after_failure(attempt.error)
     if attempt.status == Status.EXPIRED:
-        return _("The patient's")
+        return _("The patient")
     if attempt.status == Status.STARTED and not _is_over(attempt, now):
-        return _("The patient's: they may be at the portal now")
-    return _("Medblocks': it has yet to say what came of it")
+        return _("The patient: they may be at the portal now")
+    return _("Medblocks: it has yet to say what came of it")
 
 
 def _turn_after_failure(error: str) -> str:
@@ -173,14 +178,14 @@ def _turn_after_failure(error: str) -> str:
         return describe_error(error) in [describe_error(code) for code in codes]
 
     if is_like(_PATIENTS_TURN):
-        return _("The patient's")
+        return _("The patient")
     if is_like(_HOSPITALS_TURN):
-        return _("The hospital's portal's; a later try may work")
+        return _("The hospital's portal; a later try may work")
     if is_like(_MEDBLOCKS_TURN):
-        return _("Medblocks'; a later try may work")
+        return _("Medblocks; a later try may work")
     if is_like(_DEVELOPERS_TURN):
-        return _("Your developers'")
-    return _("Yours: read the description, then ask the patient to try again")
+        return _("Your developers")
+    return _("You: read the description, then ask the patient to try again")
 
 
 def _tell_patient(attempt: PatientConnectionAttempt, now: datetime, *, is_regained: bool) -> str:

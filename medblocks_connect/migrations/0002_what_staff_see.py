@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='patientconnectionattempt',
-            index=models.Index(fields=['patient_id', 'created_at'], name='medblocks_attempt_history'),
+            index=models.Index(fields=['patient_id', 'created_at', 'id'], name='medblocks_attempt_history'),
         ),
         migrations.AddIndex(
             model_name='patientconnectionattempt',

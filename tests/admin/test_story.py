@@ -40,7 +40,7 @@ def test_story_denied_and_not_tried_again():
 def test_story_tried_again_and_failed():
     later = _attempt(status="failed", error="oauth_error")
     story = _sentence(_attempt(status="failed", error="oauth_error"), later, later)
-    assert "has tried again 2 times since (last: “Failed”)" in story
+    assert "has tried again 2 times since, last at Riverside General (“Failed”)" in story
 
 
 def test_story_later_try_connected():
@@ -85,11 +85,11 @@ def test_story_refused_at_the_start():
 @pytest.mark.parametrize(
     ("error", "turn"),
     [
-        ("user_denied", "The patient's"),
-        ("token_exchange_failed", "The hospital's portal's"),
-        ("db_error", "Medblocks'"),
-        ("expired_api_key", "Your developers'"),
-        ("never_seen_before", "Yours"),
+        ("user_denied", "The patient"),
+        ("token_exchange_failed", "The hospital's portal"),
+        ("db_error", "Medblocks"),
+        ("expired_api_key", "Your developers"),
+        ("never_seen_before", "You:"),
     ],
 )
 def test_story_whose_turn(error, turn):
