@@ -65,11 +65,17 @@ def process_waiting_deliveries(attempt: PatientConnectionAttempt) -> None:
 
 
 def claim_delivery(delivery: WebhookDelivery) -> bool:
-    """Whether this process may process ``delivery`` now, and no other meanwhile."""
+    """Whether this process may process ``delivery`` now, and no other meanwhile.
+
+    A claimed one is read anew: another process may just have given it a part of its effect.
+    """
     now = timezone.now()
     free = Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
     unfinished = WebhookDelivery.objects.filter(free, pk=delivery.pk).exclude(state=State.PROCESSED)
-    return unfinished.update(claimed_until=now + _CLAIM) == 1
+    if not unfinished.update(claimed_until=now + _CLAIM):
+        return False
+    delivery.refresh_from_db()
+    return True
 
 
 def _try_to_process(delivery: WebhookDelivery) -> bool:

@@ -7,7 +7,8 @@ with ``SKIP LOCKED`` where the database has it, else with a conditional UPDATE.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import islice
@@ -24,7 +25,11 @@ from medblocks_connect.api import (
     RateLimitError,
 )
 from medblocks_connect.attempts.confirm import read_session
-from medblocks_connect.attempts.deliver import claim_delivery, process_delivery
+from medblocks_connect.attempts.deliver import (
+    claim_delivery,
+    process_delivery,
+    process_waiting_deliveries,
+)
 from medblocks_connect.attempts.outcome import LAPSE, Outcome, Rank, Status
 from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
 from medblocks_connect.clock import aware, storable
@@ -65,12 +70,24 @@ def reconcile_attempts(
     Raises what the database raises.
     """
     done = Reconciliation()
-    for delivery in _unfinished_deliveries()[:limit].iterator(chunk_size=100):
+    # A list of keys: an open cursor would keep other writers out of SQLite until its end.
+    for key in list(_unfinished_deliveries().values_list("pk", flat=True)[:limit]):
+        delivery = WebhookDelivery(pk=key)
         if claim_delivery(delivery):
             process_delivery(delivery)
             done.deliveries += 1
+    with closing(_claim_attempts(limit)) as attempts:
+        _ask_about(attempts, done, on_progress)
+    return done
+
+
+def _ask_about(
+    attempts: Iterator[PatientConnectionAttempt],
+    done: Reconciliation,
+    on_progress: Callable[[Reconciliation], None],
+) -> None:
     away = 0
-    for attempt in _claim_attempts(limit):
+    for attempt in attempts:
         try:
             adopted = _reconcile(attempt)
         except RateLimitError:
@@ -85,11 +102,10 @@ def reconcile_attempts(
             done.adopted += adopted
             done.statuses[attempt.status] += 1
         finally:
-            _release(attempt)
+            _release(attempt, asked_at=django_timezone.now())
         on_progress(done)
         if done.stopped:
             break
-    return done
 
 
 def count_unsettled() -> int:
@@ -107,8 +123,11 @@ def _unsettled(now: datetime) -> QuerySet[PatientConnectionAttempt]:
     ).order_by(F("asked_at").asc(nulls_first=True), "id")
 
 
-def _claim_attempts(limit: int) -> Iterator[PatientConnectionAttempt]:
-    """Yield attempts that this process alone may ask about, each once in a run."""
+def _claim_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, None]:
+    """Yield attempts that this process alone may ask about, each once in a run.
+
+    Those that were claimed and not taken are free again when it is closed.
+    """
     began = django_timezone.now()
     claimed = 0
     while claimed < limit:
@@ -116,7 +135,13 @@ def _claim_attempts(limit: int) -> Iterator[PatientConnectionAttempt]:
         if not batch:
             return
         claimed += len(batch)
-        yield from batch
+        try:
+            while batch:
+                yield batch.pop(0)
+        finally:
+            # Untouched otherwise: they keep their place in the next run's line.
+            for each in batch:
+                _release(each)
 
 
 def _claim_batch(
@@ -133,22 +158,20 @@ def _claim_batch(
 
 
 def _claim(attempt: PatientConnectionAttempt, database: str) -> bool:
-    now = django_timezone.now()
-    claim = {"asked_at": now, "claimed_until": now + timedelta(seconds=conf.timeout * _BATCH)}
+    until = django_timezone.now() + timedelta(seconds=conf.timeout * _BATCH)
     same = PatientConnectionAttempt.objects.using(database).filter(
         pk=attempt.pk, asked_at=attempt.asked_at, claimed_until=attempt.claimed_until
     )
-    if not same.update(**claim):
+    if not same.update(claimed_until=until):
         return False
-    for name, value in claim.items():
-        setattr(attempt, name, value)
+    attempt.claimed_until = until
     return True
 
 
-def _release(attempt: PatientConnectionAttempt) -> None:
+def _release(attempt: PatientConnectionAttempt, **changes: datetime) -> None:
     PatientConnectionAttempt.objects.filter(
         pk=attempt.pk, claimed_until=attempt.claimed_until
-    ).update(claimed_until=None)
+    ).update(claimed_until=None, **changes)
 
 
 def _reconcile(attempt: PatientConnectionAttempt) -> bool:
@@ -164,6 +187,8 @@ def _reconcile(attempt: PatientConnectionAttempt) -> bool:
     if adopted:
         _adopt(attempt, session)
     settle(attempt, read_session(attempt, session, Source.MEDBLOCKS))
+    if adopted:
+        process_waiting_deliveries(attempt)
     return adopted
 
 

@@ -1,0 +1,145 @@
+"""A delivery's effect: once, by one process, and not forgotten while it is owed."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from medblocks_connect import signals
+from medblocks_connect.attempts.deliver import (
+    claim_delivery,
+    process_delivery,
+    process_waiting_deliveries,
+)
+from medblocks_connect.attempts.reconcile import reconcile_attempts
+from medblocks_connect.models import WebhookDelivery
+from tests.attempts.conftest import FACILITY, connection_json, session_json
+
+
+@pytest.fixture
+def make_delivery(db):
+    """Store a delivery that waits, of a session that is complete, unless told otherwise."""
+
+    def make(about=None, **changes):
+        about = about or session_json(status="complete", connections=[connection_json()])
+        fields = {
+            "event_id": "evt_1",
+            "event_type": "patient_session.completed",
+            "payload": json.dumps({"data": {"object": about}}),
+            "patient_session_id": "ps_1",
+            **changes,
+        }
+        return WebhookDelivery.objects.create(**fields)
+
+    return make
+
+
+@pytest.fixture
+def counts():
+    """Count ``records_synced`` and keep what it was given."""
+    given = []
+
+    def receive(attempt, **kwargs):
+        given.append({name: kwargs.get(name) for name in ("total", "errors")})
+
+    signals.records_synced.connect(receive)
+    yield given
+    signals.records_synced.disconnect(receive)
+
+
+def test_process_waits_for_its_attempt(make_delivery):
+    delivery = make_delivery()
+    process_delivery(delivery)
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.attempt, delivery.tries) == ("received", None, 1)
+
+
+def test_process_waiting_deliveries(make_delivery, make_attempt):
+    delivery = make_delivery()
+    attempt = make_attempt()
+    process_waiting_deliveries(attempt)
+    delivery.refresh_from_db()
+    attempt.refresh_from_db()
+    assert (delivery.state, attempt.status) == ("processed", "succeeded")
+
+
+def test_claim_is_for_one(make_delivery):
+    delivery = make_delivery()
+    assert claim_delivery(delivery)
+    assert not claim_delivery(delivery)
+
+
+def test_claim_of_a_process_that_died_lapses(make_delivery):
+    lapsed = timezone.now() - timedelta(seconds=1)
+    assert claim_delivery(make_delivery(claimed_until=lapsed))
+
+
+def test_claim_of_processed(make_delivery):
+    assert not claim_delivery(make_delivery(state="processed"))
+
+
+def test_signals_owed_are_sent_by_reconciliation(make_delivery, make_attempt, counts):
+    """Killed between the commit and its receivers: they are owed and paid once."""
+    attempt = make_attempt(status="succeeded", settled_at=timezone.now())
+    about = {"total": 3, "errors": True, "patient_id": "p-1", "connection_id": FACILITY}
+    make_delivery(
+        about,
+        event_type="records.sync.completed",
+        attempt=attempt,
+        unsent_signals="records_synced",
+        claimed_until=timezone.now() - timedelta(seconds=1),
+    )
+    assert reconcile_attempts(limit=10).deliveries == 1
+    assert reconcile_attempts(limit=10).deliveries == 0
+    assert len(counts) == 1
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({"total": 128, "errors": 0}, {"total": 128, "errors": 0}),
+        ({"total": -1, "errors": "3"}, {"total": None, "errors": None}),
+        ({"total": 10**30}, {"total": None, "errors": None}),
+    ],
+)
+def test_records_synced_counts(make_delivery, make_attempt, counts, about, expected):
+    make_attempt(status="succeeded")
+    about = {"patient_id": "p-1", "connection_id": FACILITY, **about}
+    process_delivery(make_delivery(about, event_type="records.sync.completed"))
+    assert counts == [expected]
+
+
+def test_records_sync_failed_is_told_to_staff_alone(make_delivery, make_attempt):
+    attempt = make_attempt(status="succeeded")
+    about = {"patient_id": "p-1", "connection_id": FACILITY, "error_message": "a\x00b\u202e" * 400}
+    process_delivery(make_delivery(about, event_type="records.sync.failed"))
+    event = attempt.events.get()
+    assert (event.kind, len(event.detail)) == ("records_sync_failed", 200)
+    attempt.refresh_from_db()
+    assert (attempt.status, attempt.error) == ("succeeded", "")
+
+
+def test_loss_of_an_unknown_status_is_a_loss(make_delivery, make_attempt):
+    attempt = make_attempt(status="succeeded", patient_connection_id="conn_1")
+    attempt.connection_status = "active"
+    attempt.save()
+    about = {"id": "conn_1", "status": "invented", "failure_at": "soon"}
+    process_delivery(
+        make_delivery(
+            about, event_type="connection.token_refresh_failed", patient_connection_id="conn_1"
+        )
+    )
+    attempt.refresh_from_db()
+    assert (attempt.status, attempt.connection_status) == ("succeeded", "refresh_failed")
+    assert attempt.lost_at is not None
+
+
+def test_process_failure_is_kept(make_delivery, make_attempt):
+    make_attempt()
+    delivery = make_delivery(session_json(connections="none"))
+    process_delivery(delivery)
+    delivery.refresh_from_db()
+    assert (delivery.state, bool(delivery.failure)) == ("failed", True)
