@@ -1,0 +1,154 @@
+"""Every page of the app in every state that a patient can meet, and how to get there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.sandbox.models import SandboxConnection, SandboxPatient, SandboxSession
+
+RIVERSIDE = "fhirsrc_riverside_general"
+SEARCH = "/records/search/"
+CONNECTIONS = "/records/connections/"
+AWAY = {"BASE_URL": "http://127.0.0.1:9", "MAX_RETRIES": 0}
+
+
+class Stage:
+    """A patient, what happened to them before, and the settings of the site."""
+
+    def __init__(self, patient_id, change_settings):
+        self.patient_id = patient_id
+        self.change_settings = change_settings
+
+    def attempt(self, status="succeeded", **columns):
+        return PatientConnectionAttempt.objects.create(
+            patient_id=self.patient_id,
+            connection_id=RIVERSIDE,
+            connection_name="Riverside General",
+            status=status,
+            **columns,
+        )
+
+    def link(self, status, conn_id, facility):
+        patient, _created = SandboxPatient.objects.get_or_create(patient_id=self.patient_id)
+        session = SandboxSession.objects.create(
+            patient=patient,
+            url="http://localhost/c/0",
+            return_url="http://localhost/",
+            token=conn_id[-32:].rjust(32, "0"),
+            expires_at=timezone.now(),
+        )
+        SandboxConnection.objects.create(
+            conn_id=conn_id,
+            session=session,
+            patient=patient,
+            connection_id=facility,
+            status=status,
+            failure_at=timezone.now() if status != "active" else None,
+        )
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A page: what to prepare (which gives the path), and what is pressed once it is there."""
+
+    prepare: Callable[[Stage], str]
+    press: Callable | None = None
+
+
+def _at(path):
+    return Scene(lambda _stage: path)
+
+
+def _attempt(status, **columns):
+    return Scene(lambda stage: stage.attempt(status, **columns).get_absolute_url())
+
+
+def _waiting(stage):
+    attempt = stage.attempt("returned", returned_at=timezone.now(), patient_session_id="ps_none")
+    return attempt.get_absolute_url()
+
+
+def _failed_twice(stage):
+    stage.change_settings(CONTACT_URL="tel:+15550100")
+    for _ in range(2):
+        attempt = stage.attempt("failed", error="oauth_error")
+    return attempt.get_absolute_url()
+
+
+def _connections(stage):
+    stage.link("active", "conn_1", RIVERSIDE)
+    stage.link("refresh_failed", "conn_2", "fhirsrc_kestrel_northport")
+    stage.link("disconnected", "conn_3", "fhirsrc_broken_bridge")
+    stage.link("active", "conn_4", "fhirsrc_nobody_knows")
+    stage.attempt("returned", returned_at=timezone.now(), connection_type="epic")
+    return CONNECTIONS
+
+
+def _connections_away(stage):
+    stage.attempt(patient_connection_id="conn_1", connection_status="active")
+    stage.change_settings(**AWAY)
+    return CONNECTIONS
+
+
+def _disconnect(stage):
+    stage.link("active", "conn_1", RIVERSIDE)
+    return f"{CONNECTIONS}disconnect/?connection=conn_1"
+
+
+def _disconnect_away(stage):
+    stage.attempt(patient_connection_id="conn_1", connection_status="active")
+    stage.change_settings(**AWAY)
+    return f"{CONNECTIONS}disconnect/?connection=conn_1"
+
+
+def _away(path):
+    def prepare(stage):
+        stage.change_settings(**AWAY)
+        return path
+
+    return prepare
+
+
+def _confirm(stage):
+    stage.change_settings(CONFIRM_BEFORE_PORTAL=True)
+    return f"{SEARCH}?q=riverside"
+
+
+def _throttled(stage):
+    stage.change_settings(THROTTLES={"search": "1/h"})
+    return f"{SEARCH}?q=riverside"
+
+
+def _press(selector):
+    return lambda page: page.locator(selector).first.click()
+
+
+SCENES = {
+    "search": _at(SEARCH),
+    "results": _at(f"{SEARCH}?q=hospital"),
+    "nothing": _at(f"{SEARCH}?q=qqqqqq"),
+    "too-short": _at(f"{SEARCH}?q=a"),
+    "search-away": Scene(_away(f"{SEARCH}?q=riverside")),
+    "throttled": Scene(_throttled, lambda page: page.reload()),
+    "confirm": Scene(_confirm, _press("[name=connection_id]")),
+    "connected": _attempt("succeeded"),
+    "lost": _attempt("succeeded", lost_at=timezone.now(), connection_status="refresh_failed"),
+    "turned-off": _attempt("succeeded", lost_at=timezone.now(), connection_status="disconnected"),
+    "waiting": Scene(_waiting),
+    "cancelled": _attempt("failed", error="user_denied"),
+    "failed": _attempt("failed", error="access_denied"),
+    "failed-twice": Scene(_failed_twice),
+    "expired": _attempt("expired"),
+    "not-started": _attempt("created"),
+    "unreadable": _at("/records/return/?patient_session_id="),
+    "connections": Scene(_connections),
+    "connections-none": _at(CONNECTIONS),
+    "connections-away": Scene(_connections_away),
+    "disconnect": Scene(_disconnect),
+    "disconnected": Scene(_disconnect, _press("[name=connection]")),
+    "not-disconnected": Scene(_disconnect_away, _press("[name=connection]")),
+}

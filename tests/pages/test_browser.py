@@ -1,0 +1,175 @@
+"""Every page and state in a real browser: for everybody, under the strictest policy."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from medblocks_connect.models import PatientConnectionAttempt
+from tests.pages import strict
+from tests.pages.scenes import SCENES, SEARCH, Stage
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
+STANDARDS = [
+    "wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice",
+]  # fmt: skip
+COLLECT_BREACHES = """window.breaches = [];
+document.addEventListener("securitypolicyviolation", (event) => breaches.push(event.blockedURI));"""
+RUN_AXE = """async (tags) => {
+  const found = await axe.run(document, {runOnly: {type: "tag", values: tags}});
+  return found.violations.map(each =>
+    `${each.id}: ${each.help} — ${each.nodes.map(node => node.html).join(" | ")}`);
+}"""
+
+needs_axe = pytest.mark.skipif(
+    not AXE.is_file(), reason="axe-core is not installed: npm ci --prefix tests/pages"
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_reports_yet():
+    strict.reports.clear()
+
+
+@pytest.fixture
+def stage(settings, user, live_server):
+    def change(**changes):
+        settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, **changes}
+
+    change(BASE_URL=f"{live_server.url}/medblocks-sandbox")
+    return Stage(str(user.pk), change)
+
+
+@pytest.fixture
+def open_page(chromium, live_server, user):
+    """Open a page of a fresh browser in which somebody is signed in."""
+    contexts = []
+
+    def open_one(who=user, **options):
+        context = chromium.new_context(base_url=live_server.url, **options)
+        context.set_default_timeout(10_000)
+        context.add_init_script(COLLECT_BREACHES)
+        contexts.append(context)
+        if who is not None:
+            client = Client()
+            client.force_login(who)
+            session_id = client.cookies["sessionid"].value
+            context.add_cookies(
+                [{"name": "sessionid", "value": session_id, "url": live_server.url}]
+            )
+        return context.new_page()
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+def act(page, scene, stage):
+    page.goto(scene.prepare(stage))
+    if scene.press:
+        scene.press(page)
+    page.wait_for_load_state("load")
+
+
+@needs_axe
+@pytest.mark.parametrize("language", ["en", "es"])
+@pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
+def test_scene_has_no_barrier(open_page, stage, settings, scene, language):
+    settings.LANGUAGE_CODE = language
+    page = open_page(color_scheme="light")
+    act(page, scene, stage)
+    found = {}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        found[scheme] = page.evaluate(RUN_AXE, STANDARDS)
+    assert found == {"light": [], "dark": []}
+
+
+@needs_axe
+def test_axe_finds_a_barrier(open_page, stage):
+    page = open_page()
+    page.goto(SEARCH)
+    page.evaluate("document.querySelector('label').remove()")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    assert any("label" in each for each in page.evaluate(RUN_AXE, STANDARDS))
+
+
+@pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
+def test_scene_fits_a_narrow_screen_and_breaks_no_policy(open_page, stage, live_server, scene):
+    page = open_page(viewport={"width": 320, "height": 640})
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    act(page, scene, stage)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert [url for url in asked if not url.startswith(live_server.url)] == []
+    assert page.evaluate("breaches") == []
+    assert strict.reports == []
+
+
+def test_broken_policy_is_reported(open_page, stage):
+    page = open_page()
+    page.goto(SEARCH)
+    page.evaluate("document.body.append(Object.assign(new Image(), {src: 'https://a.invalid/'}))")
+    give_up = time.monotonic() + 5
+    while not strict.reports and time.monotonic() < give_up:
+        page.wait_for_timeout(50)
+    assert page.evaluate("breaches") == ["https://a.invalid/"]
+    assert b"a.invalid" in strict.reports[0]
+
+
+# Without scripts, and two people at once.
+
+
+def test_journey_without_scripts(open_page, stage):
+    page = open_page(java_script_enabled=False)
+    page.goto(SEARCH)
+    page.get_by_role("searchbox").fill("riverside")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("button", name="Riverside General").click()
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("button", name="Sign in and approve").click()
+    page.get_by_role("heading", name="You are connected").wait_for()
+    page.get_by_role("link", name="See your connections").click()
+    page.get_by_role("button", name="Disconnect").click()
+    page.get_by_role("button", name="Yes, disconnect").click()
+    page.get_by_text("You are disconnected.").wait_for()
+    page.get_by_role("button", name="Connect again").click()
+    page.get_by_role("heading", name="Sign in").wait_for()
+
+
+def test_waiting_page_finds_the_answer_without_scripts(open_page, stage):
+    scene = SCENES["waiting"]
+    page = open_page(java_script_enabled=False)
+    page.goto(scene.prepare(stage))
+    page.get_by_role("heading", name="Checking your connection").wait_for()
+    PatientConnectionAttempt.objects.update(status="succeeded")
+    page.get_by_role("heading", name="You are connected").wait_for()
+
+
+def test_two_patients_see_each_their_own(open_page, stage, user, other_user):
+    path = SCENES["connections"].prepare(stage)
+    mine, theirs = open_page(user), open_page(other_user)
+    mine.goto(path)
+    theirs.goto(path)
+    assert mine.get_by_text("Riverside General").count() > 0
+    assert theirs.get_by_text("You have not connected a hospital or clinic yet.").is_visible()
+    attempt = stage.attempt()
+    assert theirs.goto(attempt.get_absolute_url()).status == 404
+    assert mine.goto(attempt.get_absolute_url()).status == 200
+
+
+def test_connections_page_by_keyboard_alone(open_page, stage):
+    page = open_page()
+    page.goto(SCENES["disconnect"].prepare(stage))
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Yes, disconnect"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "No, stay connected"
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Your connections").wait_for()
