@@ -1,9 +1,9 @@
 """Where the sandbox refuses to run."""
 
+from types import SimpleNamespace
+
 import pytest
 from django.apps import apps
-from django.conf import UserSettingsHolder
-from django.conf import settings as django_settings
 from django.core.checks import run_checks
 
 from medblocks_connect.sandbox import checks
@@ -32,11 +32,8 @@ def test_debug_off(started_without_debug):
 
 def test_debug_turned_off_by_a_test_runner(monkeypatch):
     # What django.test.utils.setup_test_environment does: an assignment, and no override.
-    plain = vars(django_settings)["_wrapped"]
-    while isinstance(plain, UserSettingsHolder):
-        plain = plain.default_settings
-    monkeypatch.setattr(django_settings, "_wrapped", plain)
-    monkeypatch.setattr(django_settings, "DEBUG", False)
+    assigned = SimpleNamespace(DEBUG=False, _wrapped=object())
+    monkeypatch.setattr(checks, "settings", assigned)
     assert checks.check_debug() == []
 
 
