@@ -1,0 +1,160 @@
+"""A process of the site's own, which can be run beside others and killed between any two steps.
+
+``python -m tests.faults.driver '<job>'`` with the job as JSON:
+
+- ``settings``: what ``MEDBLOCKS_CONNECT`` is. The database is that of ``DATABASE_URL``.
+- ``deed``: ``start``, ``return``, ``webhook`` or ``race``; ``user``: who is signed in.
+
+The first three are done again and again, each time by a new child that is killed one step later
+(SIGKILL, before or after a statement of SQL or a call to Medblocks), until one lives. Prints how
+many were killed. ``race`` does each of the ``requests`` in a thread of its own, all at once, and
+prints their statuses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+from unittest import mock
+
+import django
+import requests
+from django.conf import settings
+from django.db import connection, connections
+from django.test import Client
+
+STEPS_AT_MOST = 100
+
+
+class Countdown:
+    """Kills this process when as many steps have been passed as it was given."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def pass_step(self) -> None:
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.left -= 1
+
+    def around_sql(self, execute: Any, *statement: Any) -> Any:
+        self.pass_step()
+        result = execute(*statement)
+        self.pass_step()
+        return result
+
+    def around_call(self, send: Any) -> Any:
+        def send_counted(adapter: Any, *request: Any, **options: Any) -> Any:
+            self.pass_step()
+            answer = send(adapter, *request, **options)
+            self.pass_step()
+            return answer
+
+        return send_counted
+
+
+def kill_at_every_step(job: dict[str, Any]) -> int:
+    """Do the deed in child after child; return how many were killed."""
+    for steps in range(STEPS_AT_MOST):
+        child = os.fork()
+        if child == 0:
+            do_and_die(job, steps)
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status):
+            if os.WEXITSTATUS(status):
+                raise RuntimeError(f"the deed failed after {steps} steps")
+            return steps
+    raise RuntimeError("the deed has no end")
+
+
+def do_and_die(job: dict[str, Any], steps: int) -> None:
+    code = 1
+    try:
+        from requests.adapters import HTTPAdapter
+
+        deed = prepare(job)
+        countdown = Countdown(steps)
+        with ExitStack() as counted:
+            counted.enter_context(connection.execute_wrapper(countdown.around_sql))
+            counting = countdown.around_call(HTTPAdapter.send)
+            counted.enter_context(mock.patch.object(HTTPAdapter, "send", counting))
+            deed()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def prepare(job: dict[str, Any]) -> Any:
+    """Do what comes before the deed, and return the deed."""
+    from medblocks_connect.sandbox import flows
+    from tests.faults.clinic import Clinic, Medblocks
+    from tests.faults.events import completed
+
+    clinic = Clinic(sign_in(job["user"]), Medblocks())
+    clinic.csrf_token()
+    if job["deed"] == "start":
+        return clinic.start
+    answered = clinic.start()
+    assert answered.status_code == 303, answered.content
+    flows.approve(clinic.session)
+    if job["deed"] == "return":
+        return clinic.come_back
+    event = completed(clinic.session, f"evt_{clinic.session.session_id}")
+    return lambda: clinic.send(event)
+
+
+def sign_in(user_pk: Any) -> Client:
+    from django.contrib.auth import get_user_model
+
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(get_user_model().objects.get(pk=user_pk))
+    return client
+
+
+def race(job: dict[str, Any]) -> list[int]:
+    """Send the requests all at once; return their statuses."""
+    from medblocks_connect.attempts.reconcile import reconcile_attempts
+    from tests.faults.events import post_event
+
+    together = threading.Barrier(len(job["requests"]))
+    client = sign_in(job["user"])
+
+    def send(request: list[str]) -> int:
+        kind, what = request
+        try:
+            own = Client(raise_request_exception=False)
+            own.cookies = client.cookies
+            connections.close_all()
+            together.wait(30)
+            if kind == "webhook":
+                return post_event(own, what.encode()).status_code
+            if kind == "return":
+                return own.get(what).status_code
+            reconcile_attempts(limit=10)
+            return 200
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(job["requests"])) as pool:
+        return list(pool.map(send, job["requests"]))
+
+
+def main() -> None:
+    job = json.loads(sys.argv[1])
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    django.setup()
+    settings.MEDBLOCKS_CONNECT = job["settings"]
+    settings.ALLOWED_HOSTS = ["*"]
+    done = race(job) if job["deed"] == "race" else kill_at_every_step(job)
+    sys.stdout.write(json.dumps(done))
+
+
+if __name__ == "__main__":
+    assert requests  # imported before the first fork, as is all that is slow to import
+    main()

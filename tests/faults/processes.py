@@ -1,0 +1,48 @@
+"""Other processes of the same site: on this test's database, with this test's Medblocks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from django.conf import settings
+from django.db import connection
+
+ROOT = Path(__file__).parents[2]
+SCHEMES = {"sqlite": "sqlite", "postgresql": "postgres", "mysql": "mysql"}
+
+
+def database_url() -> str:
+    """Return the database that this test uses, in django-environ's form."""
+    given = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{given['NAME']}"
+    password = f":{quote(given['PASSWORD'], safe='')}" if given["PASSWORD"] else ""
+    address = f"{given['HOST']}:{given['PORT']}" if given["PORT"] else given["HOST"]
+    return f"{SCHEMES[connection.vendor]}://{given['USER']}{password}@{address}/{given['NAME']}"
+
+
+def start_process(**job: Any) -> subprocess.Popen[str]:
+    """Start a driver with ``job`` (see there)."""
+    job.setdefault("settings", settings.MEDBLOCKS_CONNECT)
+    environment = {**os.environ, "DATABASE_URL": database_url()}
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "tests.faults.driver", json.dumps(job)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Any:
+    """Return what the driver printed; fail with what it complained about."""
+    told, complaints = process.communicate(timeout=90)
+    assert process.returncode == 0, complaints
+    return json.loads(told)

@@ -1,0 +1,104 @@
+"""Case 47: killed between any two steps, and every attempt still ends as Medblocks knows it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from medblocks_connect.attempts.reconcile import reconcile_attempts
+from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.sandbox import flows
+from medblocks_connect.sandbox.models import SandboxEvent, SandboxSession
+from tests.faults.events import SECRET, completed, post_event
+from tests.faults.processes import finish, start_process
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def crashed(site, user, settings):
+    """Do a deed again and again in processes that are killed one step later each time."""
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "WEBHOOK_SECRETS": [SECRET],
+        "THROTTLES": {"start": None, "search": None},
+    }
+
+    def crash(deed: str) -> int:
+        killed = finish(start_process(deed=deed, user=user.pk))
+        let_time_pass()
+        return killed
+
+    return crash
+
+
+def let_time_pass() -> None:
+    before = timezone.now() - timedelta(hours=3)
+    PatientConnectionAttempt.objects.update(created_at=before)
+    for claimed in (PatientConnectionAttempt, WebhookDelivery):
+        claimed.objects.exclude(claimed_until=None).update(claimed_until=before)
+
+
+def history() -> list[object]:
+    models = (PatientConnectionAttempt, AttemptEvent, WebhookDelivery)
+    return [list(model.objects.order_by("pk").values()) for model in models]
+
+
+def assert_second_run_changes_nothing() -> None:
+    before = history()
+    second = reconcile_attempts(limit=1000)
+    assert (second.asked, second.deliveries, second.adopted) == (0, 0, 0)
+    assert history() == before
+
+
+def truth() -> dict[str, str]:
+    """What Medblocks knows: the session of each attempt, by the attempt's public id."""
+    sessions = SandboxSession.objects.all()
+    return {each.metadata["attempt"]: each.session_id for each in sessions}
+
+
+def test_crash_case_47_start(crashed):
+    killed = crashed("start")
+    assert killed >= 10
+    for session in SandboxSession.objects.all():
+        flows.approve(session)
+    reconcile_attempts(limit=1000)
+    attempts = PatientConnectionAttempt.objects.all()
+    ended = {each.public_id: (each.status, each.patient_session_id) for each in attempts}
+    known = truth()
+    assert set(known) <= set(ended)
+    assert ended == {
+        public_id: ("succeeded", known[public_id]) if public_id in known else ("expired", None)
+        for public_id in ended
+    }
+    assert {status for status, _ in ended.values()} == {"succeeded", "expired"}
+    assert_second_run_changes_nothing()
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [pytest.param("return", id="case-47-return"), pytest.param("webhook", id="case-47-webhook")],
+)
+def test_crash_after_the_start(crashed, deed):
+    killed = crashed(deed)
+    assert killed >= 8
+    reconcile_attempts(limit=1000)
+    attempts = PatientConnectionAttempt.objects.all()
+    ended = {each.public_id: (each.status, each.patient_session_id) for each in attempts}
+    assert ended == {public_id: ("succeeded", known) for public_id, known in truth().items()}
+    assert len(ended) == killed + 1
+    assert_second_run_changes_nothing()
+
+
+def test_crash_case_47_webhook_then_redelivery(crashed, client):
+    """Medblocks sends again what was not answered: still one effect for each."""
+    killed = crashed("webhook")
+    for session in SandboxSession.objects.all():
+        event = completed(session, f"evt_{session.session_id}")
+        assert post_event(client, event).status_code == 200
+    assert WebhookDelivery.objects.filter(state="processed").count() == killed + 1
+    told = AttemptEvent.objects.filter(kind="connected", source="webhook")
+    assert told.values("attempt").distinct().count() == told.count() == killed + 1
+    assert SandboxEvent.objects.count() == killed + 1
