@@ -12,14 +12,14 @@ from medblocks_connect.api import MedblocksError, PatientSession, UnexpectedRepl
 from medblocks_connect.attempts.outcome import Outcome, Rank, conclude_from_session
 from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
 from medblocks_connect.clock import storable
-from medblocks_connect.facilities import get_facility
+from medblocks_connect.facilities import find_known_facility, get_facility
 from medblocks_connect.medblocks import get_client
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 
 POLITE_INTERVAL = timedelta(seconds=3)
 """How long a patient's waiting page leaves Medblocks alone between two questions."""
 
-_NAME_TIMEOUT = 2.0  # seconds: a webhook is to be answered within five
+_NAME_TIMEOUT = 2.0  # seconds: a patient waits for the page
 
 
 def confirm_attempt(attempt: PatientConnectionAttempt) -> bool:
@@ -69,8 +69,9 @@ def read_session(
     facts: dict[str, Any] = {"expires_at": storable(session.expires_at)}
     if attempt.returned_at is not None:
         facts["answered_at"] = django_timezone.now()
-    if not attempt.connection_id and outcome.rank is Rank.SUCCEEDED:
-        facts.update(_describe_choice(session, outcome))
+    if not attempt.connection_name and outcome.rank is Rank.SUCCEEDED:
+        # Chosen at Medblocks' own page, or started when the catalog could not tell the name.
+        facts.update(_describe_facility(session, outcome, may_ask=source is not Source.WEBHOOK))
     return Evidence(
         source=source,
         kind=_kind(outcome),
@@ -81,20 +82,26 @@ def read_session(
     )
 
 
-def _describe_choice(session: PatientSession, outcome: Outcome) -> dict[str, str]:
-    """Return the columns that name the facility which the patient chose at Medblocks' own page."""
-    chosen = next(
+def _describe_facility(
+    session: PatientSession, outcome: Outcome, *, may_ask: bool
+) -> dict[str, str]:
+    """Return the columns that name the facility which the session connected."""
+    connected = next(
         each.connection_id
         for each in session.connections
         if outcome.link
         and (each.status, each.id) == (outcome.link.status, outcome.link.patient_connection_id)
     )
-    try:
-        facility = get_facility(chosen, timeout=_NAME_TIMEOUT)
-    except MedblocksError:
-        return {"connection_id": chosen}  # the name is worth a moment, but not the outcome
+    facility = find_known_facility(connected)
+    if facility is None and may_ask:
+        try:
+            facility = get_facility(connected, timeout=_NAME_TIMEOUT)
+        except MedblocksError:
+            facility = None  # the name is worth a moment, but not the outcome
+    if facility is None:
+        return {"connection_id": connected}
     return {
-        "connection_id": chosen,
+        "connection_id": connected,
         "connection_name": facility.name,
         "connection_type": facility.type,
     }

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from medblocks_connect.attempts.confirm import confirm_attempt
+from medblocks_connect.api import PatientSession
+from medblocks_connect.attempts.confirm import confirm_attempt, read_session
+from medblocks_connect.attempts.settle import Source, settle
 from medblocks_connect.attempts.start import start_attempt
 from tests.attempts.conftest import BASE_URL, FACILITY, connection_json, session_json
 
@@ -73,3 +75,21 @@ def test_hosted_success_keeps_its_facility_when_asked_again(medblocks, make_atte
     confirm_attempt(attempt)
     attempt.refresh_from_db()
     assert (attempt.status, attempt.connection_id) == ("succeeded", FACILITY)
+
+
+def test_hosted_webhook_is_settled_without_asking_medblocks(medblocks, make_attempt):
+    attempt = make_attempt(connection_id="")
+    session = PatientSession.from_json(
+        session_json(connection_id=None, status="complete", connections=[connection_json()])
+    )
+    settle(attempt, read_session(attempt, session, Source.WEBHOOK))
+    assert (attempt.status, attempt.connection_id) == ("succeeded", FACILITY)
+    assert attempt.connection_name == ""
+    assert len(medblocks.calls) == 0
+
+
+def test_return_after_the_webhook_names_the_facility(medblocks, make_attempt):
+    attempt = make_attempt(status="succeeded", connection_name="")
+    answer(medblocks, connection_json())
+    confirm_attempt(attempt)
+    assert attempt.connection_name == "Riverside General"
