@@ -12,18 +12,20 @@ ATTEMPTS = "/admin/medblocks_connect/patientconnectionattempt/"
 
 @pytest.fixture
 def staff_page(open_page):
-    """Staff, after Pat approved once and then cancelled once."""
+    """The list of attempts, as staff see it."""
+    page = open_page("staff")
+    page.goto(ATTEMPTS)
+    return page
+
+
+def test_staff_see_what_just_happened(open_page):
     patient = open_page("pat")
     for choice in ("Sign in and approve", "Cancel"):
         go_to_portal(patient)
         decide(patient, choice)
     staff = open_page("staff")
     staff.goto(ATTEMPTS)
-    return staff
-
-
-def test_staff_see_both_attempts(staff_page):
-    rows = staff_page.locator("#result_list tbody tr").filter(has_text=FACILITY)
+    rows = staff.locator("#result_list tbody tr").filter(has_text=FACILITY)
     expect(rows.nth(0)).to_contain_text("user_denied")
     expect(rows.nth(0)).to_contain_text("The user denied the authorization request.")
     expect(rows.nth(1)).to_contain_text("Connected")
@@ -32,10 +34,9 @@ def test_staff_see_both_attempts(staff_page):
 def test_staff_open_an_attempt(staff_page):
     row = staff_page.locator("#result_list tbody tr").filter(has_text="user_denied").first
     row.get_by_role("link").first.click()
-    expect(staff_page.locator("#content")).to_contain_text("user_denied")
-    expect(staff_page.locator("#content")).to_contain_text(
-        "The user denied the authorization request."
-    )
+    page = staff_page.locator("#content")
+    expect(page).to_contain_text("user_denied")
+    expect(page).to_contain_text("The user denied the authorization request.")
 
 
 def test_staff_without_rights_see_nothing(open_page):

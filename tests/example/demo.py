@@ -61,7 +61,7 @@ class Demo:
         widths = [len(dashes) for dashes in self.lines[ruler].split()]
         rows = []
         for line in self.lines[ruler + 1 :]:
-            if not line:
+            if " RB-" not in line:
                 break
             starts = [sum(widths[:each]) + 2 * each for each in range(len(widths))]
             rows.append(

@@ -8,8 +8,9 @@ import requests
 
 _TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 _FACILITY = re.compile(
-    r'name="connection_id" value="([^"]+)".*?medblocks-facility-name[^>]*>([^<]+)<', re.DOTALL
+    r'<button[^>]*name="connection_id" value="([^"]+)"[^>]*>(.*?)</button>', re.DOTALL
 )
+_TAG = re.compile(r"<[^>]*>")
 _ATTEMPT = re.compile(r'href="([^"]*/attempts/[^"]+)"')
 
 
@@ -42,9 +43,10 @@ class Browser:
         page = self._http.get(
             urljoin(self._url, "/records/search/"), params={"q": facility[:40]}, timeout=30
         )
-        for connection_id, name in _FACILITY.findall(page.text):
-            if unescape(name) == facility:
-                return self._submit(page, "/records/start/", {"connection_id": connection_id})
+        for connection_id, shown in _FACILITY.findall(page.text):
+            if facility in unescape(_TAG.sub("", shown)):
+                fields = {"connection_id": unescape(connection_id)}
+                return self._submit(page, "/records/start/", fields)
         raise LookupError(f"{facility} is not among the results")
 
     def decide(self, portal: requests.Response, choice: str) -> requests.Response:

@@ -1,0 +1,96 @@
+"""What the README and docs claim, held against the code: names, defaults, commands, files."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands
+from django.dispatch import Signal
+
+from medblocks_connect import checks, signals, urls
+from medblocks_connect.conf import DEFAULTS
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHECKS = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def table(text: str, heading: str) -> list[list[str]]:
+    """The rows of the table whose first heading begins so, cells without their backticks."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        if line.startswith(f"| {heading}"):
+            break
+    next(lines)
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        cells = re.split(r"(?<!\\)\|", line.strip("|"))
+        rows.append([cell.strip().strip("`") for cell in cells])
+    return rows
+
+
+def test_docs_settings_are_all_there():
+    assert {row[0] for row in table(README, "Key")} == set(DEFAULTS)
+
+
+@pytest.mark.parametrize("key", DEFAULTS)
+def test_docs_settings_default(key):
+    written = {row[0]: row[1] for row in table(README, "Key")}
+    assert ast.literal_eval(written[key]) == DEFAULTS[key]
+
+
+def test_docs_url_names():
+    named = {pattern.name for pattern in urls.urlpatterns if pattern.name}
+    assert {row[0] for row in table(README, "URL name")} == named
+
+
+def test_docs_signals():
+    sent = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
+    assert {row[0] for row in table(README, "Signal")} == sent
+
+
+def test_docs_commands():
+    ours = {name for name, app in get_commands().items() if app == "medblocks_connect"}
+    assert {row[0] for row in table(README, "Command")} == ours
+
+
+def test_docs_statuses():
+    from medblocks_connect.models import PatientConnectionAttempt
+
+    statuses = set(PatientConnectionAttempt.Status.values)
+    assert {row[0] for row in table(README, "Status")} == statuses
+
+
+def test_docs_checks():
+    source = Path(checks.__file__).read_text(encoding="utf-8")
+    numbers = set(re.findall(r'[."]([EW]\d{3})"', source))
+    assert numbers
+    assert {row[0] for row in table(CHECKS, "Id")} == {f"medblocks_connect.{n}" for n in numbers}
+
+
+def test_docs_blocks_are_those_of_the_frame():
+    templates = Path(checks.__file__).parent / "templates" / "medblocks_connect"
+    frame = (templates / "frame.html").read_text(encoding="utf-8")
+    blocks = set(re.findall(r"{% block (\w+) %}", frame))
+    assert {row[0] for row in table(README, "Block")} == blocks
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_docs_make_targets(page):
+    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_docs_links_lead_to_files(page):
+    links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
+    files = [link for link in links if not link.startswith("https://")]
+    assert [link for link in files if not (page.parent / link).exists()] == []
