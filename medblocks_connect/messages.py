@@ -90,7 +90,7 @@ _TOKEN_FAILED = ErrorMessage(
 )
 _NOT_FOUND = ErrorMessage(
     title=_("This place cannot be reached right now"),
-    what_happened=_("The hospital or clinic you chose is not open for connections now."),
+    what_happened=_("The place you chose does not take new connections now."),
     what_to_do=_("Please choose another place, or search for it again."),
     meaning=_("Medblocks does not know this facility, or has made it unavailable."),
     next_step=_("Ask them to search again; the catalog may hold it under another name."),
@@ -103,7 +103,7 @@ _BAD_REQUEST = ErrorMessage(
     next_step=_("This is for your developers: give them the description and the request id."),
 )
 _NOT_AVAILABLE = ErrorMessage(
-    title=_("Connecting is not available right now"),
+    title=_("You cannot connect right now"),
     what_happened=_("We cannot start a connection at the moment. You did nothing wrong."),
     what_to_do=_("Please try again later. If you need help today, please contact us."),
     meaning=_("Medblocks refused this site's API key."),
@@ -163,7 +163,7 @@ _UNEXPECTED = ErrorMessage(
 )
 _NOT_CONNECTED = ErrorMessage(
     title=_("You were not connected"),
-    what_happened=_("The visit to the portal ended before you were connected."),
+    what_happened=_("Your visit to the portal ended too soon."),
     what_to_do=_("Please try again, and follow the portal's steps to the end."),
     meaning=_("The session is complete at Medblocks, with no connection to this facility."),
     next_step=_("Ask them to try again and to approve at the end."),

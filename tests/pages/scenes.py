@@ -81,7 +81,7 @@ def _failed_twice(stage):
 
 def _connections(stage):
     stage.link("active", "conn_1", RIVERSIDE)
-    stage.link("refresh_failed", "conn_2", "fhirsrc_kestrel_northport")
+    stage.link("refresh_failed", "conn_2", "fhirsrc_faded_stamp")
     stage.link("disconnected", "conn_3", "fhirsrc_broken_bridge")
     stage.link("active", "conn_4", "fhirsrc_nobody_knows")
     stage.attempt("returned", returned_at=timezone.now(), connection_type="epic")

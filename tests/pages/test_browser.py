@@ -158,7 +158,7 @@ def test_two_patients_see_each_their_own(open_page, stage, user, other_user):
     mine.goto(path)
     theirs.goto(path)
     assert mine.get_by_text("Riverside General").count() > 0
-    assert theirs.get_by_text("You have not connected a hospital or clinic yet.").is_visible()
+    assert theirs.get_by_text("You have not connected a hospital yet.").is_visible()
     attempt = stage.attempt()
     assert theirs.goto(attempt.get_absolute_url()).status == 404
     assert mine.goto(attempt.get_absolute_url()).status == 200

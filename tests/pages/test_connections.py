@@ -206,7 +206,7 @@ def test_page_says_it_in_words(browser, tell, status, words):
 def test_page_without_connections_leads_to_the_search(browser, tell):
     tell()
     page = browser.get(CONNECTIONS).text
-    assert "You have not connected a hospital or clinic yet." in page
+    assert "You have not connected a hospital yet." in page
     assert "/records/search/" in page
 
 
