@@ -44,7 +44,7 @@ clean: ## remove the virtual environment, the demo's databases and what tools le
 $(BIN)/python:
 	@$(if $(PYTHON),,echo "No Python 3.10 or newer was found as python3: install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1)
 	@$(PYTHON) -c $(IS_NEW_ENOUGH) || { \
-		echo "$(PYTHON) is older than Python 3.10: name a newer one, make PYTHON=/path/to/python3" >&2; exit 1; }
+		echo "$(PYTHON) is no Python 3.10 or newer that runs: name one, make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "Making a virtual environment in $(VENV) (once)"
 	@$(PYTHON) -m venv $(VENV)
 
