@@ -50,7 +50,11 @@ def show_status(attempt: PatientConnectionAttempt) -> SafeString:
         note
         for note, holds in (
             (_("access lost since"), lost),
-            (_("claimed, not confirmed"), attempt.unconfirmed),
+            # "Back, not confirmed" says it already.
+            (
+                _("claimed, not confirmed"),
+                attempt.unconfirmed and attempt.status != Status.RETURNED,
+            ),
             (_("claim and fact disagree"), attempt.claim_disagrees),
         )
         if holds

@@ -157,7 +157,7 @@ class AttemptAdmin(EvidenceAdmin):
         """Show where it stands, and how long it took."""
         return columns.show_timed_status(attempt)
 
-    @admin.display(description=_("error and error description"))
+    @admin.display(description=_("error"))
     def failure(self, attempt: Any) -> SafeString:
         """Show the code, its meaning, and the beginning of what the portal said."""
         return columns.show_failure(attempt.error, attempt.description)

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError, call_command
 from django.db import connection
 from django.urls import reverse
+from django.utils import timezone
 
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.sandbox.conf import given_settings
@@ -124,6 +125,7 @@ Patients now try to connect, through the real pages; their history follows withi
 
 def _live_through_history(url: str) -> str:
     # Here and not above: the sandbox's models cannot be imported where it is not installed.
+    from riverbend.demo.dating import DAYS, date_back
     from riverbend.demo.history import Story, live_through_stories, wait_for_webhooks
     from riverbend.demo.table import show_table
 
@@ -134,4 +136,6 @@ def _live_through_history(url: str) -> str:
     except (requests.RequestException, LookupError) as error:
         broken = f"The history broke off here, the clinic is open all the same: {error}\n"
     wait_for_webhooks()
-    return show_table(history) + broken
+    dated = date_back((attempt.pk for _story, attempt in history), timezone.now())
+    told = f"\nThe {dated} attempts that have ended are dated back over the last {DAYS} days.\n"
+    return show_table(history) + broken + told
