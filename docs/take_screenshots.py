@@ -29,10 +29,15 @@ SCHEMES = ("light", "dark")
 IN_DOCS = (
     "results-390-light",
     "connected-390-light",
-    "admin-attempt-1280-light",
+    *(
+        f"admin-{page}-1280-{scheme}"
+        for page in ("attempts", "attempt", "patient", "overview", "queue")
+        for scheme in SCHEMES
+    ),
 )
 
-ATTEMPTS = "/admin/medblocks_connect/patientconnectionattempt/"
+ADMIN = "/admin/medblocks_connect"
+ATTEMPTS = f"{ADMIN}/patientconnectionattempt/"
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,11 @@ SHOTS = (
     Shot("admin-home", "staff", _open("/admin/")),
     Shot("admin-attempts", "staff", _open(ATTEMPTS)),
     Shot("admin-attempt", "staff", _open_staff_page("token_exchange_failed")),
+    Shot("admin-patients", "staff", _open(f"{ADMIN}/patienthistory/")),
+    Shot("admin-patient", "staff", _open(f"{ADMIN}/patienthistory/RB-0003/change/")),
+    Shot("admin-overview", "staff", _open(f"{ATTEMPTS}overview/")),
+    Shot("admin-queue", "staff", _open(f"{ADMIN}/lostconnection/")),
+    Shot("admin-deliveries", "staff", _open(f"{ADMIN}/webhookdelivery/")),
     # Last: each visit to the portal is one more attempt in the lists above.
     Shot("portal", "pat", _open_portal),
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.core.management import call_command
+from django.utils import timezone
 
 from medblocks_connect.admin.links import attempt_url, patient_url
 from medblocks_connect.models import PatientConnectionAttempt
@@ -76,3 +79,34 @@ def test_section_page_leads_everywhere(staff, db):
 
 def test_section_shows_on_the_first_page(staff, db):
     assert ATTEMPTS in staff.get("/admin/").content.decode()
+
+
+def test_pages_without_time_zones(staff, settings, make_attempt):
+    settings.USE_TZ = False
+    now = timezone.now()
+    attempt = make_attempt(
+        status="succeeded", created_at=now, returned_at=now, lost_at=now, expires_at=now
+    )
+    for page in (
+        ATTEMPTS,
+        f"{ATTEMPTS}?since={now:%Y-%m-%d}",
+        f"{ATTEMPTS}overview/",
+        "/admin/medblocks_connect/patienthistory/",
+        "/admin/medblocks_connect/lostconnection/",
+        attempt_url(attempt.pk),
+        patient_url("p-1"),
+    ):
+        assert staff.get(page).status_code == 200, page
+
+
+def test_pages_hold_a_strict_policy(root, make_attempt):
+    attempt = make_attempt(status="failed", error="x", patient_session_id="ps_1", request_id="r")
+    for page in (
+        ATTEMPTS,
+        f"{ATTEMPTS}overview/",
+        "/admin/medblocks_connect/patienthistory/",
+        attempt_url(attempt.pk),
+        patient_url("p-1"),
+    ):
+        html = root.get(page).content.decode()
+        assert not re.search(r"<style|<script(?![^>]*\bsrc=)[^>]*>|\sstyle=|\son\w+=", html), page

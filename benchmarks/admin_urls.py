@@ -1,0 +1,40 @@
+"""What ``benchmarks/admin.py`` compares: ours, a plain admin, and ours with ``=`` fields."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+
+from medblocks_connect.admin import AttemptAdmin
+from medblocks_connect.models import PatientConnectionAttempt
+
+
+class PlainAdmin(admin.ModelAdmin):
+    """What a developer writes in a minute."""
+
+    date_hierarchy = "created_at"
+    list_display = ("created_at", "patient_id", "connection_name", "status", "error", "request_id")
+    list_filter = ("status", "error", "connection_type", "created_at")
+    search_fields = ("patient_id", "patient_session_id", "connection_name")
+
+
+class EqualsAdmin(AttemptAdmin):
+    """Ours, with Django's way to search exactly."""
+
+    search_fields = ("=patient_id", "=patient_session_id", "=request_id")
+
+    def get_search_results(self, request, queryset, search_term):
+        return admin.ModelAdmin.get_search_results(self, request, queryset, search_term)
+
+
+plain = admin.AdminSite("plain")
+plain.register(PatientConnectionAttempt, PlainAdmin)
+equals = admin.AdminSite("equals")
+equals.register(PatientConnectionAttempt, EqualsAdmin)
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("plain/", plain.urls),
+    path("equals/", equals.urls),
+    path("records/", include("medblocks_connect.urls")),
+]
