@@ -76,6 +76,11 @@ def show_timed_status(attempt: PatientConnectionAttempt) -> SafeString:
     return format_html('{} <span class="medblocks-note">{}</span>', show_status(attempt), words)
 
 
+def show_nothing() -> SafeString:
+    """Show that there is nothing; where a line is a card, nothing is left out."""
+    return format_html('<span class="medblocks-nothing">{}</span>', NOTHING)
+
+
 def show_badge(word: str, tone: str) -> SafeString:
     """Show ``word`` in the colour of ``tone``: good, bad, warn, open or quiet."""
     return format_html('<span class="medblocks-badge medblocks-{}">{}</span>', tone, word)
@@ -84,7 +89,7 @@ def show_badge(word: str, tone: str) -> SafeString:
 def show_error(error: str) -> SafeString:
     """Show the code, and what it means in plain words."""
     if not error:
-        return format_html("{}", NOTHING)
+        return show_nothing()
     return format_html(
         '<code class="medblocks-code"><bdi>{}</bdi></code> <span class="medblocks-note">{}</span>',
         error,
@@ -103,7 +108,7 @@ def show_failure(error: str, description: str) -> SafeString:
 def show_foreign(text: str, length: int = SHORT) -> SafeString:
     """Show text from outside, cut to ``length`` characters."""
     if not text:
-        return format_html("{}", NOTHING)
+        return show_nothing()
     return format_html("<bdi>{}</bdi>", shorten(text, length))
 
 
@@ -125,7 +130,7 @@ def show_patient(attempt: PatientConnectionAttempt) -> SafeString:
     """Show the patient's id, as the way to their history."""
     url = patient_url(attempt.patient_id)
     if not url:
-        return format_html("{}", NOTHING)
+        return show_nothing()
     return format_html(
         '<a href="{}" title="{}"><bdi>{}</bdi></a>',
         url,
@@ -158,7 +163,7 @@ def show_count(number: int, unit: object) -> SafeString:
 def show_copyable(text: str) -> SafeString:
     """Show an id with a button that copies it; without scripts, a click selects it whole."""
     if not text:
-        return format_html("{}", NOTHING)
+        return show_nothing()
     return format_html(
         '<span class="medblocks-copyable"><code class="medblocks-code">{}</code>'
         '<button type="button" class="medblocks-copy" data-medblocks-copy="{}" '
@@ -185,6 +190,12 @@ def time_taken(attempt: PatientConnectionAttempt) -> timedelta | None:
         return None
     end = attempt.returned_at or attempt.finished_at
     return max(end - attempt.created_at, timedelta(0)) if end else None
+
+
+def show_duration(attempt: PatientConnectionAttempt) -> SafeString:
+    """Show how long the attempt took."""
+    taken = time_taken(attempt)
+    return show_nothing() if taken is None else format_html("{}", name_duration(taken))
 
 
 def name_duration(duration: timedelta | None) -> str:

@@ -134,7 +134,7 @@ class DeliveryAdmin(EvidenceAdmin):
     def about(self, delivery: WebhookDelivery) -> SafeString:
         """Show whose attempt it belongs to."""
         if delivery.attempt is None:
-            return format_html("{}", columns.NOTHING)
+            return columns.show_nothing()
         url = attempt_url(delivery.attempt.pk)
         return format_html('<a href="{}"><bdi>{}</bdi></a>', url, delivery.attempt)
 

@@ -176,7 +176,7 @@ class HistoryRow:
     status: SafeString
     error: SafeString
     description: SafeString
-    took: str
+    took: SafeString
 
 
 def show_patient_page(
@@ -240,5 +240,5 @@ def show_row(attempt: PatientConnectionAttempt) -> HistoryRow:
         status=columns.show_status(attempt),
         error=columns.show_error(attempt.error),
         description=columns.show_foreign(attempt.error_description, columns.LONG),
-        took=columns.name_duration(columns.time_taken(attempt)),
+        took=columns.show_duration(attempt),
     )

@@ -22,7 +22,7 @@ Status = PatientConnectionAttempt.Status
 
 # Whoever is on the way now is on the way today.
 _STAY: Final = {Status.CREATED, Status.STARTED, Status.RETURNED}
-_HELD: Final = timedelta(days=6)  # what was lost was held for so long
+_HELD: Final = timedelta(days=6)
 _ATTEMPT_TIMES: Final = (
     "returned_at",
     "failure_at",
@@ -44,7 +44,10 @@ def date_back(keys: Iterable[int], now: datetime) -> int:
         back = timedelta(days=DAYS - 1) * (len(ended) - place) / len(ended)
         day = timezone.localtime(now - back)
         start = min(day.replace(hour=9 + place * 5 % 9, minute=place * 7 % 60), now - back / 2)
-        _date_attempt(attempt, _Clock(attempt, start, _minutes_taken(attempt, place)))
+        clock = _Clock(attempt, start, _minutes_taken(attempt, place))
+        # What was lost was held for some days, and lost before now.
+        lost_at = start + min(_HELD, (now - start) / 2) if attempt.lost_at else None
+        _date_attempt(attempt, clock, lost_at)
     return len(ended)
 
 
@@ -73,8 +76,9 @@ def _minutes_taken(attempt: PatientConnectionAttempt, place: int) -> timedelta:
     return timedelta(minutes=2 + place * 3 % 7) if reached_portal else timedelta(seconds=1)
 
 
-def _date_attempt(attempt: PatientConnectionAttempt, clock: _Clock) -> None:
-    lost_at = clock.start + _HELD if attempt.lost_at else None
+def _date_attempt(
+    attempt: PatientConnectionAttempt, clock: _Clock, lost_at: datetime | None
+) -> None:
     for event in attempt.events.all():
         at_loss = lost_at if event.kind == AttemptEvent.Kind.LOST else None
         _move(event, ("occurred_at", "created_at"), clock, at_loss)
