@@ -82,6 +82,13 @@ def test_patient_shows_more(patient_page):
     expect(places.nth(20).get_by_role("button")).to_be_focused()
 
 
+def test_patient_mistypes(patient_page):
+    patient_page.goto("/records/search/")
+    patient_page.get_by_role("searchbox").press_sequentially("rivrside genral", delay=20)
+    first = patient_page.locator("[data-medblocks-list] > li").first
+    expect(first).to_contain_text(FACILITY)
+
+
 def test_patient_finds_nothing(patient_page):
     patient_page.goto("/records/search/")
     patient_page.get_by_role("searchbox").fill("qqqq")

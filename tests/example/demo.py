@@ -23,12 +23,16 @@ def clean_environment(**added: str) -> dict[str, str]:
 
 
 class Demo:
-    """``manage.py demo --port 0``; ``url`` is known once it serves."""
+    """``manage.py demo --port 0``; ``url`` is known once it serves.
 
-    def __init__(self, database: Path) -> None:
+    Without ``database`` it makes one of its own, as for a newcomer.
+    """
+
+    def __init__(self, database: Path | None = None) -> None:
+        named = {"DATABASE_URL": f"sqlite:///{database}"} if database else {}
         self._process = subprocess.Popen(
             [sys.executable, MANAGE, "demo", "--port", "0"],
-            env=clean_environment(DATABASE_URL=f"sqlite:///{database}"),
+            env=clean_environment(**named),
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -13,10 +17,16 @@ from tests.example.demo import MANAGE, ROOT, Demo, clean_environment
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    demo = Demo(tmp_path_factory.mktemp("demo") / "demo.sqlite3")
+def demo():
+    demo = Demo()
     yield demo
     demo.stop()
+    for file in own_database(demo).parent.glob(f"{own_database(demo).name}*"):
+        file.unlink()
+
+
+def own_database(demo: Demo) -> Path:
+    return ROOT / ".demo" / f"riverbend-{urlsplit(demo.url).port}.sqlite3"
 
 
 def run_demo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -33,6 +43,15 @@ def run_demo(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 def test_demo_serves_when_it_says_so(demo):
     assert "Riverbend Clinic" in requests.get(demo.url, timeout=10).text
+
+
+def test_demo_has_a_database_of_its_own(demo):
+    rows = len(demo.history())
+    with closing(sqlite3.connect(own_database(demo))) as database:
+        counted = database.execute(
+            "SELECT count(*) FROM medblocks_connect_patientconnectionattempt"
+        )
+        assert counted.fetchone() == (rows,)
 
 
 def test_demo_sends_its_policy(demo):
