@@ -20,6 +20,13 @@ STANDARDS = [
 ]  # fmt: skip
 COLLECT_BREACHES = """window.breaches = [];
 document.addEventListener("securitypolicyviolation", (event) => breaches.push(event.blockedURI));"""
+# A shift within half a second of a key is one that the patient brought about (Layout Instability).
+COLLECT_SHIFTS = """window.shifts = [];
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries())
+    if (!entry.hadRecentInput)
+      shifts.push(`${entry.value} ${entry.sources.map(each => each.node?.className).join(" ")}`);
+}).observe({type: "layout-shift", buffered: true});"""
 RUN_AXE = """async (tags) => {
   const found = await axe.run(document, {runOnly: {type: "tag", values: tags}});
   return found.violations.map(each =>
@@ -173,3 +180,17 @@ def test_connections_page_by_keyboard_alone(open_page, stage):
     assert page.evaluate("document.activeElement.textContent") == "No, stay connected"
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Your connections").wait_for()
+
+
+# While typing.
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_first_results_shift_nothing(open_page, stage, width):
+    page = open_page(viewport={"width": width, "height": 800})
+    page.add_init_script(COLLECT_SHIFTS)
+    page.goto(SEARCH)
+    page.get_by_role("searchbox").press_sequentially("riverside", delay=60)
+    page.get_by_role("button", name="Riverside General").wait_for()
+    page.wait_for_timeout(1000)
+    assert page.evaluate("shifts") == []
