@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.test import Client
@@ -27,6 +29,13 @@ new PerformanceObserver((list) => {
     if (!entry.hadRecentInput)
       shifts.push(`${entry.value} ${entry.sources.map(each => each.node?.className).join(" ")}`);
 }).observe({type: "layout-shift", buffered: true});"""
+COLLECT_ANNOUNCEMENTS = """window.announced = [];
+document.addEventListener("DOMContentLoaded", () => {
+  for (const region of document.querySelectorAll("[role=status], [aria-live]"))
+    new MutationObserver(() => {
+      if (region.textContent.trim()) announced.push(region.textContent.trim());
+    }).observe(region, {childList: true, characterData: true, subtree: true});
+});"""
 RUN_AXE = """async (tags) => {
   const found = await axe.run(document, {runOnly: {type: "tag", values: tags}});
   return found.violations.map(each =>
@@ -194,3 +203,148 @@ def test_first_results_shift_nothing(open_page, stage, width):
     page.get_by_role("button", name="Riverside General").wait_for()
     page.wait_for_timeout(1000)
     assert page.evaluate("shifts") == []
+
+
+FOCUSED = "document.activeElement.name + ' ' + document.activeElement.value"
+
+
+@pytest.fixture
+def found(open_page, stage):
+    """A search page whose results were typed for."""
+    page = open_page()
+    page.goto(SEARCH)
+    page.get_by_role("searchbox").press_sequentially("river", delay=30)
+    page.locator("[name=connection_id]").first.wait_for()
+    return page
+
+
+def test_search_by_arrow_keys(found):
+    places = found.locator("[name=connection_id]").evaluate_all("all => all.map(one => one.value)")
+    walked = []
+    for key in ("ArrowDown", "ArrowDown", "ArrowUp", "ArrowUp"):
+        found.keyboard.press(key)
+        walked.append(found.evaluate(FOCUSED))
+    first, second = (f"connection_id {place}" for place in places[:2])
+    assert walked == [first, second, first, "q river"]
+
+
+def test_search_escape_leads_back_to_the_box(found):
+    found.keyboard.press("ArrowDown")
+    found.keyboard.press("Escape")
+    assert found.evaluate(FOCUSED) == "q river"
+
+
+def test_search_enter_chooses_the_place(found):
+    found.keyboard.press("ArrowDown")
+    found.keyboard.press("Enter")
+    found.get_by_role("heading", name="Sign in").wait_for()
+
+
+def test_search_is_read_in_order(found):
+    tree = found.locator(".medblocks").aria_snapshot()
+    order = [
+        'heading "Find your hospital or clinic"',
+        'searchbox "Name of the hospital or clinic"',
+        "status",
+        "Choose a place.",
+        'button "R',
+    ]
+    places = [tree.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_search_announces_the_count_once_and_no_place(open_page, stage):
+    page = open_page()
+    page.add_init_script(COLLECT_ANNOUNCEMENTS)
+    page.goto(SEARCH)
+    page.get_by_role("searchbox").press_sequentially("riverside", delay=30)
+    page.locator("[name=connection_id]").first.wait_for()
+    page.wait_for_timeout(1500)
+    announced = page.evaluate("announced")
+    assert len(announced) == 1
+    assert "place" in announced[0]
+    assert "Riverside" not in announced[0]
+
+
+# Sessions that break.
+
+
+def go_to_portal(page):
+    page.goto(f"{SEARCH}?q=riverside")
+    page.get_by_role("button", name="Riverside General").click()
+    page.get_by_role("button", name="Continue").click()
+
+
+def test_patient_signed_out_meanwhile_signs_in_and_lands_right(open_page, stage):
+    page = open_page()
+    go_to_portal(page)
+    session = next(each for each in page.context.cookies() if each["name"] == "sessionid")
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Sign in and approve").click()
+    page.wait_for_url(re.compile(r"/accounts/login/\?next="))
+    assert "patient_id" not in page.url
+    back = parse_qs(urlsplit(page.url).query)["next"][0]
+    page.context.add_cookies([session])  # as signing in would
+    page.goto(back)
+    page.get_by_role("heading", name="You are connected").wait_for()
+
+
+def test_patient_with_a_strict_cookie_signs_in_and_lands_right(open_page, stage, live_server):
+    page = open_page(who=None)
+    session = open_page().context.cookies()[0]
+    page.context.add_cookies([{**session, "sameSite": "Strict"}])
+    attempt = stage.attempt()
+    # Another site than the server's own: "localhost" and "127.0.0.1" are two.
+    elsewhere = live_server.url.replace("localhost", "127.0.0.1")
+    page.goto(f"{elsewhere}/accounts/login/")
+    page.evaluate("url => location.assign(url)", live_server.url + attempt.get_absolute_url())
+    page.wait_for_url(re.compile(r"/accounts/login/\?next="))
+    assert page.get_by_text("Riverside General").count() == 0
+    page.goto(live_server.url + parse_qs(urlsplit(page.url).query)["next"][0])
+    page.get_by_role("heading", name="You are connected").wait_for()
+
+
+def test_somebody_else_who_signs_in_on_return_sees_nothing(open_page, stage, user, other_user):
+    mine, theirs = open_page(user), open_page(other_user)
+    go_to_portal(mine)
+    with mine.expect_request("**/records/return/*") as returning:
+        mine.get_by_role("button", name="Sign in and approve").click()
+    assert theirs.goto(returning.value.url).status == 404
+
+
+# Other ways to look.
+
+
+@pytest.mark.parametrize("scene", ["results", "connections", "failed-twice"])
+@pytest.mark.parametrize(
+    "options",
+    [{"forced_colors": "active"}, {"reduced_motion": "reduce"}, {"device_scale_factor": 2}],
+    ids=["high-contrast", "reduced-motion", "zoom-200"],
+)
+def test_scene_works_for(open_page, stage, scene, options):
+    narrow = {"width": 640, "height": 400}  # 1280 px at 200 %
+    page = open_page(viewport=narrow, **options)
+    act(page, SCENES[scene], stage)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 640
+    moving = page.evaluate("document.getAnimations().length")
+    assert moving == 0
+    for box in page.locator(".medblocks-button:visible").all():
+        assert box.evaluate("each => getComputedStyle(each).borderTopWidth") == "2px"
+
+
+@pytest.mark.parametrize("scene", ["results", "connections", "failed-twice"])
+def test_scene_reads_from_right_to_left(open_page, stage, scene):
+    page = open_page(viewport={"width": 320, "height": 640})
+    act(page, SCENES[scene], stage)
+    page.evaluate("document.querySelector('.medblocks').dir = 'rtl'")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    edge = page.locator(".medblocks h1").evaluate("each => getComputedStyle(each).textAlign")
+    assert edge in {"start", "right"}
+
+
+def test_printed_outcome_has_no_buttons(open_page, stage):
+    page = open_page()
+    act(page, SCENES["failed"], stage)
+    page.emulate_media(media="print")
+    assert not page.get_by_role("button", name="Try again").is_visible()
+    assert page.get_by_text("Riverside General").is_visible()

@@ -151,4 +151,20 @@
     event.preventDefault();
     ask(more.href, append);
   });
+
+  /* Arrow keys walk from the box through the results; Escape leads back. Tab works as ever. */
+  function walk(event) {
+    const places = [...results.querySelectorAll("[name=connection_id]")];
+    const at = places.indexOf(event.target);
+    if (event.target !== input && at < 0) return;
+    let next;
+    if (event.key === "ArrowDown") next = places[at + 1];
+    else if (at >= 0 && event.key === "ArrowUp") next = places[at - 1] || input;
+    else if (at >= 0 && event.key === "Escape") next = input;
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  }
+  input.addEventListener("keydown", walk);
+  results.addEventListener("keydown", walk);
 })();
