@@ -104,7 +104,7 @@ _BAD_REQUEST = ErrorMessage(
 )
 _NOT_AVAILABLE = ErrorMessage(
     title=_("You cannot connect right now"),
-    what_happened=_("We cannot start a connection at the moment. You did nothing wrong."),
+    what_happened=_("This is not available for now. You did nothing wrong."),
     what_to_do=_("Please try again later. If you need help today, please contact us."),
     meaning=_("Medblocks refused this site's API key."),
     next_step=_(

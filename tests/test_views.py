@@ -371,7 +371,7 @@ def test_json_start_refused_says_it_in_words(browser, medblocks):  # noqa: F811
     assert response.status_code == 503
     error = response.json()["error"]
     assert error["code"] == "invalid_api_key"
-    assert error["message"].startswith("We cannot start a connection")
+    assert error["message"].startswith("This is not available")
 
 
 def test_start_case_7_return_url_of_the_setting_wins(browser, user, medblocks, settings):  # noqa: F811
