@@ -17,6 +17,9 @@ def find_attempt(patient: Patient, **lookup: str) -> PatientConnectionAttempt | 
 
     Somebody else's attempt is None, exactly like one that does not exist.
     """
+    # PostgreSQL raises for a NUL in a comparison; nothing that is kept has one.
+    if any("\x00" in value for value in lookup.values()):
+        return None
     attempt = PatientConnectionAttempt.objects.filter(**lookup).first()
     # Compared here and not in the query: MySQL takes "ab " for "ab".
     if attempt is None or attempt.patient_id != patient.patient_id:
