@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from django.db import OperationalError
 from django.db.models import Q
 from django.utils import timezone as django_timezone
 
@@ -30,8 +32,11 @@ def confirm_attempt(attempt: PatientConnectionAttempt) -> bool:
     """
     if not attempt.patient_session_id:
         return False
-    now = django_timezone.now()
-    PatientConnectionAttempt.objects.filter(pk=attempt.pk).update(asked_at=now)
+    if attempt.settled_at is None:
+        # Only for the pages that wait: losing this note to a lock costs one more question.
+        with suppress(OperationalError):
+            now = django_timezone.now()
+            PatientConnectionAttempt.objects.filter(pk=attempt.pk).update(asked_at=now)
     return _ask(attempt)
 
 

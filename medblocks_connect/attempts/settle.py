@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.db import router, transaction
+from django.db import OperationalError, router, transaction
 from django.dispatch import Signal
 from django.utils import timezone
 
@@ -25,6 +25,9 @@ from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 
 Source = AttemptEvent.Source
 Kind = AttemptEvent.Kind
+
+_PATIENCE = 3
+"""How often the database may refuse to write before that is an error."""
 
 _ENDS = {Status.EXPIRED, Status.FAILED, Status.SUCCEEDED}
 _SIGNALS: Mapping[Status, Signal] = {
@@ -59,14 +62,35 @@ def settle(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
     Signals follow the commit. Raises what the database raises; then nothing of it was written.
     """
     database = router.db_for_write(PatientConnectionAttempt, instance=attempt)
-    while True:
-        with transaction.atomic(using=database):
-            due = try_to_settle(attempt, evidence, database)
-            for signal in due or ():
-                transaction.on_commit(partial(_send, signal, attempt), using=database)
-        if due is not None:
-            return
+    refused = 0
+    while not _is_known(attempt, evidence, database):
+        try:
+            if _settle_now(attempt, evidence, database):
+                return
+        except OperationalError:
+            # SQLite's wait for its lock ran out, or this was a deadlock's victim. Nothing was
+            # written, unless a caller's transaction, which is theirs to repeat, is now broken.
+            refused += 1
+            if refused == _PATIENCE or transaction.get_connection(database).in_atomic_block:
+                raise
         attempt.refresh_from_db(using=database)
+
+
+def _settle_now(attempt: PatientConnectionAttempt, evidence: Evidence, database: str) -> bool:
+    with transaction.atomic(using=database):
+        due = try_to_settle(attempt, evidence, database)
+        for signal in due or ():
+            transaction.on_commit(partial(_send, signal, attempt), using=database)
+    return due is not None
+
+
+def _is_known(attempt: PatientConnectionAttempt, evidence: Evidence, database: str) -> bool:
+    """Whether ``evidence`` changes nothing and was told: a reload then waits for no lock."""
+    if _changes(attempt, evidence):
+        return False
+    told = _event(attempt, evidence, {}).fingerprint
+    events = AttemptEvent.objects.using(database)
+    return events.filter(attempt=attempt, fingerprint=told).exists()
 
 
 def try_to_settle(

@@ -160,3 +160,37 @@ def test_settle_signals_nothing_when_the_transaction_fails(make_attempt, heard):
         transaction.set_rollback(True)
     assert heard == []
     assert read(attempt).status == "started"
+
+
+def test_settle_known_evidence_writes_nothing(make_attempt, django_assert_num_queries):
+    attempt = make_attempt()
+    settle(attempt, CONNECTED)
+    with django_assert_num_queries(1) as asked:
+        settle(attempt, CONNECTED)
+    assert asked[0]["sql"].startswith("SELECT")
+
+
+@pytest.mark.parametrize("refusals", [1, 2, 3])
+def test_settle_waits_for_a_locked_database(make_attempt, heard, monkeypatch, refusals):
+    from django.db import OperationalError
+
+    from medblocks_connect.attempts import settle as module
+
+    write, refused = module.try_to_settle, []
+
+    def refuse(*args):
+        if len(refused) < refusals:
+            refused.append(1)
+            raise OperationalError("database is locked")
+        return write(*args)
+
+    monkeypatch.setattr(module, "try_to_settle", refuse)
+    attempt = make_attempt()
+    if refusals == 3:
+        with pytest.raises(OperationalError):
+            settle(attempt, CONNECTED)
+    else:
+        settle(attempt, CONNECTED)
+    succeeded = refusals < 3
+    assert (read(attempt).status == "succeeded") is succeeded
+    assert heard == [("attempt_succeeded", "succeeded")] * succeeded
