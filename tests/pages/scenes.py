@@ -123,14 +123,36 @@ def _throttled(stage):
     return f"{SEARCH}?q=riverside"
 
 
+def _nothing(_stage):
+    return f"{SEARCH}?q=qqqqqq"
+
+
+def _suggested(stage):
+    stage.attempt()
+    return SEARCH
+
+
 def _press(selector):
     return lambda page: page.locator(selector).first.click()
+
+
+def _tell_what_is_missing(text):
+    def press(page):
+        form = page.locator(".medblocks-missing form").first
+        form.locator("[name=text]").fill(text)
+        form.evaluate("each => { each.noValidate = true; }")
+        form.get_by_role("button").click()
+
+    return press
 
 
 SCENES = {
     "search": _at(SEARCH),
     "results": _at(f"{SEARCH}?q=hospital"),
     "nothing": _at(f"{SEARCH}?q=qqqqqq"),
+    "thanks": Scene(_nothing, _tell_what_is_missing("Far Hill")),
+    "missing-unnamed": Scene(_nothing, _tell_what_is_missing("")),
+    "suggested": Scene(_suggested),
     "too-short": _at(f"{SEARCH}?q=a"),
     "search-away": Scene(_away(f"{SEARCH}?q=riverside")),
     "throttled": Scene(_throttled, lambda page: page.reload()),
