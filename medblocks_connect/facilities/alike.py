@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import mul
 from typing import Final
 
 from rapidfuzz import fuzz
 
 from medblocks_connect.facilities.index import FacilityIndex
-from medblocks_connect.facilities.meanings import BEGINNING, Word, read_words
+from medblocks_connect.facilities.meanings import Word, read_words
 from medblocks_connect.facilities.query import Query
 
 _FIRST_NAMES: Final = 1200  # gathered for the rarest words; others only add to these
+_MANY_NAMES: Final = 6000  # the same, where the first look found nothing that is like enough
 _FEW_NAMES: Final = 150  # so few are measured without gathering more
+_CHEAPER: Final = 3  # times
 _WHOLE_BUDGET: Final = 40_000  # names looked at for one query
-_MEASURED: Final = 80  # names measured in full
+_MEASURED: Final = 60  # names measured in full
 _MOST_ALIKE: Final = 50
+_SHORT: Final = 2  # words of a query in which one that the catalog has may still be a slip
+_ENOUGH: Final = 10  # names alike, beyond which nothing else is looked for
 _LEAST_COVERED: Final = 0.42
 # What a likeness is made of: the words, the whole name, its beginning, and how large it sounds.
 _WORDS_SHARE: Final = 0.65
@@ -32,47 +37,66 @@ _WELL: Final = 0.6  # a word that is at least so like is understood
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """How like a name is to the query; compared by ``order``."""
+    """How like a name is to the query."""
 
-    order: tuple[float, int]  # the most like first, then by number
+    name: int
+    likeness: float
     is_complete: bool  # every telling word is understood
 
 
 def find_alike(index: FacilityIndex, query: Query, is_wanted: Callable[[int], bool]) -> list[int]:
     """Return the names that are like the query, the most like first."""
-    measured: list[_Measured] = []
+    found: dict[int, float] = {}
     for thoroughly in (False, True):
         words = read_words(index, query, thoroughly=thoroughly)
-        candidates = [each for each in _gather(index, words) if is_wanted(each)]
+        gathered = _gather(index, words, _MANY_NAMES if thoroughly else _FIRST_NAMES)
+        candidates = [each for each in gathered if is_wanted(each)]
         measured = _measure(index, query, words, candidates[:_MEASURED])
-        if measured and measured[0].is_complete:
+        for each in measured:
+            found[each.name] = max(each.likeness, found.get(each.name, 0.0))
+        is_short = len(words) <= _SHORT
+        if measured and measured[0].is_complete and not (is_short and len(measured) < _ENOUGH):
             break
-    return [each.order[1] for each in measured[:_MOST_ALIKE]]
+    return sorted(found, key=lambda name: (-found[name], name))[:_MOST_ALIKE]
 
 
-def _gather(index: FacilityIndex, words: list[Word]) -> list[int]:
-    """Return the most promising names, by the words they hold, the rarest words first."""
+def _gather(index: FacilityIndex, words: list[Word], most: int) -> list[int]:
+    """Return the most promising names, by the words they hold, the rarest words first.
+
+    Names come in anew up to about ``most``; beyond that a word only tells between those found.
+    """
     scores: dict[int, float] = {}
     spent = 0
     for word in sorted(words, key=lambda each: (each.is_filler, each.total)):
-        if spent and len(scores) <= _FEW_NAMES and (word.is_filler or word.total > _FIRST_NAMES):
-            continue  # measuring these few in full costs less
         if spent > _WHOLE_BUDGET:
             break
-        worths = _worths(index, word)
-        spent += len(worths)
-        if not scores:
-            scores = worths
-        elif len(scores) + len(worths) <= _FIRST_NAMES:
-            for name, worth in worths.items():
-                scores[name] = scores.get(name, 0.0) + worth
-        else:
-            for name in scores.keys() & worths.keys():
-                scores[name] += worths[name]
+        if scores and len(scores) <= _FEW_NAMES and (word.is_filler or word.total > most):
+            continue  # measuring these few in full costs less
+        spent += _add_scores(index, word, scores, most)
     least = 0.55 * max(scores.values(), default=0.0)
     promising = sorted(name for name, score in scores.items() if score >= least)
     promising.sort(key=scores.__getitem__, reverse=True)
     return promising
+
+
+def _add_scores(index: FacilityIndex, word: Word, scores: dict[int, float], most: int) -> int:
+    """Add what ``word`` is worth to the names that hold it; return how many were looked at."""
+    is_full = bool(scores) and len(scores) + word.total > most
+    if is_full and word.is_exact and len(scores) * _CHEAPER < word.total:
+        # Looking into these few names costs less than listing all that hold the word.
+        beginning = f" {word.typed}"
+        for name in scores:
+            if beginning in index.texts[name]:
+                scores[name] += word.weight
+        return len(scores)
+    worths = _worths(index, word)
+    if is_full:
+        for name in scores.keys() & worths.keys():
+            scores[name] += worths[name]
+    else:
+        for name, worth in worths.items():
+            scores[name] = scores.get(name, 0.0) + worth
+    return len(worths)
 
 
 def _worths(index: FacilityIndex, word: Word) -> dict[int, float]:
@@ -89,29 +113,15 @@ def _worths(index: FacilityIndex, word: Word) -> dict[int, float]:
 def _measure(
     index: FacilityIndex, query: Query, words: list[Word], candidates: list[int]
 ) -> list[_Measured]:
-    spelt = index.vocabulary.words
-    spelt_out = [
-        (
-            word,
-            {spelt[number]: likeness for number, likeness in word.meanings.items()},
-            {spelt[number]: share for number, share in word.parts.items()},
-        )
-        for word in words
-    ]
-    weight = sum(word.weight for word in words)
+    meanings = _by_spelling(index, words)
+    weights = [word.weight for word in words]
+    whole = sum(weights)
+    telling = [place for place, word in enumerate(words) if not word.is_filler]
     joined = query.joined
     measured = []
     for name in candidates:
-        held = index.texts[name].split()
-        covered, is_complete = 0.0, True
-        for word, meanings, parts in spelt_out:
-            likeness = max([meanings.get(each, 0.0) for each in held])
-            if parts and likeness < BEGINNING:
-                likeness = max(likeness, sum([parts.get(each, 0.0) for each in held]))
-            likeness = max(likeness, word.initials_of.get(name, 0.0))
-            covered += word.weight * likeness
-            is_complete = is_complete and (likeness >= _WELL or word.is_filler)
-        covered /= weight
+        likeness = _liken(index.texts[name].split(), meanings, words, name)
+        covered = sum(map(mul, weights, likeness)) / whole
         if covered >= _LEAST_COVERED:
             other = index.joined(name)
             score = (
@@ -120,6 +130,40 @@ def _measure(
                 + _START_SHARE * fuzz.ratio(joined, other[: len(joined)]) / 100
                 - _SIZE_SHARE * index.sizes[name]
             )
-            measured.append(_Measured((-round(score, 3), name), is_complete))
-    measured.sort(key=lambda each: each.order)
+            is_complete = all(likeness[place] >= _WELL for place in telling)
+            measured.append(_Measured(name, round(score, 3), is_complete))
+    measured.sort(key=lambda each: (-each.likeness, each.name))
     return measured
+
+
+_Meanings = dict[str, list[tuple[int, float, bool]]]
+
+
+def _by_spelling(index: FacilityIndex, words: list[Word]) -> _Meanings:
+    """Return, for each word a name may hold: (place in the query, likeness, is only a part)."""
+    spelt = index.vocabulary.words
+    meanings: _Meanings = {}
+    for place, word in enumerate(words):
+        for number, likeness in word.meanings.items():
+            meanings.setdefault(spelt[number], []).append((place, likeness, False))
+        for number, share in word.parts.items():
+            meanings.setdefault(spelt[number], []).append((place, share, True))
+    return meanings
+
+
+def _liken(held: list[str], meanings: _Meanings, words: list[Word], name: int) -> list[float]:
+    """Return how like what a name holds is to each word of the query."""
+    likeness = [0.0] * len(words)
+    parts = likeness.copy()
+    for each in held:
+        for place, like, is_part in meanings.get(each, ()):
+            if is_part:
+                parts[place] += like
+            elif like > likeness[place]:
+                likeness[place] = like
+    for place, word in enumerate(words):
+        if word.parts or word.initials_of:
+            likeness[place] = max(
+                likeness[place], min(parts[place], 1.0), word.initials_of.get(name, 0.0)
+            )
+    return likeness

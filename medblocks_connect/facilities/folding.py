@@ -63,6 +63,8 @@ _LITTLE: Final = frozenset(_LITTLE_WORDS.split())
 _APOSTROPHES = re.compile("['\u2018\u2019\u02bc`\u00b4]")
 _AND = re.compile(r"[&+]")
 _NOT_A_WORD = re.compile(r"[\W_]+", re.UNICODE)
+_DOTTED = re.compile(r"(?<!\w)(?:\w\.){2,}")
+_LONE_LETTER = re.compile(r"(?<!\S)\w(?!\S)")
 _SPELT_OUT = re.compile(r"(?<!\S)(?:\w (?=\w(?: |$)))+\w(?!\S)")
 _LONE_S = re.compile(r"(?<=\w) s(?!\S)")
 _BRITISH = (("paed", "ped"), ("anaes", "anes"), ("gynae", "gyne"), ("haem", "hem"))
@@ -78,9 +80,20 @@ def fold(text: str) -> str:
         decomposed = unicodedata.normalize("NFKD", text)
         text = "".join(each for each in decomposed if not unicodedata.combining(each))
     text = _AND.sub(" and ", _APOSTROPHES.sub("", text.casefold()))
+    if "." in text:
+        text = _DOTTED.sub(lambda found: found[0].replace(".", "") + " ", text)
+    # A comma parts what is spelt out: "M D, P C" is "md pc".
+    folded = " ".join(
+        [_fold_piece(piece) for piece in text.split(",")] if "," in text else [_fold_piece(text)]
+    )
+    return _OBGYN.sub("obgyn", folded.strip())
+
+
+def _fold_piece(text: str) -> str:
     spaced = _NOT_A_WORD.sub(" ", text).strip()
-    spelt = _SPELT_OUT.sub(lambda found: found[0].replace(" ", ""), _LONE_S.sub("s", spaced))
-    return _OBGYN.sub("obgyn", spelt)
+    if not _LONE_LETTER.search(spaced):
+        return spaced
+    return _SPELT_OUT.sub(lambda found: found[0].replace(" ", ""), _LONE_S.sub("s", spaced))
 
 
 @lru_cache(maxsize=4096)
@@ -118,6 +131,7 @@ _SOUNDS: Final = tuple(
         (r"c|z", "s"),
         (r"dg|g(?=[eiy])", "j"),
         (r"w(?![aeiouy])", ""),
+        (r"(?<=[^aeiouy])e$", ""),
         (r"[aeiouy]+", "a"),
         (r"(.)\1+", r"\1"),
     )

@@ -21,6 +21,7 @@ MOST_FOUND: Final = 100
 
 _LITERAL_AT_MOST: Final = 200
 _LITERAL_IS_ENOUGH: Final = 10  # with so many that hold what was typed, nothing was misspelt
+_PLAIN_FROM: Final = 3  # telling words; where a name begins with so many of them, none is a slip
 _INITIALS_LENGTHS: Final = range(3, 8)
 
 
@@ -50,7 +51,9 @@ def search_index(
         return []
     is_wanted = _kind_test(index, kind)
     ranked = _find_literally(index, query, is_wanted, chosen or {})
-    if len(ranked) < _LITERAL_IS_ENOUGH:
+    best = min(ranked.values(), default=Tier.ALIKE)
+    is_plain = len(query.telling) >= _PLAIN_FROM and best <= Tier.NAME_BEGINS
+    if len(ranked) < _LITERAL_IS_ENOUGH and not is_plain:
         for number in _find_by_initials(index, query, is_wanted):
             ranked.setdefault(number, Tier.INITIALS)
         for number in find_alike(index, query, is_wanted):

@@ -25,6 +25,7 @@ _RUN_TOGETHER: Final = 0.95
 _FILLER_SHARE: Final = 0.25
 _LONGEST_LIST: Final = 400  # beginnings looked at for one word
 _MOST_INITIALS: Final = 50
+_MOST_WORDS_WITH_INITIALS: Final = 4
 _LENGTHS_OF_INITIALS: Final = range(3, 6)
 _AS_GOOD: Final = 0.05
 _SURE_LENGTH: Final = 6
@@ -52,6 +53,11 @@ class Word:
     def is_filler(self) -> bool:
         """Whether the word tells no names apart."""
         return self.typed in FILLER
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the catalog has the word as it was typed."""
+        return 1.0 in self.meanings.values()
 
     def all_meanings(self) -> Mapping[int, float]:
         """Return what a name may hold for this word, whole or in part."""
@@ -99,8 +105,8 @@ def _read(vocabulary: Vocabulary, typed: str, *, thoroughly: bool) -> Word:
 
 def _add_beginnings(vocabulary: Vocabulary, word: Word, typed: str) -> None:
     if len(typed) > 1 and not word.is_filler:
-        for number in vocabulary.find_beginning(typed)[:_LONGEST_LIST]:
-            word.mean(number, BEGINNING)
+        beginnings = vocabulary.find_beginning(typed)[:_LONGEST_LIST]
+        word.meanings = {**dict.fromkeys(beginnings, BEGINNING), **word.meanings}
 
 
 def _read_pair(vocabulary: Vocabulary, first: Word, second: Word, *, thoroughly: bool) -> None:
@@ -155,7 +161,11 @@ def _read_initials(index: FacilityIndex, query: Query, words: list[Word]) -> Non
     initials = index.vocabulary.find(query.initials) if query.initials else None
     for word in words:
         word.mean(initials, _INITIALS)
-        if len(word.typed) in _LENGTHS_OF_INITIALS and 1.0 not in word.meanings.values():
+        if (
+            len(words) <= _MOST_WORDS_WITH_INITIALS
+            and len(word.typed) in _LENGTHS_OF_INITIALS
+            and not word.is_exact
+        ):
             found = index.find_initials(word.typed, _MOST_INITIALS)
             word.initials_of = dict.fromkeys(found, _INITIALS)
 

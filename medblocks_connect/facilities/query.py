@@ -47,9 +47,9 @@ class Query:
 
     @property
     def initials(self) -> str:
-        """The initials of three words or more: somebody may know the place by them."""
+        """The initials of four words or more: somebody may know the place by them."""
         initials = initials_of(" ".join(self.words))
-        return initials if len(initials) > 2 else ""
+        return initials if len(initials) > 3 else ""
 
     def readings(self, place: int) -> list[str]:
         """Return what an index entry may hold for the word at ``place``: beginnings of words.

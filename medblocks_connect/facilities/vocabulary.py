@@ -127,7 +127,7 @@ class Vocabulary:
         return sound_of(self.words[number])
 
     def _candidates(self, word: str) -> list[int]:
-        """Return the words with a trigram of ``word``, those with many first."""
+        """Return the words that share enough trigrams with ``word``."""
         places = (self._trigrams.get(each) for each in _pieces_of(word))
         known = sorted((self._holders.length(each), each) for each in places if each is not None)
         shared: Counter[int] = Counter()
@@ -139,9 +139,9 @@ class Vocabulary:
             shared.update(self._holders[place])
         if len(word) <= _SHORT + 2:
             return list(shared)
-        often = [number for number, count in shared.items() if count > 1]
-        often.sort(key=shared.__getitem__, reverse=True)
-        return often
+        # One slip leaves all but four trigrams, two slips mostly one in three.
+        least = max(2, len(word) // 3)
+        return [number for number, count in shared.items() if count >= least]
 
 
 def _pieces_of(word: str) -> set[str]:

@@ -1,0 +1,185 @@
+"""What a patient finds, and in which order."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from medblocks_connect.facilities.index import FacilityIndex, IndexEntry
+from medblocks_connect.facilities.matching import search_index
+from medblocks_connect.facilities.ranking import Tier
+
+RIVERSIDE = "Riverside General Hospital"
+
+
+def search_names(names, text, **options):
+    index = FacilityIndex(IndexEntry(key, name, kind) for key, (name, kind) in enumerate(names))
+    return [names[each.key][0] for each in search_index(index, text, **options)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Riverside General Hospital",
+        "riverside gen",
+        "rivrside genral",  # letters missing
+        "rriverside generral hospital",  # letters doubled
+        "rivresdie genearl hopsital",  # letters swapped
+        "riversidw feneral hospitsl",  # the neighbouring key
+        "general riverside",  # another order
+        "hospital general riverside",
+        "riversidegeneral",  # run together
+        "riversidegenral hospital",
+        "river side general",  # broken
+        "riv gen hosp",  # cut short
+        "riverside hosp",
+        "the riverside general hospital inc",  # more than the name holds
+    ],
+)
+def test_riverside_general_is_first(find, text):
+    assert find(text)[0] == RIVERSIDE
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("saint marys hospital", "St. Mary's Hosp."),
+        ("st mary", "St. Mary's Hosp."),
+        ("st joseph medical center", "Saint Joseph Med Ctr"),
+        ("mount sinai", "Mt Sinai Heart & Lung"),
+        ("sinai heart and lung", "Mt Sinai Heart & Lung"),
+        ("ucsf", "University of California San Francisco"),
+        ("chop", "Children's Hospital of Philadelphia"),
+        ("univ of california", "University of California San Francisco"),
+        ("obrien", "O'Brien Family Medicine"),
+        ("o brien", "O'Brien Family Medicine"),
+        ("o\u2019brien family", "O'Brien Family Medicine"),
+        ("sykiatry", "Evergreen Psychiatry Associates, P.C."),
+        ("filadelfia childrens", "Children's Hospital of Philadelphia"),
+        ("hopital general", "Hôpital Général de Montréal"),
+        ("HÔPITAL", "Hôpital Général de Montréal"),
+        ("北京", "北京协和医院"),
+        ("مستشفى", "مستشفى النور"),
+        ("smith", "Dr. J. B. Smith"),
+        ("north western memorial", "Northwestern Memorial Hospital"),
+    ],
+)
+def test_first_found(find, text, name):
+    assert find(text)[0] == name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("NY - Rebecca Fishman MD", "NY - Rebecca Fishman MD"),
+        ("ca rebeca fishman", "CA - Rebecca Fishman MD"),
+        ("rebecca fishman new york", "NY - Rebecca Fishman MD"),
+        ("fishman california", "CA - Rebecca Fishman MD"),
+    ],
+)
+def test_state_decides_between_twins(find, text, name):
+    assert find(text)[0] == name
+
+
+def test_vendor_prefix_does_not_hide_the_beginning_of_the_name(index):
+    found = search_index(index, "rebecca fi")
+    assert [each.tier for each in found[:2]] == [Tier.NAME_BEGINS] * 2
+
+
+def test_order_is_exact_then_beginning_then_word_then_alike():
+    names = [
+        ("Lake Mercy Clinic", ""),
+        ("Merci", ""),
+        ("Mercy Clinic", ""),
+        ("Mercy", ""),
+    ]
+    assert search_names(names, "mercy") == ["Mercy", "Mercy Clinic", "Lake Mercy Clinic", "Merci"]
+
+
+def test_whole_system_comes_before_the_practice():
+    names = [("Mercy Dental LLC", ""), ("Mercy Health System of Dover County", "")]
+    assert search_names(names, "mercy")[0] == "Mercy Health System of Dover County"
+
+
+def test_whole_word_comes_before_its_beginning():
+    names = [("Mercyhealth", ""), ("Mercy Clinic", "")]
+    assert search_names(names, "mercy")[0] == "Mercy Clinic"
+
+
+def test_shorter_comes_first_among_equals():
+    names = [("Dover Heart Institute of the North", ""), ("Dover Heart Institute", "")]
+    assert search_names(names, "dover")[0] == "Dover Heart Institute"
+
+
+def test_more_chosen_comes_first_among_equals():
+    names = [("Dover Heart Institute", ""), ("Dover Heart Institute of the North", "")]
+    found = search_names(names, "dover", chosen={1: 3})
+    assert found[0] == "Dover Heart Institute of the North"
+
+
+def test_chosen_is_found_among_very_many():
+    names = [(f"Mercy {number:04}", "") for number in range(1000)]
+    assert search_names(names, "mercy", chosen={999: 5})[0] == "Mercy 0999"
+
+
+def test_little_words_choose_between_names_that_both_hold_the_rest():
+    names = [("Northern Eye Group", ""), ("Eye Group of the North", "")]
+    assert search_names(names, "group of north eye")[0] == "Eye Group of the North"
+
+
+def test_no_more_than_asked_for():
+    names = [(f"Mercy {number}", "") for number in range(50)]
+    assert len(search_names(names, "mercy", most=7)) == 7
+
+
+def test_facility_under_several_names_is_found_once():
+    index = FacilityIndex([IndexEntry(1, "Brigham Hospital"), IndexEntry(1, "the Brigham")])
+    assert [each.key for each in search_index(index, "brigham")] == [1]
+
+
+def test_kind_keeps_one_record_system(find):
+    assert find("riverside", kind="cerner") == ["Lake Riverside Clinic"]
+
+
+def test_kind_that_is_not_there_finds_nothing(find):
+    assert find("riverside", kind="unheard_of") == []
+
+
+def test_kind_holds_for_misspelt_words_too(find):
+    assert find("rivrsidee", kind="athena") == ["Riverside Dental, LLC"]
+
+
+def test_empty_catalog_finds_nothing():
+    assert search_index(FacilityIndex([]), "riverside") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "%", "%_", "'", '"', "\x00", "😀", "...", "---", "\u202e\u200f", "\ud800"]
+)
+def test_text_without_letters_finds_nothing(find, text):
+    assert find(text) == []
+
+
+@pytest.mark.parametrize("text", ["zzqxv", "qqq www eee", "x" * 10_000, "\U0001d54f" * 100])
+def test_text_that_is_like_no_name_finds_nothing(find, text):
+    assert find(text) == []
+
+
+def test_long_text_is_read_to_64_characters(find):
+    name = "Children's Hospital of Philadelphia"
+    padded = name + " " * (64 - len(name))
+    assert find(padded + "riverside" * 1000) == find(padded)
+
+
+def test_long_text_takes_no_longer(index):
+    def measure(text):
+        spent = []
+        for _repeat in range(20):
+            began = time.perf_counter()
+            search_index(index, text)
+            spent.append(time.perf_counter() - began)
+        return min(spent)
+
+    words = "riversid genral hospitl northwestrn medcal cntr psychiatri assoc"[:64]
+    assert measure(words * 160) < 3 * measure(words) + 0.001
