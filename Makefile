@@ -32,7 +32,7 @@ lint: $(VENV)/.has-dev ## check style and format
 	@$(BIN)/ruff format --check .
 
 types: $(VENV)/.has-dev ## check the types
-	@$(BIN)/mypy
+	@$(BIN)/python -m mypy
 
 screenshots: $(VENV)/.has-test ## take the pictures in docs/images anew
 	@$(BIN)/python -m docs.take_screenshots

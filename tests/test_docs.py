@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
 from django.core.management import get_commands
 from django.dispatch import Signal
 
+from docs.small_png import SIGNATURE, reduce_colours
 from medblocks_connect import checks, signals, urls
 from medblocks_connect.conf import DEFAULTS
 
@@ -94,3 +97,46 @@ def test_docs_links_lead_to_files(page):
     links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
     files = [link for link in links if not link.startswith("https://")]
     assert [link for link in files if not (page.parent / link).exists()] == []
+
+
+def test_docs_pictures_are_small():
+    pictures = list((ROOT / "docs" / "images").iterdir())
+    assert pictures
+    assert [each.name for each in pictures if each.stat().st_size > 100_000] == []
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    check = struct.pack(">I", zlib.crc32(name + content))
+    return struct.pack(">I", len(content)) + name + content + check
+
+
+def draw(rows: list[bytes], kind: int = 2) -> bytes:
+    """A picture two pixels wide; each row begins with its filter."""
+    header = struct.pack(">IIBBBBB", 2, len(rows), 8, kind, 0, 0, 0)
+    content = zlib.compress(b"".join(rows))
+    return b"".join(
+        [SIGNATURE, chunk(b"IHDR", header), chunk(b"IDAT", content), chunk(b"IEND", b"")]
+    )
+
+
+def test_docs_small_png_undoes_every_filter():
+    red, blue = b"\xff\0\0", b"\0\0\xff"
+    plain = b"\0" + red + blue
+    same_as_left = b"\x01" + red + b"\x01\0\xff"  # blue less red, in each byte
+    same_as_above = b"\x02" + bytes(6)
+    averaged = b"\x03\x80\0\0" + b"\x81\0\x80"  # less half of what is left and above
+    nearest_neighbour = b"\x04" + bytes(6)  # less the one of the three that fits best
+    small = reduce_colours(draw([plain, same_as_left, same_as_above, averaged, nearest_neighbour]))
+    assert small[25] == 3  # the colour type: a palette
+    palette = small[small.index(b"PLTE") + 4 :][:6]
+    assert {palette[:3], palette[3:]} == {red, blue}
+    at = small.index(b"IDAT")
+    (length,) = struct.unpack(">I", small[at - 4 : at])
+    drawn = zlib.decompress(small[at + 4 : at + 4 + length])
+    assert drawn == drawn[:3] * 5
+    assert {drawn[1], drawn[2]} == {0, 1}
+
+
+def test_docs_small_png_refuses_transparency():
+    with pytest.raises(ValueError, match="without transparency"):
+        reduce_colours(draw([b"\0" + bytes(8)], kind=6))
