@@ -28,8 +28,11 @@ LARGEST = 100_000  # bytes: a picture of the docs is no burden to a clone
 WIDTHS = {390: 844, 1280: 800}  # pixels, and the height of such a screen
 SCHEMES = ("light", "dark")
 IN_DOCS = (
-    "results-390-light",
-    "connected-390-light",
+    *(
+        f"{page}-390-light"
+        for page in ("search", "results", "connected", "cancelled", "connections", "disconnect")
+    ),
+    "lost-390-dark",
     *(
         f"admin-{page}-1280-{scheme}"
         for page in ("attempts", "attempt", "patient", "overview", "queue")
@@ -71,6 +74,12 @@ def _open_portal(page: Page) -> None:
     page.get_by_role("button", name="Cancel").wait_for()
 
 
+def _open_disconnect(page: Page) -> None:
+    page.goto("/records/connections/")
+    page.get_by_role("button", name="Disconnect").first.click()
+    page.get_by_role("button", name="Yes, disconnect").wait_for()
+
+
 def _open_staff_page(error: str) -> Callable[[Page], object]:
     def go(page: Page) -> None:
         page.goto(ATTEMPTS)
@@ -93,6 +102,7 @@ SHOTS = (
     Shot("lost", "mei", _open_attempt("Foxglove", "ended")),
     Shot("expired", "sam", _open_attempt("Hawthorn", "Ran out of time")),
     Shot("connections", "mei", _open("/records/connections/")),
+    Shot("disconnect", "june", _open_disconnect),
     Shot("admin-home", "staff", _open("/admin/")),
     Shot("admin-attempts", "staff", _open(ATTEMPTS)),
     Shot("admin-attempt", "staff", _open_staff_page("token_exchange_failed")),
