@@ -1,0 +1,96 @@
+"""When there is a local catalog, and when its index is built."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from medblocks_connect.facilities.catalog import find_catalog, get_index, is_too_old
+from medblocks_connect.models import CatalogSync, Facility
+
+pytestmark = pytest.mark.django_db
+
+
+def finish(**changes):
+    base_url = changes.pop("base_url", "http://127.0.0.1:9")
+    return CatalogSync.objects.create(
+        base_url=base_url, **{"finished_at": timezone.now(), **changes}
+    )
+
+
+def test_no_sync_is_no_catalog():
+    Facility.objects.create(connection_id="fhirsrc_1", name="Left over")
+    assert find_catalog() is None
+    assert get_index() is None
+
+
+def test_unfinished_sync_is_no_catalog():
+    finish(finished_at=None)
+    assert find_catalog() is None
+
+
+def test_catalog_of_another_medblocks_is_none_of_ours(add_catalog, settings):
+    add_catalog()
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "BASE_URL": "https://other.example",
+    }
+    assert get_index() is None
+
+
+def test_index_holds_the_catalog_without_what_was_withdrawn(add_catalog):
+    rows = add_catalog(("Riverside", "epic"), ("Lakeside", "epic"))
+    Facility.objects.filter(pk=rows[1].pk).update(withdrawn_at=timezone.now())
+    index = get_index()
+    assert list(index.keys) == [rows[0].pk]
+
+
+def test_index_is_built_once(add_catalog):
+    add_catalog()
+    assert get_index() is get_index()
+
+
+def test_index_is_built_again_for_another_version(add_catalog):
+    add_catalog()
+    first = get_index()
+    Facility.objects.create(connection_id="fhirsrc_new", name="Newly Opened")
+    finish()
+    second = get_index()
+    assert second is not first
+    assert len(second) == len(first) + 1
+
+
+def test_index_is_built_again_for_other_aliases(add_catalog, settings):
+    add_catalog()
+    first = get_index()
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "FACILITY_ALIASES": {"the River": "fhirsrc_0"},
+    }
+    assert len(get_index()) == len(first) + 1
+
+
+def test_index_is_asked_for_with_one_query(add_catalog, django_assert_num_queries):
+    add_catalog()
+    get_index()
+    with django_assert_num_queries(1):
+        get_index()
+
+
+@pytest.mark.parametrize(("days", "too_old"), [(6.9, False), (7.1, True)])
+def test_catalog_is_too_old_after_a_week(days, too_old):
+    catalog = finish(finished_at=timezone.now() - timedelta(days=days))
+    assert is_too_old(catalog) is too_old
+
+
+def test_old_catalog_is_complained_about_once_an_hour(caplog):
+    finish(finished_at=timezone.now() - timedelta(days=8))
+    with caplog.at_level(logging.WARNING, "medblocks_connect.facilities"):
+        get_index()
+        get_index()
+    assert [record.getMessage() for record in caplog.records] == [
+        "The catalog of facilities is older than 7 days: run manage.py medblocks_sync_facilities"
+    ]

@@ -1,0 +1,188 @@
+"""Where a search is answered, and how often Medblocks is asked for it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import responses
+
+from medblocks_connect.api import MedblocksError
+from medblocks_connect.facilities import FacilitySearch, find_facilities, search_facilities
+from medblocks_connect.models import PatientConnectionAttempt
+from tests.facilities.conftest import NAMES
+
+pytestmark = pytest.mark.django_db
+
+BASE_URL = "https://medblocks.example"
+
+
+def names_of(found):
+    return [each.name for each in found.page.data]
+
+
+def search(q, **more):
+    return find_facilities(FacilitySearch.of(q, **more))
+
+
+class Medblocks:
+    """Medblocks as it is documented: names that hold the text."""
+
+    def __init__(self) -> None:
+        self.names = [name for name, _kind in NAMES]
+        self.asked: list[str] = []
+        self.is_away = False
+        self.finds_more = ""  # a name that does not hold the text
+
+    def answer(self, request):
+        if self.is_away:
+            return 503, {}, "{}"
+        q = request.params["q"]
+        self.asked.append(q)
+        found = [name for name in self.names if q.casefold() in name.casefold()]
+        found += [self.finds_more] if self.finds_more else []
+        data = [{"id": f"fhirsrc_{name}", "name": name, "fhir_base_url": ""} for name in found[:20]]
+        has_more = len(found) > 20
+        more = {"has_more": has_more, "next_cursor": "next" if has_more else None}
+        return 200, {}, json.dumps({"data": data, **more})
+
+
+@pytest.fixture
+def medblocks(settings):
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "BASE_URL": BASE_URL,
+        "MAX_RETRIES": 0,
+    }
+
+    fake = Medblocks()
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        mock.add_callback(responses.GET, f"{BASE_URL}/connections", fake.answer)
+        yield fake
+
+
+def test_catalog_answers_without_medblocks(add_catalog):
+    add_catalog()
+    assert names_of(search("rivrside genral"))[0] == "Riverside General Hospital"
+
+
+def test_catalog_counts_what_it_found(add_catalog):
+    add_catalog()
+    found = search("rebecca fishman")
+    assert (found.total, found.is_capped, found.page.has_more) == (2, False, False)
+
+
+def test_catalog_is_paged_to_its_end(add_catalog):
+    add_catalog(*((f"Mercy {number}", "epic") for number in range(45)))
+    seen, cursor = [], ""
+    for _page in range(3):
+        found = search("mercy", starting_after=cursor)
+        seen += names_of(found)
+        cursor = found.page.next_cursor
+    assert len(seen) == len(set(seen)) == 45
+    assert cursor == ""
+
+
+def test_catalog_does_not_count_beyond_a_hundred(add_catalog):
+    add_catalog(*((f"Mercy {number}", "epic") for number in range(150)))
+    found = search("mercy")
+    assert (found.total, found.is_capped) == (100, True)
+
+
+@pytest.mark.parametrize(
+    "cursor", ["of-medblocks", "local:", "local:-3", "local:9999999", "local:٣"]
+)
+def test_catalog_takes_a_cursor_that_it_did_not_give_for_the_beginning(add_catalog, cursor):
+    add_catalog()
+    assert names_of(search("riverside", starting_after=cursor)) == names_of(search("riverside"))
+
+
+def test_catalog_keeps_one_record_system(add_catalog):
+    add_catalog()
+    assert names_of(search("riverside", facility_type="cerner")) == ["Lake Riverside Clinic"]
+
+
+def test_catalog_prefers_what_patients_chose(add_catalog):
+    add_catalog(("Mercy East", "epic"), ("Mercy West", "epic"))
+    PatientConnectionAttempt.objects.create(patient_id="p", connection_id="fhirsrc_1")
+    assert names_of(search("mercy"))[0] == "Mercy West"
+
+
+def test_catalog_knows_the_hosts_alias(add_catalog, settings):
+    add_catalog(("Brigham and Women's Hospital", "epic"), ("Other Hospital", "epic"))
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "FACILITY_ALIASES": {"Peter Bent": "fhirsrc_0"},
+    }
+    assert names_of(search("peter bnet")) == ["Brigham and Women's Hospital"]
+
+
+def test_search_facilities_gives_the_page(add_catalog):
+    add_catalog()
+    page = search_facilities(FacilitySearch.of("sinai"))
+    assert [each.name for each in page.data] == ["Mt Sinai Heart & Lung"]
+
+
+def test_same_search_is_asked_once(medblocks):
+    assert names_of(search("riverside")) == names_of(search("RIVERSIDE"))
+    assert medblocks.asked == ["riverside"]
+
+
+def test_longer_text_is_answered_from_the_whole_answer_to_a_shorter(medblocks):
+    search("river")
+    assert names_of(search("riverside gen")) == ["Riverside General Hospital"]
+    assert medblocks.asked == ["river"]
+
+
+def test_longer_text_is_asked_where_the_shorter_had_more(medblocks):
+    medblocks.names = [f"Mercy {number}" for number in range(30)]
+    search("mercy")
+    assert names_of(search("mercy 29")) == ["Mercy 29"]
+    assert medblocks.asked == ["mercy", "mercy 29"]
+
+
+def test_longer_text_is_asked_where_medblocks_found_otherwise(medblocks):
+    medblocks.finds_more = "Elsewhere"
+    search("river")
+    search("riverside")
+    assert medblocks.asked == ["river", "riverside"]
+
+
+def test_last_good_answer_stands_in_when_medblocks_is_away(medblocks, settings):
+    settings.MEDBLOCKS_CONNECT["SEARCH_CACHE_SECONDS"] = 0  # nothing is kept, but as the last
+    search("riverside")
+    medblocks.is_away = True
+    assert "Riverside General Hospital" in names_of(search("riverside"))
+    assert names_of(search("riverside gen")) == ["Riverside General Hospital"]
+
+
+def test_search_that_nobody_ever_answered_fails_when_medblocks_is_away(medblocks):
+    medblocks.is_away = True
+    with pytest.raises(MedblocksError):
+        search("riverside")
+
+
+def test_cursor_of_ours_is_not_shown_to_medblocks(medblocks):
+    assert names_of(search("sinai", starting_after="local:20")) == ["Mt Sinai Heart & Lung"]
+
+
+def test_alias_comes_first_without_a_catalog(medblocks, settings):
+    settings.MEDBLOCKS_CONNECT["FACILITY_ALIASES"] = {
+        "the Brigham": "fhirsrc_Mt Sinai Heart & Lung"
+    }
+    search("sinai")  # which makes the facility known
+    assert names_of(search("the brig")) == ["Mt Sinai Heart & Lung"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a", "x" * 10_000, "%_", "'\"", "\x00\x00", "😀😀", "...", "北京", "مستشفى", "\u202eabc"],
+)
+def test_any_text_is_answered(add_catalog, text):
+    add_catalog()
+    assert search(text).total is not None
+
+
+def test_search_is_normalised():
+    assert FacilitySearch.of("  a\x00b \n c  ").q == "a b c"
+    assert len(FacilitySearch.of("x" * 10_000).q) == 64
