@@ -100,13 +100,15 @@ class Clinic:
 
     client: Client
     medblocks: Medblocks
+    prefix: str = "/records"  # of the app's URLs
+    script_name: str = ""  # what the server takes off an address before the site sees it
 
     def start(self, connection_id: str = RIVERSIDE, **extra: Any) -> HttpResponse:
-        return self.post("/records/start/", {"connection_id": connection_id}, **extra)
+        return self.post(f"{self.prefix}/start/", {"connection_id": connection_id}, **extra)
 
     def start_by_json(self, connection_id: Any = RIVERSIDE, **body: Any) -> HttpResponse:
         return self.client.post(
-            "/records/api/patient-sessions/",
+            f"{self.prefix}/api/patient-sessions/",
             json.dumps({"connection_id": connection_id, **body}),
             content_type="application/json",
             headers={"X-CSRFToken": self.csrf_token()},
@@ -132,7 +134,8 @@ class Clinic:
 
     def started(self, connection_id: str = RIVERSIDE) -> PatientConnectionAttempt:
         """An attempt whose patient is at the portal."""
-        assert self.start(connection_id).status_code == 303
+        answered = self.start(connection_id)
+        assert answered.status_code == 303, answered.content.decode()
         return self.attempt
 
     @property
@@ -146,16 +149,19 @@ class Clinic:
         query = dict(pair.split("=", 1) for pair in parts.query.split("&"))
         query |= changed
         kept = "&".join(f"{name}={value}" for name, value in query.items() if value is not None)
-        return (client or self.client).get(f"{parts.path}?{kept}")
+        path = parts.path.removeprefix(self.script_name)
+        return (client or self.client).get(f"{path}?{kept}")
 
     def page(self) -> str:
         """What the patient reads on the newest attempt's page."""
-        answered = self.client.get(self.attempt.get_absolute_url())
+        address = self.attempt.get_absolute_url().removeprefix(self.script_name)
+        answered = self.client.get(address)
         assert answered.status_code == 200
         return answered.content.decode()
 
     def send(self, event: Payload, **how: Any) -> HttpResponse:
         """Deliver a webhook event to the site, signed."""
+        how.setdefault("path", f"{self.prefix}/webhook/")
         return post_event(Client(enforce_csrf_checks=True), event, **how)
 
 
