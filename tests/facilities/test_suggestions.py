@@ -1,0 +1,123 @@
+"""What is offered before anybody types."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from medblocks_connect.facilities.suggestions import suggest_facilities
+from medblocks_connect.models import Facility, PatientConnectionAttempt
+from medblocks_connect.patients import Patient
+
+pytestmark = pytest.mark.django_db
+
+PATIENT = Patient("p-1")
+
+
+def attempt(number=0, patient_id="p-1", **changes):
+    return PatientConnectionAttempt.objects.create(
+        patient_id=patient_id, connection_id=f"fhirsrc_{number}", **changes
+    )
+
+
+def ids(facilities):
+    return [each.id for each in facilities]
+
+
+def test_nothing_is_offered_where_nothing_is_known():
+    assert not suggest_facilities(PATIENT)
+
+
+def test_used_before_comes_latest_first_and_once(add_catalog):
+    add_catalog()
+    for number in (1, 2, 1):
+        attempt(number, status="succeeded")
+    assert ids(suggest_facilities(PATIENT).used) == ["fhirsrc_1", "fhirsrc_2"]
+
+
+@pytest.mark.parametrize("status", ["created", "started", "failed", "expired"])
+def test_not_connected_is_not_used_before(add_catalog, status):
+    add_catalog()
+    attempt(1, status=status)
+    assert suggest_facilities(PATIENT).used == ()
+
+
+def test_somebody_elses_is_not_used_before(add_catalog):
+    add_catalog()
+    attempt(1, "p-2", status="succeeded")
+    assert suggest_facilities(PATIENT).used == ()
+
+
+def test_used_before_is_named_without_a_catalog():
+    attempt(1, status="succeeded", connection_name="Riverside", connection_type="epic")
+    (used,) = suggest_facilities(PATIENT).used
+    assert (used.id, used.name, used.type) == ("fhirsrc_1", "Riverside", "epic")
+
+
+def test_pinned_come_in_the_hosts_order(add_catalog, settings):
+    add_catalog()
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "PINNED_FACILITIES": ["fhirsrc_3", "fhirsrc_1"],
+    }
+    assert ids(suggest_facilities(PATIENT).pinned) == ["fhirsrc_3", "fhirsrc_1"]
+
+
+def test_pinned_that_nobody_can_tell_are_left_out(settings):
+    # Nothing listens where the tests' settings point, and there is no catalog.
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "PINNED_FACILITIES": ["fhirsrc_3", "fhirsrc_1"],
+        "MAX_RETRIES": 0,
+    }
+    assert suggest_facilities(PATIENT).pinned == ()
+
+
+def test_often_chosen_come_by_the_number_of_patients(add_catalog):
+    add_catalog()
+    for patient in ("a", "b", "c"):
+        attempt(2, patient)
+    for patient in ("a", "b"):
+        attempt(1, patient)
+    assert ids(suggest_facilities(PATIENT).popular) == ["fhirsrc_2", "fhirsrc_1"]
+
+
+def test_one_patient_alone_makes_no_facility_often_chosen(add_catalog):
+    add_catalog()
+    for _time in range(5):
+        attempt(1, "a")
+    assert suggest_facilities(PATIENT).popular == ()
+
+
+def test_chosen_long_ago_is_not_lately(add_catalog):
+    add_catalog()
+    for patient in ("a", "b"):
+        attempt(1, patient, created_at=timezone.now() - timedelta(days=91))
+    assert suggest_facilities(PATIENT).popular == ()
+
+
+def test_withdrawn_is_not_often_chosen(add_catalog):
+    add_catalog()
+    for patient in ("a", "b"):
+        attempt(1, patient, connection_name="Gone")
+    Facility.objects.filter(connection_id="fhirsrc_1").update(withdrawn_at=timezone.now())
+    assert suggest_facilities(PATIENT).popular == ()
+
+
+def test_facility_is_offered_for_one_reason_only(add_catalog, settings):
+    add_catalog()
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "PINNED_FACILITIES": ["fhirsrc_1", "fhirsrc_2"],
+    }
+    attempt(1, status="succeeded")
+    for patient in ("a", "b"):
+        attempt(2, patient)
+    offered = suggest_facilities(PATIENT)
+    assert (ids(offered.used), ids(offered.pinned), ids(offered.popular)) == (
+        ["fhirsrc_1"],
+        ["fhirsrc_2"],
+        [],
+    )
