@@ -93,6 +93,10 @@ def test_search_case_41_answers_out_of_order(site):
     from playwright.sync_api import sync_playwright
 
     held = []
+
+    def hold(route):  # a function: playwright marks what it is given
+        held.append(route)
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page()
@@ -103,7 +107,7 @@ def test_search_case_41_answers_out_of_order(site):
             ]
         )
         page.goto(f"{site.url}{PAGE}")
-        page.route("**/search/?*q=riverside*", held.append)
+        page.route("**/search/?*q=riverside*", hold)
         results = page.locator("[data-medblocks-results]")
         page.get_by_role("searchbox").fill("riverside")
         page.wait_for_timeout(600)
