@@ -13,7 +13,12 @@ from django.db.models import Max, Sum
 from django.utils import timezone
 
 from medblocks_connect import __version__
-from medblocks_connect.api import MedblocksError, NotFoundError, PatientConnection
+from medblocks_connect.api import (
+    MedblocksConnectionError,
+    MedblocksError,
+    NotFoundError,
+    PatientConnection,
+)
 from medblocks_connect.attempts.outcome import LOST_STATUSES
 from medblocks_connect.clock import storable
 from medblocks_connect.conf import conf
@@ -32,6 +37,8 @@ _ATTEMPTS_READ: Final = 200
 _NAMES_ASKED: Final = 5
 _NAME_SECONDS: Final = 2.0
 _SHARE_OF_TIMEOUT: Final = 0.5
+# A patient who reloads a slow page must not keep a worker waiting each time.
+_AWAY_SECONDS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,8 @@ def find_connection(patient: Patient, patient_connection_id: str) -> ConnectedPl
 
 def forget_connections(patient: Patient) -> None:
     """Let the next page ask Medblocks again."""
-    cache.delete(_key(patient))
+    key = _key(patient)
+    cache.delete_many([key, f"{key}:away"])
 
 
 def _attempts_of(patient: Patient) -> list[PatientConnectionAttempt]:
@@ -118,15 +126,26 @@ def _was_won(attempt: PatientConnectionAttempt) -> bool:
 
 def _ask(patient: Patient) -> tuple[PatientConnection, ...]:
     key = _key(patient)
+    away = f"{key}:away"
     links: tuple[PatientConnection, ...] | None = cache.get(key)
     if links is None:
-        client, seconds = get_client(), conf.timeout * _SHARE_OF_TIMEOUT
+        if cache.get(away):
+            raise MedblocksConnectionError("Medblocks was away a moment ago.")
         try:
-            links = client.patients.retrieve(patient.patient_id, timeout=seconds).connections
-        except NotFoundError:  # nobody has started a session for this patient yet
-            links = ()
+            links = _ask_medblocks(patient)
+        except MedblocksError:
+            cache.set(away, 1, _AWAY_SECONDS)
+            raise
         cache.set(key, links, conf.connections_cache_seconds)
     return links
+
+
+def _ask_medblocks(patient: Patient) -> tuple[PatientConnection, ...]:
+    seconds = conf.timeout * _SHARE_OF_TIMEOUT
+    try:
+        return get_client().patients.retrieve(patient.patient_id, timeout=seconds).connections
+    except NotFoundError:  # nobody has started a session for this patient yet
+        return ()
 
 
 def _key(patient: Patient) -> str:

@@ -126,6 +126,13 @@ def test_medblocks_away_shows_a_kept_link_once(look, tell, make):
     assert states(look()) == [("Riverside General", "connected")]
 
 
+def test_medblocks_away_is_left_alone_for_a_moment(look, tell, make):
+    make()
+    answer = tell(status=500)
+    assert [look().is_current for _ in range(2)] == [False, False]
+    assert answer.call_count == 1
+
+
 def test_medblocks_is_asked_once_a_minute(look, tell):
     answer = tell(link_json())
     look()
