@@ -37,7 +37,8 @@ class FacilityResult:
     full_name: str = ""  # as Medblocks has it
     parts: tuple[NamePart, ...] = ()  # of the name; what was typed is marked
     state: str = ""  # the state's name, where the facility's name gives it
-    host: str = ""  # the portal's; only where another facility has the same name
+    host: str = ""  # only where another facility has the same name
+    is_portal: bool = True  # the host is the portal's, and not the record system's
     entry: int = 0  # which of several that nothing else tells apart; 0 for a facility alone
     entries: int = 0
 
@@ -113,31 +114,32 @@ def tell_apart(facilities: Sequence[FhirSource], typed: str = "") -> Iterator[Fa
     results = [show_facility(each, typed) for each in facilities]
     names = Counter(fold(each.name) for each in results)
     hosts = [
-        _host_of(facility) if names[fold(result.name)] > 1 else ""
+        _host_of(facility) if names[fold(result.name)] > 1 else ("", True)
         for facility, result in zip(facilities, results, strict=True)
     ]
     told = [
         (fold(result.name), result.state, result.record_system, host)
-        for result, host in zip(results, hosts, strict=True)
+        for result, (host, _is_portal) in zip(results, hosts, strict=True)
     ]
     entries, entry = Counter(told), Counter[tuple[str, str, str, str]]()
-    for result, host, same in zip(results, hosts, told, strict=True):
+    for result, (host, is_portal), same in zip(results, hosts, told, strict=True):
         entry[same] += 1
         numbered = entries[same] > 1
         yield replace(
             result,
             host=host,
+            is_portal=is_portal,
             entry=entry[same] if numbered else 0,
             entries=entries[same] if numbered else 0,
         )
 
 
-def _host_of(facility: FhirSource) -> str:
-    """Return the portal's host, else that of the record system's address."""
-    for url in (facility.portal_url, facility.fhir_base_url):
+def _host_of(facility: FhirSource) -> tuple[str, bool]:
+    """Return the portal's host and True, else that of the record system's address and False."""
+    for url, is_portal in ((facility.portal_url, True), (facility.fhir_base_url, False)):
         if is_public_https(url):
-            return (urlsplit(url).hostname or "").removeprefix("www.")
-    return ""
+            return (urlsplit(url).hostname or "").removeprefix("www."), is_portal
+    return "", True
 
 
 def show_facility(facility: FhirSource, typed: str = "") -> FacilityResult:
