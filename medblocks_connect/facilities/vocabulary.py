@@ -147,12 +147,12 @@ class Vocabulary:
 def _pieces_of(word: str) -> set[str]:
     """Return the trigrams of ``word``; of a short one also its ends.
 
-    One slip in a short word leaves its first two letters, its last two, or its first and last.
+    One slip in a short word mostly leaves its first two letters, its last two, or both ends.
     """
     padded = f" {word} "
     pieces = {padded[place : place + 3] for place in range(len(padded) - 2)}
     if len(word) <= _SHORT + 1:
-        pieces |= {f"^{word[:2]}", f"{word[-2:]}$", f"{word[0]}_{word[-1]}"}
+        pieces |= {f"^{word[:2]}", f"{word[-2:]}$", f"{word[:1]}_{word[-1:]}"}
     return pieces
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from threading import Thread
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
+from medblocks_connect.facilities import catalog as catalog_module
 from medblocks_connect.facilities.catalog import find_catalog, get_index, is_too_old
 from medblocks_connect.models import CatalogSync, Facility
 
@@ -94,3 +97,30 @@ def test_old_catalog_is_complained_about_once_an_hour(caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "The catalog of facilities is older than 7 days: run manage.py medblocks_sync_facilities"
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_index_is_shared_by_threads(add_catalog):
+    add_catalog()
+    get_index()  # so that no thread has to build it
+    found = []
+
+    def look():
+        found.append(get_index())
+        connection.close()
+
+    threads = [Thread(target=look) for _number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {id(index) for index in found} == {id(get_index())}
+
+
+def test_old_index_serves_while_another_thread_builds(add_catalog):
+    add_catalog()
+    first = get_index()
+    finish()
+    with catalog_module._Shared.lock:
+        assert get_index() is first
+    assert get_index() is not first
