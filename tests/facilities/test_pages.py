@@ -98,14 +98,14 @@ def test_twins_of_different_portals(client_in, add_catalog):
 def test_twins_without_portals_tell_their_record_systems_address(client_in, add_catalog):
     add_catalog(("Mercy", "epic"), ("Mercy", "epic"), fhir_base_url="https://fhir.east.example/r4")
     page = text_of(search(client_in, "mercy"))
-    assert page.count("Computer system: fhir.east.example") == 2
+    assert page.count("Server: fhir.east.example") == 2
 
 
 def test_twins_that_nothing_tells_apart_are_numbered(client_in, add_catalog):
     add_catalog(("Mercy", "epic"), ("Mercy", "epic"))
     page = text_of(search(client_in, "mercy"))
-    assert "Entry 1 of 2 with this name" in page
-    assert "Entry 2 of 2 with this name" in page
+    assert "Place 1 of 2 with this name" in page
+    assert "Place 2 of 2 with this name" in page
 
 
 def test_hostile_portal_is_not_shown(client_in, add_catalog):
