@@ -48,12 +48,11 @@ def type_searches(pause: int) -> Iterator[tuple[str, bool]]:
 
 
 def run_session(rows: list[tuple[str, str]], *, with_catalog: bool) -> Session:
-    """Type the searches; Django has to be set up, with a database that is empty."""
+    """Type the searches; Django has to be set up, with a database."""
     from django.core.cache import cache
 
     from medblocks_connect.api import FhirSource, Page
     from medblocks_connect.facilities import FacilitySearch, find_facilities
-    from medblocks_connect.models import CatalogSync, Facility
 
     session = Session()
     sources = [
@@ -67,18 +66,7 @@ def run_session(rows: list[tuple[str, str]], *, with_catalog: bool) -> Session:
         return Page(tuple(found[:limit]), len(found) > limit, "next" if len(found) > limit else "")
 
     cache.clear()
-    CatalogSync.objects.all().delete()
-    Facility.objects.all().delete()
-    if with_catalog:
-        from django.utils import timezone
-
-        from medblocks_connect.facilities.catalog import catalog_base_url
-
-        Facility.objects.bulk_create(
-            Facility(connection_id=each.id, name=each.name, type=each.type) for each in sources
-        )
-        now = timezone.now()
-        CatalogSync.objects.create(base_url=catalog_base_url(), finished_at=now)
+    fill_catalog(rows if with_catalog else [])
     client = SimpleNamespace(connections=SimpleNamespace(list=list_connections))
     with patch("medblocks_connect.facilities.remote.get_client", return_value=client):
         asked = ""
@@ -90,6 +78,23 @@ def run_session(rows: list[tuple[str, str]], *, with_catalog: bool) -> Session:
                 session.questions += 1
                 find_facilities(search)
     return session
+
+
+def fill_catalog(rows: list[tuple[str, str]]) -> None:
+    """Make ``rows`` the local catalog; without any there is none."""
+    from django.utils import timezone
+
+    from medblocks_connect.facilities.catalog import catalog_base_url
+    from medblocks_connect.models import CatalogSync, Facility
+
+    CatalogSync.objects.all().delete()
+    Facility.objects.all().delete()
+    if rows:
+        Facility.objects.bulk_create(
+            Facility(connection_id=f"fhirsrc_{number}", name=name, type=kind)
+            for number, (name, kind) in enumerate(rows)
+        )
+        CatalogSync.objects.create(base_url=catalog_base_url(), finished_at=timezone.now())
 
 
 def run_both(rows: list[tuple[str, str]]) -> tuple[Session, Session]:
