@@ -65,8 +65,10 @@ def _about(delivery: WebhookDelivery) -> Mapping[str, Any]:
 
 def _read_session(_delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
     session = PatientSession.from_json(about)
-    attempt = PatientConnectionAttempt.objects.filter(patient_session_id=session.id).first()
-    if attempt is None:
+    try:
+        # Not first(), which sorts what is one row: this is the hot path of every delivery.
+        attempt = PatientConnectionAttempt.objects.get(patient_session_id=session.id)
+    except PatientConnectionAttempt.DoesNotExist:
         return Said(is_waiting=True)
     return Said(attempt, read_session(attempt, session, Source.WEBHOOK))
 
