@@ -36,7 +36,9 @@ def test_request_without_a_user_is_nobody(rf):
     "resolver", ["return_text", "return_empty_id", "return_long_id", "return_number"]
 )
 def test_resolver_that_names_no_patient_is_told_so(rf, settings, resolver):
-    settings.MEDBLOCKS_CONNECT |= {"PATIENT_RESOLVER": f"tests.resolvers.{resolver}"}
+    settings.MEDBLOCKS_CONNECT = settings.MEDBLOCKS_CONNECT | {
+        "PATIENT_RESOLVER": f"tests.resolvers.{resolver}"
+    }
     with pytest.raises(ImproperlyConfigured, match="PATIENT_RESOLVER"):
         resolve_patient(rf.get("/"))
 

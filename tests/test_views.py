@@ -375,7 +375,9 @@ def test_json_start_refused_says_it_in_words(browser, medblocks):  # noqa: F811
 
 
 def test_start_case_7_return_url_of_the_setting_wins(browser, user, medblocks, settings):  # noqa: F811
-    settings.MEDBLOCKS_CONNECT |= {"RETURN_URL": "https://clinic.example/records/return/"}
+    settings.MEDBLOCKS_CONNECT = settings.MEDBLOCKS_CONNECT | {
+        "RETURN_URL": "https://clinic.example/records/return/"
+    }
     medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(patient_id=str(user.pk)))
     browser.post(START, {"connection_id": FACILITY}, headers={"X-Forwarded-Host": "evil.example"})
     sent = json.loads(medblocks.calls[-1].request.body)
@@ -404,7 +406,9 @@ def test_start_case_5_second_post_is_a_row_of_its_own(browser, user, medblocks):
 
 
 def test_resolver_names_the_patient(browser, medblocks, settings):  # noqa: F811
-    settings.MEDBLOCKS_CONNECT |= {"PATIENT_RESOLVER": "tests.resolvers.intake_form"}
+    settings.MEDBLOCKS_CONNECT = settings.MEDBLOCKS_CONNECT | {
+        "PATIENT_RESOLVER": "tests.resolvers.intake_form"
+    }
     medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(patient_id="intake-7"))
     Client().post(START, {"connection_id": FACILITY}, headers={"X-Intake": "intake-7"})
     sent = json.loads(medblocks.calls[-1].request.body)

@@ -149,7 +149,8 @@ def test_longer_text_is_asked_where_medblocks_found_otherwise(medblocks):
 
 
 def test_last_good_answer_stands_in_when_medblocks_is_away(medblocks, settings):
-    settings.MEDBLOCKS_CONNECT["SEARCH_CACHE_SECONDS"] = 0  # nothing is kept, but as the last
+    # Nothing is kept, but as the last.
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "SEARCH_CACHE_SECONDS": 0}
     search("riverside")
     medblocks.is_away = True
     assert "Riverside General Hospital" in names_of(search("riverside"))
@@ -167,9 +168,8 @@ def test_cursor_of_ours_is_not_shown_to_medblocks(medblocks):
 
 
 def test_alias_comes_first_without_a_catalog(medblocks, settings):
-    settings.MEDBLOCKS_CONNECT["FACILITY_ALIASES"] = {
-        "the Brigham": "fhirsrc_Mt Sinai Heart & Lung"
-    }
+    aliases = {"the Brigham": "fhirsrc_Mt Sinai Heart & Lung"}
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "FACILITY_ALIASES": aliases}
     search("sinai")  # which makes the facility known
     assert names_of(search("the brig")) == ["Mt Sinai Heart & Lung"]
 
