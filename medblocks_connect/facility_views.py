@@ -17,8 +17,7 @@ from medblocks_connect.conf import conf
 from medblocks_connect.facilities.missing import request_facility
 from medblocks_connect.forms import MissingFacilityForm
 from medblocks_connect.guards import keep_private, stand_alone
-from medblocks_connect.messages import describe_error
-from medblocks_connect.pages import render_page
+from medblocks_connect.pages import render_page, render_throttled, render_trouble
 from medblocks_connect.patients import resolve_patient
 from medblocks_connect.redirects import SeeOther
 from medblocks_connect.throttles import throttle
@@ -38,11 +37,7 @@ def tell_missing(request: HttpRequest) -> HttpResponse:
     if patient is None:
         return redirect_to_login(reverse("medblocks_connect:search"))
     if seconds := throttle(patient, "start"):
-        message = describe_error("throttled")
-        status = HTTPStatus.TOO_MANY_REQUESTS
-        response = render_page(request, "trouble", {"message": message}, status)
-        response["Retry-After"] = str(seconds)
-        return response
+        return render_throttled(request, seconds)
     form = MissingFacilityForm(request.POST)
     if not form.is_valid():
         context = {"form": form, "request_notes": conf.request_notes}
@@ -51,8 +46,7 @@ def tell_missing(request: HttpRequest) -> HttpResponse:
         request_facility(patient, form.cleaned_data["text"], form.cleaned_data["note"])
     except AnyDatabaseError as error:
         logger.error("A request could not be kept: %s", type(error).__name__)
-        context = {"message": describe_error("internal_error")}
-        return render_page(request, "trouble", context, HTTPStatus.SERVICE_UNAVAILABLE)
+        return render_trouble(request, "internal_error", HTTPStatus.SERVICE_UNAVAILABLE)
     return SeeOther(reverse("medblocks_connect:not-found-thanks"))
 
 

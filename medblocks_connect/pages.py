@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
@@ -14,6 +15,7 @@ from django.template.base import FilterExpression, Origin
 from django.template.loader_tags import BlockNode, ExtendsNode
 
 from medblocks_connect.conf import conf
+from medblocks_connect.messages import describe_error
 
 _TITLE_BLOCKS: Final = ("title",)
 _HEAD_BLOCKS: Final = ("extra_head", "extrahead", "head_extra", "head")
@@ -96,3 +98,15 @@ def _build(alias: str, base: str, block: str, title: str, head: str) -> Template
 
 def _fill(name: str, content: str) -> str:
     return "{% block " + name + " %}" + content + "{% endblock %}"
+
+
+def render_trouble(request: HttpRequest, error: str, status: int) -> HttpResponse:
+    """Return the page that tells a patient of the code ``error``, where there is no attempt."""
+    return render_page(request, "trouble", {"message": describe_error(error)}, status)
+
+
+def render_throttled(request: HttpRequest, seconds: int) -> HttpResponse:
+    """Return the page for a patient who is to wait ``seconds`` (RFC 9110, ``Retry-After``)."""
+    response = render_trouble(request, "throttled", HTTPStatus.TOO_MANY_REQUESTS)
+    response["Retry-After"] = str(seconds)
+    return response

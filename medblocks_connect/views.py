@@ -29,7 +29,7 @@ from medblocks_connect.forms import StartForm
 from medblocks_connect.guards import is_only_looking, keep_private, stand_alone
 from medblocks_connect.messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.pages import render_page
+from medblocks_connect.pages import render_page, render_throttled, render_trouble
 from medblocks_connect.patients import Patient, resolve_patient
 from medblocks_connect.redirects import SeeOther
 from medblocks_connect.results import describe_search_page, name_place, show_results
@@ -67,7 +67,7 @@ def search(request: HttpRequest) -> HttpResponse:
             return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
         return redirect_to_login(request.get_full_path())
     if "q" in request.GET and (seconds := throttle(patient, "search")):
-        return _show_throttled(request, seconds)
+        return render_throttled(request, seconds)
     asked = FacilitySearch.of(
         request.GET.get("q", ""),
         request.GET.get("type", ""),
@@ -133,7 +133,7 @@ def _lead_to_portal(
     request: HttpRequest, patient: Patient, connection_id: str, recommended: Sequence[str] = ()
 ) -> HttpResponse:
     if seconds := throttle(patient, "start"):
-        return _show_throttled(request, seconds)
+        return render_throttled(request, seconds)
     try:
         started = start_attempt(
             patient, connection_id, build_return_url(request), recommended=recommended
@@ -143,7 +143,7 @@ def _lead_to_portal(
     except AnyDatabaseError as error:
         # The error's kind and not its text, which may hold the row.
         logger.error("An attempt could not be recorded: %s", type(error).__name__)
-        return _show_trouble(request, "internal_error", HTTPStatus.SERVICE_UNAVAILABLE)
+        return render_trouble(request, "internal_error", HTTPStatus.SERVICE_UNAVAILABLE)
     return SeeOther(started.url)
 
 
@@ -196,17 +196,6 @@ def _show_outcome(
     response = render_page(request, "attempt", context, status)
     if refresh:
         response["Refresh"] = str(refresh)
-    return response
-
-
-def _show_trouble(request: HttpRequest, code: str, status: int) -> HttpResponse:
-    message = describe_error(code)
-    return render_page(request, "trouble", {"message": message}, status)
-
-
-def _show_throttled(request: HttpRequest, seconds: int) -> HttpResponse:
-    response = _show_trouble(request, "throttled", HTTPStatus.TOO_MANY_REQUESTS)
-    response["Retry-After"] = str(seconds)
     return response
 
 
