@@ -241,7 +241,10 @@ class AttemptEvent(models.Model):
         DISCONNECTED = "disconnected", _("Disconnected by the patient")
 
     attempt = models.ForeignKey(
-        PatientConnectionAttempt, on_delete=models.CASCADE, related_name="events"
+        PatientConnectionAttempt,
+        on_delete=models.CASCADE,
+        related_name="events",
+        db_index=False,  # the constraint's index begins with it
     )
     source = models.CharField(_("source"), max_length=10, choices=Source.choices)
     kind = models.CharField(_("what"), max_length=20, choices=Kind.choices)
@@ -297,10 +300,10 @@ class WebhookDelivery(models.Model):
         verbose_name=_("attempt"),
     )
     patient_session_id = IdentifierField(
-        _("Medblocks session"), max_length=255, blank=True, default="", db_index=True
+        _("Medblocks session"), max_length=255, blank=True, default=""
     )
     patient_connection_id = IdentifierField(
-        _("Medblocks connection"), max_length=255, blank=True, default="", db_index=True
+        _("Medblocks connection"), max_length=255, blank=True, default=""
     )
     unsent_signals = models.CharField(
         _("signals not sent yet"), max_length=200, blank=True, default="", editable=False
@@ -333,6 +336,8 @@ class WebhookDelivery(models.Model):
         indexes = [
             models.Index(fields=["state", "id"], name="medblocks_delivery_state"),
             models.Index(fields=["event_type", "id"], name="medblocks_delivery_type"),
+            # Not db_index, which makes PostgreSQL keep a second one, for LIKE.
+            models.Index(fields=["patient_session_id"], name="medblocks_delivery_session"),
         ]
         permissions = [
             ("process_webhookdelivery", _("Can process a webhook delivery again")),
