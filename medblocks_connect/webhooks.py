@@ -36,6 +36,10 @@ logger = logging.getLogger("medblocks_connect.webhooks")
 
 BODY_MAX_BYTES: Final = 1024 * 1024
 
+# Medblocks' nest five deep. Deeper than Python's own limit, which each version sets elsewhere,
+# nothing could show or process them.
+_MAX_DEPTH: Final = 100
+
 # Whoever holds a session's url can act as its patient, and nobody needs the rest to settle.
 _NEVER_STORED: Final = ("url", "patient_email", "patient_name", "email", "name")
 
@@ -105,9 +109,25 @@ def read_delivery(body: bytes) -> WebhookDelivery | None:
     """Return the event in ``body``, not stored yet; None where it is no JSON object."""
     try:
         event = json.loads(body.decode())
-        return _read_event(event, body) if isinstance(event, dict) else None
+        if not isinstance(event, dict) or _nests_too_deep(event):
+            return None
+        return _read_event(event, body)
     except (ValueError, RecursionError):
         return None
+
+
+def _nests_too_deep(event: Any) -> bool:
+    level = [event]
+    for _ in range(_MAX_DEPTH):
+        parents = [each for each in level if isinstance(each, dict | list)]
+        level = [
+            child
+            for each in parents
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _read_event(event: Mapping[str, Any], body: bytes) -> WebhookDelivery:

@@ -113,6 +113,7 @@ def test_webhook_changed_body(receiver, body):
         pytest.param(b'"evt_1"', id="case-32-text"),
         pytest.param(b"[" * 100_000, id="case-32-brackets"),
         pytest.param(b'{"a":' * 5_000 + b"1" + b"}" * 5_000, id="case-32-nested"),
+        pytest.param(b'{"a":' + b"[" * 100 + b"]" * 100 + b"}", id="case-32-nested-a-little"),
         pytest.param(b'{"id": ' + b"9" * 5000 + b"}", id="case-32-5000-digits"),
     ],
 )

@@ -32,7 +32,7 @@ _SHOWN: Final = frozenset(
         "duration_ms",
     }
 )
-_DEPTH: Final = 4  # event, data, object, connections
+_DEPTH: Final = 5  # event, data, object, connections, connection
 _ITEMS: Final = 50
 _LENGTH: Final = 300
 
@@ -57,7 +57,9 @@ def _without_personal(value: Any, depth: int) -> Any:
             for name, each in list(value.items())[:_ITEMS]
         }
     if isinstance(value, list):
-        return [_without_personal(each, depth) for each in value[:_ITEMS]] if depth else _left_out()
+        if not depth:
+            return _left_out()
+        return [_without_personal(each, depth - 1) for each in value[:_ITEMS]]
     return value[:_LENGTH] if isinstance(value, str) else value
 
 

@@ -84,7 +84,15 @@ def test_delivery_page_has_no_personal_data(clerk, deliver):
 
 @pytest.mark.parametrize(
     "payload",
-    ["", "nonsense", "null", "[" * 50, '{"data": {"data": {"data": {"data": {"data": 1}}}}}'],
+    [
+        "",
+        "nonsense",
+        "null",
+        "[" * 50,
+        "[" * 600 + "]" * 600,
+        '{"data": {"data": {"data": {"data": {"data": 1}}}}}',
+    ],
+    ids=["nothing", "nonsense", "null", "cut-off", "nested-lists", "nested-objects"],
 )
 def test_payload_of_any_shape(payload):
     assert isinstance(show_payload(payload), str)
