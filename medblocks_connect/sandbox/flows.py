@@ -28,7 +28,8 @@ DESCRIPTIONS = {
     "access_denied": "The resource owner or authorization server denied the request.",
     "oauth_callback_failed": "The authorization response could not be processed.",
     "oauth_error": "server_error: The authorization server encountered an unexpected condition.",
-    "token_exchange_failed": "Token endpoint responded with status 400: invalid_grant",  # nosec B105 - an error's text
+    # The name of the failure, and no password that bandit (B105) takes it for.
+    "token_exchange_failed": "Token endpoint responded with status 400: invalid_grant",  # nosec B105
 }
 
 

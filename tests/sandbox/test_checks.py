@@ -42,6 +42,7 @@ def test_debug_turned_off_by_an_override(settings):
     assert found(checks.check_debug()) == ["E001"]
 
 
+@pytest.mark.django_db  # Django's own checks of models ask the database
 def test_checks_are_registered(started_without_debug, settings):
     settings.MEDBLOCKS_SANDBOX = {"API_KEY": "mb_sk_sbx_1"}
     ours = [message for message in run_checks() if message.id.startswith("medblocks_sandbox")]
