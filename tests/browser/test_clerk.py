@@ -19,9 +19,12 @@ def clerk(open_page) -> Page:
 
 
 def _tab(page: Page, name: str) -> None:
-    page.get_by_role("navigation", name="Medblocks connections").get_by_role(
+    link = page.get_by_role("navigation", name="Medblocks connections").get_by_role(
         "link", name=name
-    ).click()
+    )
+    link.click()
+    expect(link).to_have_attribute("aria-current", "page")
+    page.wait_for_load_state()
 
 
 def test_clerk_finds_a_patients_last_failure_and_its_reason(clerk):
