@@ -25,7 +25,7 @@ demo: $(VENV)/.has-example ## serve the example clinic, with patients, staff and
 	@$(BIN)/python example_project/manage.py demo --port $(PORT)
 
 test: $(VENV)/.has-test ## run the tests on SQLite (TESTS=tests/api for some of them)
-	@$(BIN)/python -m pytest -q --numprocesses 4 --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.has-dev ## check style and format
 	@$(BIN)/ruff check .

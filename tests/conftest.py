@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 FACILITY_NAME = "Riverside General"
+# Files that wait for browsers and other processes: begun last, they would keep everybody waiting.
+LONG = ("tests/browser/", "tests/example/", "tests/faults/", "tests/pages/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, so that the workers end together."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.fixture(autouse=True)

@@ -75,7 +75,7 @@ def test_state_is_said_and_the_prefix_is_not(client_in, add_catalog):
     page = search(client_in, "NY rebecca fishman")
     told = text_of(page)
     assert "Rebecca Fishman MD New York" in told
-    assert "You will sign in at Rebecca Fishman MD’s own portal and come back here." in told
+    assert "You will sign in at Rebecca Fishman MD\u2019s own portal and come back here." in told
     assert "NY - Rebecca" not in told
 
 

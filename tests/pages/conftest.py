@@ -12,8 +12,11 @@ from tests.attempts.conftest import (
     connection_json,
     medblocks,  # noqa: F401 - a fixture
 )
+from tests.pages.scenes import Stage
 
 CONNECTIONS = "/records/connections/"
+COLLECT_BREACHES = """window.breaches = [];
+document.addEventListener("securitypolicyviolation", (event) => breaches.push(event.blockedURI));"""
 
 
 def link_json(status="active", **changes):
@@ -76,3 +79,36 @@ def make(user):
         return PatientConnectionAttempt.objects.create(**given)
 
     return make_one
+
+
+@pytest.fixture
+def stage(settings, user, live_server):
+    def change(**changes):
+        settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, **changes}
+
+    change(BASE_URL=f"{live_server.url}/medblocks-sandbox")
+    return Stage(str(user.pk), change)
+
+
+@pytest.fixture
+def open_page(chromium, live_server, user):
+    """Open a page of a fresh browser in which somebody is signed in."""
+    contexts = []
+
+    def open_one(who=user, **options):
+        context = chromium.new_context(base_url=live_server.url, **options)
+        context.set_default_timeout(10_000)
+        context.add_init_script(COLLECT_BREACHES)
+        contexts.append(context)
+        if who is not None:
+            client = Client()
+            client.force_login(who)
+            session_id = client.cookies["sessionid"].value
+            context.add_cookies(
+                [{"name": "sessionid", "value": session_id, "url": live_server.url}]
+            )
+        return context.new_page()
+
+    yield open_one
+    for context in contexts:
+        context.close()

@@ -146,6 +146,14 @@ def _tell_what_is_missing(text):
     return press
 
 
+def act(page, scene, stage):
+    """Bring ``page`` to the scene."""
+    page.goto(scene.prepare(stage))
+    if scene.press:
+        scene.press(page)
+    page.wait_for_load_state("load")
+
+
 SCENES = {
     "search": _at(SEARCH),
     "results": _at(f"{SEARCH}?q=hospital"),

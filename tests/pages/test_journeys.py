@@ -1,0 +1,108 @@
+"""Whole ways through the pages: without scripts, two people at once, sessions that break."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from medblocks_connect.models import PatientConnectionAttempt
+from tests.pages.scenes import SCENES, SEARCH
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+def test_journey_without_scripts(open_page, stage):
+    page = open_page(java_script_enabled=False)
+    page.goto(SEARCH)
+    page.get_by_role("searchbox").fill("riverside")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("button", name="Riverside General").click()
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("button", name="Sign in and approve").click()
+    page.get_by_role("heading", name="You are connected").wait_for()
+    page.get_by_role("link", name="See your connections").click()
+    page.get_by_role("button", name="Disconnect").click()
+    page.get_by_role("button", name="Yes, disconnect").click()
+    page.get_by_text("You are disconnected.").wait_for()
+    page.get_by_role("button", name="Connect again").click()
+    page.get_by_role("heading", name="Sign in").wait_for()
+
+
+def test_waiting_page_finds_the_answer_without_scripts(open_page, stage):
+    scene = SCENES["waiting"]
+    page = open_page(java_script_enabled=False)
+    page.goto(scene.prepare(stage))
+    page.get_by_role("heading", name="Checking your connection").wait_for()
+    PatientConnectionAttempt.objects.update(status="succeeded")
+    page.get_by_role("heading", name="You are connected").wait_for()
+
+
+def test_two_patients_see_each_their_own(open_page, stage, user, other_user):
+    path = SCENES["connections"].prepare(stage)
+    mine, theirs = open_page(user), open_page(other_user)
+    mine.goto(path)
+    theirs.goto(path)
+    assert mine.get_by_text("Riverside General").count() > 0
+    assert theirs.get_by_text("You have not connected a hospital yet.").is_visible()
+    attempt = stage.attempt()
+    assert theirs.goto(attempt.get_absolute_url()).status == 404
+    assert mine.goto(attempt.get_absolute_url()).status == 200
+
+
+def test_connections_page_by_keyboard_alone(open_page, stage):
+    page = open_page()
+    page.goto(SCENES["disconnect"].prepare(stage))
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Yes, disconnect"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "No, stay connected"
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Your connections").wait_for()
+
+
+# Sessions that break.
+
+
+def go_to_portal(page):
+    page.goto(f"{SEARCH}?q=riverside")
+    page.get_by_role("button", name="Riverside General").click()
+    page.get_by_role("button", name="Continue").click()
+
+
+def test_patient_signed_out_meanwhile_signs_in_and_lands_right(open_page, stage):
+    page = open_page()
+    go_to_portal(page)
+    session = next(each for each in page.context.cookies() if each["name"] == "sessionid")
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Sign in and approve").click()
+    page.wait_for_url(re.compile(r"/accounts/login/\?next="))
+    assert "patient_id" not in page.url
+    back = parse_qs(urlsplit(page.url).query)["next"][0]
+    page.context.add_cookies([session])  # as signing in would
+    page.goto(back)
+    page.get_by_role("heading", name="You are connected").wait_for()
+
+
+def test_patient_with_a_strict_cookie_signs_in_and_lands_right(open_page, stage, live_server):
+    page = open_page(who=None)
+    session = open_page().context.cookies()[0]
+    page.context.add_cookies([{**session, "sameSite": "Strict"}])
+    attempt = stage.attempt()
+    # Another site than the server's own: "localhost" and "127.0.0.1" are two.
+    elsewhere = live_server.url.replace("localhost", "127.0.0.1")
+    page.goto(f"{elsewhere}/accounts/login/")
+    page.evaluate("url => location.assign(url)", live_server.url + attempt.get_absolute_url())
+    page.wait_for_url(re.compile(r"/accounts/login/\?next="))
+    assert page.get_by_text("Riverside General").count() == 0
+    page.goto(live_server.url + parse_qs(urlsplit(page.url).query)["next"][0])
+    page.get_by_role("heading", name="You are connected").wait_for()
+
+
+def test_somebody_else_who_signs_in_on_return_sees_nothing(open_page, stage, user, other_user):
+    mine, theirs = open_page(user), open_page(other_user)
+    go_to_portal(mine)
+    with mine.expect_request("**/records/return/*") as returning:
+        mine.get_by_role("button", name="Sign in and approve").click()
+    assert theirs.goto(returning.value.url).status == 404
