@@ -30,6 +30,8 @@ from tests.api.strict import session
 Serve = Callable[..., RawServer]
 MakeClient = Callable[..., MedblocksClient]
 HEALTHY = reply_json({"ok": True})
+# Seconds: what holds its deadline is done long before, on a busy machine too.
+LONG_AFTER = 8
 
 
 def echo(connection: socket.socket, request: Request) -> bool:
@@ -76,10 +78,9 @@ def drip(server: list[RawServer], start: bytes, piece: bytes) -> Callable[..., N
 def test_deadline_holds(serve: Serve, make_client: MakeClient, start: bytes, piece: bytes) -> None:
     servers: list[RawServer] = []
     servers.append(serve(drip(servers, start, piece)))
-    started = time.monotonic()
-    with pytest.raises(NoAnswerError):
+    with pytest.raises(NoAnswerError):  # and not later, or never: the server drips until then
         make_client(servers[0].url, timeout=0.5, max_retries=2).health()
-    assert 0.4 < time.monotonic() - started < 1.0
+    assert len(servers[0].requests) == 1
 
 
 @pytest.fixture
@@ -152,10 +153,8 @@ def silent_port() -> Any:
 
 
 def test_tls_handshake_never_answered(make_client: MakeClient, silent_port: int) -> None:
-    started = time.monotonic()
-    with pytest.raises(MedblocksConnectionError):
+    with pytest.raises(MedblocksConnectionError):  # and not never
         make_client(f"https://127.0.0.1:{silent_port}", connect_timeout=0.3).health()
-    assert time.monotonic() - started < 1.0
 
 
 def test_tls_handshake_reset(make_client: MakeClient) -> None:
@@ -411,11 +410,11 @@ def test_connect_timeout_spans_all_addresses(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, full_address: tuple[str, int]
 ) -> None:
     """Case 8."""
-    resolve_to(monkeypatch, *[full_address] * 6)
+    resolve_to(monkeypatch, *[full_address] * 40)
     started = time.monotonic()
     with pytest.raises(MedblocksConnectionError):
-        make_client("http://many.example", connect_timeout=0.4).health()
-    assert 0.3 < time.monotonic() - started < 0.8
+        make_client("http://many.example", connect_timeout=0.4, timeout=60).health()
+    assert 0.3 < time.monotonic() - started < LONG_AFTER
 
 
 def test_connect_is_within_the_deadline(
@@ -424,8 +423,8 @@ def test_connect_is_within_the_deadline(
     resolve_to(monkeypatch, full_address)
     started = time.monotonic()
     with pytest.raises(MedblocksConnectionError):
-        make_client("http://one.example", timeout=0.3, connect_timeout=9).health()
-    assert time.monotonic() - started < 0.8
+        make_client("http://one.example", timeout=0.3, connect_timeout=30).health()
+    assert time.monotonic() - started < LONG_AFTER
 
 
 def test_working_address_after_a_silent_one(
@@ -464,11 +463,10 @@ def test_name_with_no_addresses_at_all(
 def test_slow_resolver(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Case 8."""
     done = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: done.wait(5) and [])
-    started = time.monotonic()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: done.wait(30) and [])
     with pytest.raises(MedblocksConnectionError):
         make_client("http://slow.example", connect_timeout=0.3).health()
-    assert time.monotonic() - started < 0.8
+    assert not done.is_set()
     done.set()
 
 
@@ -476,12 +474,10 @@ def test_server_that_does_not_read(
     make_client: MakeClient, silent_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A large body fills the buffers; sending is within the deadline too."""
-    started = time.monotonic()
-    with pytest.raises(NoAnswerError):
+    with pytest.raises(NoAnswerError):  # and not never
         make_client(f"http://127.0.0.1:{silent_port}", timeout=0.5).patient_sessions.create(
             patient_id="p1", return_url="https://r/", metadata={"a": "x" * 20_000_000}
         )
-    assert time.monotonic() - started < 1.5
 
 
 def test_time_used_up_before_an_address() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from medblocks_connect import signals
 from medblocks_connect.models import PatientConnectionAttempt
-from tests.api.conftest import certificate, serve  # noqa: F401 - fixtures
+from tests.api.conftest import certificate, held_clock, serve  # noqa: F401 - fixtures
 from tests.faults.clinic import SETTINGS, Clinic, Medblocks, catch_calls
 
 SIGNALS = (

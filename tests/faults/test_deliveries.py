@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from itertools import permutations
 
 import pytest
@@ -148,16 +147,15 @@ def test_delivery_case_36_receiver_sleeps(clinic, listen, monkeypatch):
     wake, slept = threading.Event(), threading.Event()
 
     def receive(**kwargs):
-        wake.wait(10)
+        wake.wait(60)
         slept.set()
 
     listen(receive)
     clinic.started()
     flows.approve(clinic.session)
     told = completed(clinic.session)
-    began = time.monotonic()
     assert {clinic.send(told).status_code for _ in range(3)} == {200}
-    assert time.monotonic() - began < 2
+    assert not slept.is_set()
     assert delivery().unsent_signals == "attempt_succeeded"
     wake.set()
     assert slept.wait(5)
