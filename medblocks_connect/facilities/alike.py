@@ -14,7 +14,7 @@ from typing import Final
 from rapidfuzz import fuzz
 
 from medblocks_connect.facilities.index import FacilityIndex
-from medblocks_connect.facilities.meanings import Word, read_words
+from medblocks_connect.facilities.meanings import BEGINNING, Word, read_words
 from medblocks_connect.facilities.query import Query
 
 _FIRST_NAMES: Final = 1200  # gathered for the rarest words; others only add to these
@@ -26,38 +26,48 @@ _MEASURED: Final = 60  # names measured in full
 _MOST_ALIKE: Final = 50
 _SHORT: Final = 2  # words of a query in which one that the catalog has may still be a slip
 _ENOUGH: Final = 10  # names alike, beyond which nothing else is looked for
-_LEAST_COVERED: Final = 0.42
+_LEAST_COVERED: Final = 0.5
+_NEAR_BEST: Final = 0.75  # of the best, where that has all the words
 # What a likeness is made of: the words, the whole name, its beginning, and how large it sounds.
 _WORDS_SHARE: Final = 0.65
 _WHOLE_SHARE: Final = 0.2
 _START_SHARE: Final = 0.15
 _SIZE_SHARE: Final = 0.01
 _WELL: Final = 0.6  # a word that is at least so like is understood
+_SURELY: Final = 0.75  # and so, it hardly means anything else: one slip in four letters or more
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
+class Alike:
     """How like a name is to the query."""
 
     name: int
     likeness: float
     is_complete: bool  # every telling word is understood
+    bears_query: bool  # every one surely, and most of what they tell as it was typed
 
 
-def find_alike(index: FacilityIndex, query: Query, is_wanted: Callable[[int], bool]) -> list[int]:
+def find_alike(index: FacilityIndex, query: Query, is_wanted: Callable[[int], bool]) -> list[Alike]:
     """Return the names that are like the query, the most like first."""
-    found: dict[int, float] = {}
+    found: dict[int, Alike] = {}
     for thoroughly in (False, True):
         words = read_words(index, query, thoroughly=thoroughly)
         gathered = _gather(index, words, _MANY_NAMES if thoroughly else _FIRST_NAMES)
         candidates = [each for each in gathered if is_wanted(each)]
         measured = _measure(index, query, words, candidates[:_MEASURED])
         for each in measured:
-            found[each.name] = max(each.likeness, found.get(each.name, 0.0))
+            if each.name not in found or each.likeness > found[each.name].likeness:
+                found[each.name] = each
         is_short = len(words) <= _SHORT
         if measured and measured[0].is_complete and not (is_short and len(measured) < _ENOUGH):
             break
-    return sorted(found, key=lambda name: (-found[name], name))[:_MOST_ALIKE]
+    best_first = sorted(found.values(), key=_order)[:_MOST_ALIKE]
+    best = best_first[0].likeness if best_first and best_first[0].is_complete else 0.0
+    return [each for each in best_first if each.likeness >= _NEAR_BEST * best]
+
+
+def _order(alike: Alike) -> tuple[float, int]:
+    return -alike.likeness, alike.name
 
 
 def _gather(index: FacilityIndex, words: list[Word], most: int) -> list[int]:
@@ -112,11 +122,13 @@ def _worths(index: FacilityIndex, word: Word) -> dict[int, float]:
 
 def _measure(
     index: FacilityIndex, query: Query, words: list[Word], candidates: list[int]
-) -> list[_Measured]:
+) -> list[Alike]:
     meanings = _by_spelling(index, words)
     weights = [word.weight for word in words]
     whole = sum(weights)
-    telling = [place for place, word in enumerate(words) if not word.is_filler]
+    places = range(len(words))
+    telling = [place for place in places if not words[place].is_filler] or [*places]
+    to_be_told = sum(weights[place] for place in telling)
     joined = query.joined
     measured = []
     for name in candidates:
@@ -130,9 +142,11 @@ def _measure(
                 + _START_SHARE * fuzz.ratio(joined, other[: len(joined)]) / 100
                 - _SIZE_SHARE * index.sizes[name]
             )
-            is_complete = all(likeness[place] >= _WELL for place in telling)
-            measured.append(_Measured(name, round(score, 3), is_complete))
-    measured.sort(key=lambda each: (-each.likeness, each.name))
+            least = min(likeness[place] for place in telling)
+            as_typed = sum(weights[place] for place in telling if likeness[place] >= BEGINNING)
+            bears_query = least >= _SURELY and as_typed >= to_be_told / 2
+            measured.append(Alike(name, round(score, 3), least >= _WELL, bears_query))
+    measured.sort(key=_order)
     return measured
 
 

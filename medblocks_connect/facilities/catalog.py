@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from medblocks_connect.api import FhirSource
 from medblocks_connect.conf import conf
+from medblocks_connect.facilities.aliases import list_aliases
 from medblocks_connect.facilities.index import FacilityIndex, IndexEntry
 from medblocks_connect.models import CatalogSync, Facility
 
@@ -66,7 +67,7 @@ def get_index() -> FacilityIndex | None:
         return None
     _complain_of_age(catalog)
     # The primary key alone would not do: a database that was emptied counts from 1 again.
-    version = (catalog.pk, catalog.finished_at, catalog.base_url, _list_aliases())
+    version = (catalog.pk, catalog.finished_at, catalog.base_url, conf.facility_aliases)
     built = _Shared.built
     if built is not None and built.version == version:
         return built.index
@@ -88,15 +89,8 @@ def _build(version: _Version) -> FacilityIndex:
     return built.index
 
 
-def _list_aliases() -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return tuple((alias, tuple(ids)) for alias, ids in conf.facility_aliases.items())
-
-
 def _read_entries() -> Iterator[IndexEntry]:
-    aliases: dict[str, list[str]] = {}
-    for alias, connection_ids in conf.facility_aliases.items():
-        for connection_id in connection_ids:
-            aliases.setdefault(connection_id, []).append(alias)
+    aliases = list_aliases()
     rows = Facility.objects.filter(withdrawn_at=None).order_by()
     for key, connection_id, name, kind in rows.values_list(
         "pk", "connection_id", "name", "type"
@@ -117,11 +111,11 @@ def _complain_of_age(catalog: CatalogSync) -> None:
         )
 
 
-def read_facilities(keys: Iterable[int]) -> list[FhirSource]:
+def read_facilities(keys: Iterable[int]) -> Mapping[int, FhirSource]:
     """Return the facilities with these primary keys, in their order, less any withdrawn one."""
     wanted = list(keys)
     rows = Facility.objects.filter(withdrawn_at=None).in_bulk(wanted)
-    return [as_source(rows[key]) for key in wanted if key in rows]
+    return {key: as_source(rows[key]) for key in wanted if key in rows}
 
 
 def find_in_catalog(connection_ids: Iterable[str]) -> Mapping[str, FhirSource]:

@@ -27,10 +27,16 @@ _INITIALS_LENGTHS: Final = range(3, 8)
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A facility found: the caller's ``key`` for it, and how it matches."""
+    """A facility found: the caller's ``key`` for it, and how it matches.
+
+    ``bears_query`` is whether it has all that was typed to tell it by, and not only something
+    like it; ``found_as`` is the folded name, of possibly several, that it was found by.
+    """
 
     key: int
     tier: Tier
+    bears_query: bool = True
+    found_as: str = ""
 
 
 def search_index(
@@ -51,22 +57,23 @@ def search_index(
         return []
     is_wanted = _kind_test(index, kind)
     ranked = _find_literally(index, query, is_wanted, chosen or {})
+    only_alike: set[int] = set()
     best = min(ranked.values(), default=Tier.ALIKE)
     is_plain = len(query.telling) >= _PLAIN_FROM and best <= Tier.NAME_BEGINS
     if len(ranked) < _LITERAL_IS_ENOUGH and not is_plain:
         for number in _find_by_initials(index, query, is_wanted):
             ranked.setdefault(number, Tier.INITIALS)
-        for number in find_alike(index, query, is_wanted):
-            ranked.setdefault(number, Tier.ALIKE)
-    return _once_each(index, ranked)[:most]
-
-
-def _once_each(index: FacilityIndex, ranked: Mapping[int, Tier]) -> list[Match]:
+        for each in find_alike(index, query, is_wanted):
+            if ranked.setdefault(each.name, Tier.ALIKE) is Tier.ALIKE and not each.bears_query:
+                only_alike.add(each.name)
     # A facility is in the index under its name and under each alias of it.
-    best: dict[int, Tier] = {}
+    best_by_key: dict[int, Match] = {}
     for number, tier in ranked.items():
-        best.setdefault(index.keys[number], tier)
-    return [Match(key, tier) for key, tier in best.items()]
+        key = index.keys[number]
+        if key not in best_by_key:
+            bears_query = number not in only_alike
+            best_by_key[key] = Match(key, tier, bears_query, index.name(number))
+    return list(best_by_key.values())[:most]
 
 
 def _kind_test(index: FacilityIndex, kind: str) -> Callable[[int], bool]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from django.core.cache import cache
 
 from medblocks_connect.api import FhirSource, Page
-from medblocks_connect.conf import conf
+from medblocks_connect.facilities.aliases import find_aliased, find_found_by
 from medblocks_connect.facilities.catalog import get_index, read_facilities
-from medblocks_connect.facilities.folding import fold_fully
 from medblocks_connect.facilities.index import FacilityIndex
 from medblocks_connect.facilities.lookup import get_facilities
 from medblocks_connect.facilities.matching import MOST_FOUND, search_index
@@ -55,12 +54,20 @@ class FacilitySearch:
 class FoundFacilities:
     """A page of facilities. ``total`` is how many match in all, None where only Medblocks knows;
     ``is_capped`` says that there are more than are worth counting.
+
+    ``listed`` is the whole list that the page is cut out of, as far as it is known: twins are
+    told apart over all of it. ``only_alike`` says that none of it bears what was typed: the place
+    may well be missing. ``aliases`` holds the host's name, by the id, of each facility on the page
+    that was found by it.
     """
 
     page: Page[FhirSource]
-    first: int = 0  # how many came before this page, where they are counted
+    first: int = 0  # where the page begins in ``listed``
     total: int | None = None
     is_capped: bool = False
+    listed: tuple[FhirSource, ...] = ()
+    only_alike: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 def _printable(text: str) -> str:
@@ -84,26 +91,34 @@ def find_facilities(search: FacilitySearch) -> FoundFacilities:
     is_ours = search.starting_after.startswith(_LOCAL_CURSOR)
     cursor = "" if is_ours else search.starting_after
     page = ask_medblocks(search.q, search.type, cursor, RESULTS_PER_PAGE)
-    if not cursor:
-        page = _with_aliased(page, search.q)
+    aliases = {} if cursor else find_aliased(search.q)
+    page = _put_first(get_facilities(aliases), page)
     is_all = not (page.has_more or cursor)
-    return FoundFacilities(page, total=len(page.data) if is_all else None)
+    return FoundFacilities(
+        page, total=len(page.data) if is_all else None, listed=page.data, aliases=aliases
+    )
 
 
 def _search_catalog(index: FacilityIndex, search: FacilitySearch) -> FoundFacilities:
     found = search_index(
         index, search.q, kind=search.type, most=MOST_FOUND + 1, chosen=_chosen_keys()
     )
-    matches = found[:MOST_FOUND]
+    matches = {match.key: match for match in found[:MOST_FOUND]}
+    sources = read_facilities(matches)
+    listed = tuple(sources.values())
     start = _read_cursor(search.starting_after)
     end = start + RESULTS_PER_PAGE
-    has_more = end < len(matches)
-    page = Page(
-        data=tuple(read_facilities(match.key for match in matches[start:end])),
-        has_more=has_more,
-        next_cursor=f"{_LOCAL_CURSOR}{end}" if has_more else "",
+    has_more = end < len(listed)
+    page = Page(listed[start:end], has_more, f"{_LOCAL_CURSOR}{end}" if has_more else "")
+    return FoundFacilities(
+        page,
+        start,
+        len(listed),
+        is_capped=len(found) > MOST_FOUND,
+        listed=listed,
+        only_alike=bool(found) and not any(match.bears_query for match in found),
+        aliases=find_found_by({source: matches[key].found_as for key, source in sources.items()}),
     )
-    return FoundFacilities(page, start, len(matches), is_capped=len(found) > MOST_FOUND)
 
 
 def _read_cursor(cursor: str) -> int:
@@ -129,16 +144,8 @@ def _chosen_keys() -> Mapping[int, int]:
     return keys
 
 
-def _with_aliased(page: Page[FhirSource], q: str) -> Page[FhirSource]:
+def _put_first(aliased: Sequence[FhirSource], page: Page[FhirSource]) -> Page[FhirSource]:
     """Put before ``page`` the facilities that the host calls by the name typed."""
-    typed = fold_fully(q)
-    ids = [
-        connection_id
-        for alias, connection_ids in conf.facility_aliases.items()
-        if typed and fold_fully(alias).startswith(typed)
-        for connection_id in connection_ids
-    ]
-    aliased = get_facilities(ids)
     shown = {each.id for each in aliased}
     rest = (each for each in page.data if each.id not in shown)
     return Page((*aliased, *rest), page.has_more, page.next_cursor)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from medblocks_connect.api import FhirSource
 from medblocks_connect.conf import conf
+from medblocks_connect.facilities.aliases import name_aliases
 from medblocks_connect.facilities.catalog import find_catalog
 from medblocks_connect.facilities.lookup import find_known_facility, get_facilities
 from medblocks_connect.facilities.popularity import count_chosen
@@ -22,11 +24,15 @@ _ATTEMPTS_READ: Final = 50
 
 @dataclass(frozen=True)
 class Suggestions:
-    """Facilities by the reason they are shown for; each is in one of the lists only."""
+    """Facilities by the reason they are shown for; each is in one of the lists only.
+
+    ``aliases`` holds what the host calls those that it has another name for, by their ids.
+    """
 
     used: tuple[FhirSource, ...] = ()
     pinned: tuple[FhirSource, ...] = ()
     popular: tuple[FhirSource, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.used or self.pinned or self.popular)
@@ -47,7 +53,10 @@ def suggest_facilities(patient: Patient) -> Suggestions:
         for key in often[: 2 * _MOST_POPULAR]
     )
     popular = [each for each in known if each is not None and each.id not in seen]
-    return Suggestions(tuple(used), tuple(pinned), tuple(popular[:_MOST_POPULAR]))
+    offered = (*used, *pinned, *popular[:_MOST_POPULAR])
+    return Suggestions(
+        tuple(used), tuple(pinned), tuple(popular[:_MOST_POPULAR]), name_aliases(offered)
+    )
 
 
 def _find_used(patient: Patient) -> list[FhirSource]:

@@ -139,8 +139,8 @@ class Vocabulary:
             shared.update(self._holders[place])
         if len(word) <= _SHORT + 2:
             return list(shared)
-        # One slip leaves all but four trigrams, two slips mostly one in three.
-        least = max(2, len(word) // 3)
+        # One slip leaves all but four trigrams, two slips mostly one in four.
+        least = max(2, len(word) // 4)
         return [number for number, count in shared.items() if count >= least]
 
 

@@ -128,6 +128,45 @@ def test_little_words_choose_between_names_that_both_hold_the_rest():
     assert search_names(names, "group of north eye")[0] == "Eye Group of the North"
 
 
+@pytest.mark.parametrize(
+    ("text", "bears"),
+    [
+        ("riverside", True),
+        ("hospital riverside", True),
+        ("ucsf", True),
+        ("fishman new york", True),
+        ("childrens hospitl of philadelphia", True),
+        ("rivrside genral", False),  # nothing as it was typed
+        ("boston childrens hospital", False),  # a word that nothing matches
+        ("mayo clinic", False),
+    ],
+)
+def test_first_bears_the_query_or_is_only_alike(index, text, bears):
+    assert any(each.bears_query for each in search_index(index, text)) is bears
+
+
+def test_word_that_many_names_hold_does_not_make_up_for_a_misspelt_one():
+    names = ["Tanner Health", *(f"Dover{number} Health" for number in range(50))]
+    index = FacilityIndex(IndexEntry(key, name) for key, name in enumerate(names))
+    (found,) = search_index(index, "banner health")
+    assert not found.bears_query
+
+
+def test_what_lacks_a_word_is_left_out_where_another_name_has_all():
+    names = [("Cleveland Clinic", ""), ("Cleveland Head and Neck", ""), ("Clinic of Dover", "")]
+    assert search_names(names, "cleveland clinc") == ["Cleveland Clinic"]
+
+
+def test_what_is_hardly_alike_is_not_found():
+    names = [("Sloan Lance", ""), ("Memorial Hospital", ""), ("Dover Clinic", "")]
+    assert search_names(names, "memorial sloan kettering cancer") == []
+
+
+def test_match_tells_the_name_it_was_found_by():
+    index = FacilityIndex([IndexEntry(1, "Brigham Hospital"), IndexEntry(1, "NY - Peter Bent")])
+    assert [each.found_as for each in search_index(index, "bent")] == ["peter bent"]
+
+
 def test_no_more_than_asked_for():
     names = [(f"Mercy {number}", "") for number in range(50)]
     assert len(search_names(names, "mercy", most=7)) == 7

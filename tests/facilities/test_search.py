@@ -114,7 +114,41 @@ def test_catalog_knows_the_hosts_alias(add_catalog, settings):
         **settings.MEDBLOCKS_CONNECT,
         "FACILITY_ALIASES": {"Peter Bent": "fhirsrc_0"},
     }
-    assert names_of(search("peter bnet")) == ["Brigham and Women's Hospital"]
+    found = search("peter bnet")
+    assert names_of(found) == ["Brigham and Women's Hospital"]
+    assert found.aliases == {"fhirsrc_0": "Peter Bent"}
+
+
+def test_catalog_tells_no_alias_of_what_was_found_by_its_name(add_catalog, settings):
+    add_catalog(("Brigham and Women's Hospital", "epic"), ("the Brigham", "epic"))
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "FACILITY_ALIASES": {"Peter Bent": "fhirsrc_0", "The Brigham": ["fhirsrc_1"]},
+    }
+    assert search("brigham").aliases == {}
+
+
+@pytest.mark.parametrize(
+    ("q", "only_alike"),
+    [
+        ("riverside general", False),
+        ("riversidegeneral", False),
+        ("riverside genral", True),
+        ("boston childrens hospital", True),
+        ("ucsf", False),
+        ("zzqxv", False),  # which finds nothing
+    ],
+)
+def test_catalog_tells_what_is_only_alike(add_catalog, q, only_alike):
+    add_catalog()
+    assert search(q).only_alike is only_alike
+
+
+def test_every_page_has_the_list_that_it_is_cut_out_of(add_catalog):
+    add_catalog(*[("Mercy", "epic")] * 25)
+    found = search("mercy", starting_after="local:20")
+    assert (found.first, len(found.page.data), len(found.listed)) == (20, 5, 25)
+    assert found.listed[20:] == found.page.data
 
 
 def test_search_facilities_gives_the_page(add_catalog):
@@ -171,7 +205,9 @@ def test_alias_comes_first_without_a_catalog(medblocks, settings):
     aliases = {"the Brigham": "fhirsrc_Mt Sinai Heart & Lung"}
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "FACILITY_ALIASES": aliases}
     search("sinai")  # which makes the facility known
-    assert names_of(search("the brig")) == ["Mt Sinai Heart & Lung"]
+    found = search("the brig")
+    assert names_of(found) == ["Mt Sinai Heart & Lung"]
+    assert found.aliases == {"fhirsrc_Mt Sinai Heart & Lung": "the Brigham"}
 
 
 @pytest.mark.parametrize(

@@ -121,3 +121,18 @@ def test_facility_is_offered_for_one_reason_only(add_catalog, settings):
         ["fhirsrc_2"],
         [],
     )
+
+
+def test_offered_are_called_as_the_host_calls_them(add_catalog, settings):
+    add_catalog()
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "PINNED_FACILITIES": ["fhirsrc_1"],
+        "FACILITY_ALIASES": {
+            "the River": "fhirsrc_1",
+            "riverside dental llc": "fhirsrc_2",  # its own name
+            "Lakeside": "fhirsrc_3",  # not offered
+        },
+    }
+    attempt(2, status="succeeded")
+    assert suggest_facilities(PATIENT).aliases == {"fhirsrc_1": "the River"}
