@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
+from medblocks_connect.api.addresses import check_base_url, is_token
 from medblocks_connect.api.errors import UnexpectedReplyError, without_frames
 from medblocks_connect.api.fields import MAX_ID_LENGTH
 from medblocks_connect.api.resources import (
@@ -50,14 +50,13 @@ class MedblocksClient:
         connect_timeout: float = 3.0,
         max_retries: int = 2,
     ) -> None:
-        # A line break or a space in a header's value could end it early.
-        if not _is_token(api_key):
+        if not is_token(api_key):
             raise ValueError("api_key must be a non-empty text of visible ASCII characters.")
-        if api_version and not _is_token(api_version):
+        if api_version and not is_token(api_version):
             raise ValueError("api_version must be visible ASCII characters.")
         if max_retries < 0:
             raise ValueError("max_retries must not be negative.")
-        self._base_url = _check_base_url(base_url)
+        self._base_url = check_base_url(base_url)
         self._api_key = Secret(api_key)
         self._transport = Transport(
             self._api_key,
@@ -178,7 +177,9 @@ class PatientSessions:
             "POST",
             "/patient-sessions",
             body=_session_body(given),
-            private=(patient_id, patient_email, patient_name),
+            private=tuple(
+                _texts_in([patient_id, patient_email, patient_name, return_url, metadata])
+            ),
             timeout=timeout,
         )
 
@@ -302,19 +303,6 @@ class Patients:
         return self._transport.call(call, read)
 
 
-def _is_token(value: str) -> bool:
-    return bool(value) and all("!" <= character <= "~" for character in value)
-
-
-def _check_base_url(base_url: str) -> str:
-    parts = urlsplit(base_url)
-    # requests would turn user:password@ into an Authorization header of its own.
-    extras = parts.query or parts.fragment or parts.username or parts.password
-    if parts.scheme not in ("http", "https") or not parts.hostname or extras:
-        raise ValueError("base_url must be like https://app.medblocks.com.")
-    return base_url.rstrip("/")
-
-
 def _check_same(answered: str, asked: str, what: str) -> None:
     if answered != asked:
         raise UnexpectedReplyError(f"The answer is about another {what}.")
@@ -340,6 +328,19 @@ def _iterate(get_page: Callable[[str], Page[Item]]) -> Iterator[Item]:
             # Ending quietly would pass off a part of the list as the whole.
             raise UnexpectedReplyError("The list says that there is more but not where.")
         seen.add(cursor)
+
+
+def _texts_in(values: Sequence[object]) -> Iterator[str]:
+    """Yield each of ``values`` as text, and each value inside of it, however deep."""
+    waiting = [*values]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, Mapping):
+            waiting += each.values()
+        elif isinstance(each, list | tuple):
+            waiting += each
+        elif each is not None and not isinstance(each, bool):
+            yield str(each)
 
 
 def _session_body(given: dict[str, Any]) -> bytes:

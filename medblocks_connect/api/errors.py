@@ -75,20 +75,22 @@ def _rebuild(error_class: type[MedblocksError], attributes: dict[str, Any]) -> M
 
 
 def without_frames(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Make ``method`` raise its ``MedblocksError`` without the frames it came through.
+    """Make ``method`` raise its errors, whichever they are, without the frames they came through.
 
     Error reports print the local variables of every frame, and those of a call are a patient's
-    id, name and e-mail address, the request and its answer.
+    id, name and e-mail address, the request with the key, and its answer.
     """
 
     @functools.wraps(method)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
             return method(*args, **kwargs)
-        except MedblocksError as error:
+        except Exception as error:  # noqa: BLE001 - it is raised again
             failure = error
         del args, kwargs
-        # Outside the except block, so that it has no context either.
+        # What led to it has frames of its own.
+        failure.__cause__ = failure.__context__ = None
+        # Outside the except block, so that it gets no new context either.
         raise failure.with_traceback(None)
 
     return call

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from urllib.parse import quote
 
 from medblocks_connect.api.text import clean_text
@@ -26,7 +28,12 @@ class Redactor:
 
     def __init__(self, api_key: str, private_values: Iterable[str]) -> None:
         self._api_key = api_key
-        self._private = [_compile_private(value) for value in _spellings(private_values)]
+        self._private_values = private_values
+
+    @cached_property
+    def _private(self) -> list[str]:
+        # Not before an error: most calls have none.
+        return _spellings(self._private_values)
 
     def redact_secrets(self, text: object, max_length: int) -> str:
         """Return ``text`` cleaned, without keys and session links, at most ``max_length`` long."""
@@ -38,17 +45,22 @@ class Redactor:
     def redact(self, text: object, max_length: int = MAX_MESSAGE_LENGTH) -> str:
         """Return what ``redact_secrets`` does, with this call's patient taken out as well."""
         redacted = clean_text(text, _MAX_LENGTH_BEFORE)
-        for private in self._private:
-            redacted = private.sub(REDACTED, redacted)
+        for spelling in self._private:
+            redacted = _compile_private(spelling).sub(REDACTED, redacted)
+        if self._private and isinstance(text, str) and len(text) > _MAX_LENGTH_BEFORE:
+            # The cut may have gone through a private value, whose beginning then ends the text.
+            redacted = redacted[: -len(self._private[0])] + "\u2026"
         return self.redact_secrets(redacted, max_length)
 
 
 def _spellings(values: Iterable[str]) -> list[str]:
     spellings: set[str] = set()
     for value in values:
-        cleaned = clean_text(value, _MAX_LENGTH_BEFORE)
-        # A message may quote the path, where the value is percent-encoded.
-        spellings.update((cleaned, quote(cleaned, safe=""), quote(cleaned)))
+        for each in {value, clean_text(value, len(value))}:
+            # A message may quote the path, where the value is percent-encoded, or the body.
+            quoted = (quote(each, safe=safe, errors="replace") for safe in ("", "/"))
+            dumped = (json.dumps(each, ensure_ascii=escaped)[1:-1] for escaped in (True, False))
+            spellings.update((each, *quoted, *dumped))
     spellings.discard("")
     # Longest first: a value that contains another one goes as a whole.
     return sorted(spellings, key=lambda spelling: (-len(spelling), spelling))

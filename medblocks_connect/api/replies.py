@@ -22,7 +22,7 @@ from medblocks_connect.api.errors import (
 from medblocks_connect.api.fields import MAX_CODE_LENGTH, MAX_TYPE_LENGTH
 from medblocks_connect.api.redaction import Redactor
 from medblocks_connect.api.text import clean_text
-from medblocks_connect.api.wire import MAX_BODY_BYTES
+from medblocks_connect.api.wire import MAX_BODY_BYTES, NETWORK_FAILURES
 
 Result = TypeVar("Result")
 
@@ -39,8 +39,8 @@ def read_reply(
 ) -> Result:
     """Return what ``read`` makes of the answer's JSON.
 
-    Raises ``MedblocksAPIError`` for a 4xx or 5xx, ``UnexpectedReplyError`` for anything that the
-    API does not promise, and whatever the network raises while the body arrives.
+    Raises ``MedblocksAPIError`` for a 4xx or 5xx, ``UnexpectedReplyError`` for anything else that
+    the API does not promise, and whatever the network raises while a good answer arrives.
     """
     status = answer.status_code
     request_id = read_request_id(answer, redactor)
@@ -130,7 +130,8 @@ def _read_error(
     status = answer.status_code
     try:
         payload = parse_json(read_body(answer))
-    except UnexpectedReplyError:
+    except (UnexpectedReplyError, *NETWORK_FAILURES):
+        # The status and Retry-After are there: a body that is cut off takes away only the words.
         payload = None
     envelope: Mapping[str, Any] = {}
     if isinstance(payload, dict) and isinstance(payload.get("error"), dict):

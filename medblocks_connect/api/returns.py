@@ -66,15 +66,18 @@ Returned = ReturnedSuccess | ReturnedFailure | ReturnedFromHostedPage
 
 
 def parse_return_url(
-    query: str | Mapping[str, Sequence[str]] | Iterable[tuple[str, Sequence[str]]],
+    query: str
+    | Mapping[str, str | Sequence[str]]
+    | Iterable[tuple[str, str | Sequence[str]]]
+    | None,
 ) -> Returned | None:
     """Return what a return URL claims, or ``None`` if it is malformed.
 
-    ``query`` is a query string with or without ``?``, a whole URL, or names with their lists of
-    values (``request.GET.lists()``). Unknown parameters are ignored; a known one that comes twice
-    is malformed, as two readers could read it differently.
+    ``query`` is a query string with or without ``?``, a whole URL, or names with their value or
+    their lists of values (``request.GET.lists()``). Unknown parameters are ignored; a known one
+    that comes twice is malformed, as two readers could read it differently.
     """
-    values = _parse_query(query) if isinstance(query, str) else _flatten(dict(query))
+    values = _parse_query(query) if isinstance(query, str) else _read_values(query)
     if values is None or not values.get("patient_session_id"):
         return None
     ids = [values.get(name, "") for name in _IDS]
@@ -109,14 +112,20 @@ def _parse_query(query: str) -> dict[str, str] | None:
         )
     except ValueError:  # not UTF-8, or too many
         return None
-    lists: dict[str, list[str]] = {}
-    for name, value in pairs:
-        lists.setdefault(name, []).append(value)
-    return _flatten(lists)
+    return _read_values(pairs)
 
 
-def _flatten(lists: Mapping[str, Sequence[str]]) -> dict[str, str] | None:
-    known = {name: lists[name] for name in _KNOWN if lists.get(name)}
-    if any(len(values) > 1 for values in known.values()):
-        return None
-    return {name: values[0] for name, values in known.items()}
+def _read_values(
+    given: Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str | Sequence[str]]] | None,
+) -> dict[str, str] | None:
+    # A copy first: a mapping of Django's gives its lists to dict() alone.
+    pairs = dict(given).items() if isinstance(given, Mapping) else given or ()
+    known: dict[str, str] = {}
+    for name, told in pairs:
+        for value in told if isinstance(told, list | tuple) else [told]:
+            if name not in _KNOWN:
+                continue
+            if name in known or not isinstance(value, str):
+                return None
+            known[name] = value
+    return known

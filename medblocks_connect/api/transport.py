@@ -7,7 +7,6 @@ environment, cookies, redirects) is what a call with a Bearer key must not do: i
 
 from __future__ import annotations
 
-import http.client
 import logging
 import os
 import secrets
@@ -19,7 +18,6 @@ from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import requests
-import urllib3
 from urllib3.exceptions import NewConnectionError
 
 from medblocks_connect import __version__
@@ -34,7 +32,7 @@ from medblocks_connect.api.errors import (
 )
 from medblocks_connect.api.redaction import Redactor
 from medblocks_connect.api.replies import read_reply, read_request_id
-from medblocks_connect.api.wire import Exchange, MeteredAdapter, spend_on
+from medblocks_connect.api.wire import NETWORK_FAILURES, Exchange, MeteredAdapter, spend_on
 
 Result = TypeVar("Result")
 
@@ -43,13 +41,6 @@ logger = logging.getLogger("medblocks_connect.api")
 # The official SDK's back-off, in seconds; the last window serves for every further try.
 _BACKOFF_WINDOWS = ((0.25, 0.5), (0.5, 0.75), (1.0, 1.25), (2.0, 2.25))
 _REPEATABLE_STATUSES = frozenset({429, 502, 503, 504})
-_NETWORK_FAILURES = (
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    http.client.HTTPException,
-    OSError,
-    ValueError,  # http.client's, for framing such as a negative chunk size
-)
 _jitter = secrets.SystemRandom()
 
 
@@ -162,7 +153,7 @@ class Transport:
                     return read_reply(answer, read, redactor), request_id
                 finally:
                     answer.close()
-        except _NETWORK_FAILURES as error:
+        except NETWORK_FAILURES as error:
             failure = _name_failure(error, exchange, request_id)
         finally:
             milliseconds = round((clock.monotonic() - started) * 1000)
@@ -215,7 +206,12 @@ class Transport:
         if call.body is not None:
             headers["Content-Type"] = "application/json"
         url = f"{self._base_url}{path}{'?' if query else ''}{query}"
-        return requests.Request(call.method, url, headers=headers, data=call.body).prepare()
+        try:
+            return requests.Request(call.method, url, headers=headers, data=call.body).prepare()
+        except NETWORK_FAILURES:
+            pass
+        # Raised out here: requests' error quotes the whole address.
+        raise MedblocksConnectionError("The request could not be built.")
 
 
 class _Session(requests.Session):

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -32,6 +34,15 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 _MAX_WIRE_BYTES = MAX_BODY_BYTES + 256 * 1024
 _SEND_BYTES = 16 * 1024
 _SHORTEST_WAIT = 0.001  # 0 would mean "do not block" to a socket
+
+NETWORK_FAILURES = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,  # http.client's, for framing such as a negative chunk size
+)
+"""Whatever a request may raise while it is built, sent and answered."""
 
 _LOGGERS_THAT_NAME_URLS = ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
 

@@ -68,11 +68,19 @@ def test_str_has_no_message(error: MedblocksError, shown: str) -> None:
     assert repr(error) == f"{type(error).__name__}({shown!r})"
 
 
-def test_without_frames_lets_others_through() -> None:
+def test_without_frames_strips_any_exception() -> None:
     @without_frames
     def fail(value: str) -> None:
-        raise ValueError(value)
+        try:
+            int(value)
+        except ValueError as error:
+            raise LookupError("mine") from error
 
-    with pytest.raises(ValueError, match="mine") as caught:
-        fail("mine")
-    assert caught.traceback[-1].name == "fail"
+    with pytest.raises(LookupError, match="mine") as caught:
+        fail("p-1234")
+    assert {entry.name for entry in caught.traceback} <= {
+        "test_without_frames_strips_any_exception",
+        "call",
+    }
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None

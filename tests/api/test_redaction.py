@@ -44,6 +44,9 @@ def test_secrets(text: object, expected: str) -> None:
         ("nothing here", ("", ""), "nothing here"),
         ("a.c abc", ("a.c",), "[redacted] abc"),
         ("Jose\u0301 Garcia", ("Jos\u00e9 Garcia",), "[redacted]"),
+        ('bad "\\u00c9va \\u0141uk"', ("\u00c9va \u0141uk",), 'bad "[redacted]"'),
+        ('bad "E\\u0301va Luk"', ("E\u0301va Luk",), 'bad "[redacted]"'),
+        ('bad "\u00c9va \\"Luk\\""', ('\u00c9va "Luk"',), 'bad "[redacted]"'),
     ],
 )
 def test_private_values(text: str, private: tuple[str, ...], expected: str) -> None:
@@ -54,6 +57,11 @@ def test_secret_at_the_cut() -> None:
     shown = redact("x" * 495 + " mb_sk_live_secret")
     assert len(shown) <= 500
     assert "mb_" not in shown
+
+
+def test_private_value_at_the_cut() -> None:
+    note = "b" * 3_000
+    assert "bb" not in redact(f"a {note} c {note}", note)
 
 
 def test_hostile_text_costs_little() -> None:

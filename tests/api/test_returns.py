@@ -40,6 +40,18 @@ FAILURE = "patient_id=p1&patient_session_id=ps_1&success=false&error=user_denied
             ("success", ["true"]),
             ("connection_id", ["f1"]),
         ],
+        {
+            "patient_id": "p1",
+            "patient_session_id": "ps_1",
+            "success": "true",
+            "connection_id": "f1",
+        },
+        [
+            ("patient_id", "p1"),
+            ("patient_session_id", "ps_1"),
+            ("success", "true"),
+            ("connection_id", "f1"),
+        ],
     ],
 )
 def test_success(query: Any) -> None:
@@ -120,6 +132,10 @@ def test_hosted_page() -> None:
         {"patient_session_id": ["a\ud800"]},
         {"patient_session_id": []},
         {"patient_session_id": ["a", "a"]},
+        {"patient_session_id": 7},
+        {"patient_session_id": "a", "success": None},
+        [("patient_session_id", "a"), ("success", "true"), ("success", "false")],
+        None,
     ],
 )
 def test_malformed(query: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 import traceback
@@ -266,6 +267,39 @@ def test_error_frames_hold_no_key_and_no_patient(
     shown += [repr(value) for local in ours for value in local.values()]
     for private in (KEY, "ann@example.org", "p-1234", "/c/0123"):
         assert private not in "".join(shown)
+
+
+def test_request_that_cannot_be_built_is_our_error_and_shows_nothing(
+    client: MedblocksClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(request: requests.Request) -> None:
+        raise requests.exceptions.InvalidURL(request.url)
+
+    monkeypatch.setattr(requests.Request, "prepare", refuse)
+    failure = failure_of(lambda each: each.patients.retrieve(PATIENT_ID), client)
+    assert type(failure) is MedblocksConnectionError
+    assert failure.__context__ is None
+    assert PATIENT_ID not in repr(vars(failure))
+
+
+@responses.activate
+def test_error_that_quotes_the_whole_request_keeps_nothing_of_it(client: MedblocksClient) -> None:
+    def quote(request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
+        message = f"bad body: {request.body.decode()}"  # type: ignore[union-attr]
+        return 400, {}, json.dumps({"error": {"code": "invalid_data", "message": message}})
+
+    responses.add_callback("POST", f"{BASE}/patient-sessions", quote)
+    told = {"born": "1950-02-03", "ids": ["123-45-6789", {"chart": 4477}], "is_new": True}
+    with pytest.raises(MedblocksError) as caught:
+        client.patient_sessions.create(
+            patient_id=PATIENT_ID,
+            return_url="https://clinic.example/return/",
+            patient_name="Ann \u0141uczak",
+            metadata=told,
+        )
+    assert "bad body" in caught.value.message
+    for private in ("1950", "6789", "4477", "uczak", PATIENT_ID, "clinic.example"):
+        assert private not in caught.value.message
 
 
 @responses.activate

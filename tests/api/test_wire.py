@@ -17,10 +17,14 @@ import pytest
 import requests
 
 from medblocks_connect.api import (
+    AuthenticationError,
+    MedblocksAPIError,
     MedblocksClient,
     MedblocksConnectionError,
     MedblocksError,
     NoAnswerError,
+    RateLimitError,
+    ServerError,
     UnexpectedReplyError,
     wire,
 )
@@ -70,15 +74,23 @@ def drip(server: list[RawServer], start: bytes, piece: bytes) -> Callable[..., N
             b"X: y\r\n",
             id="case-15-drips-trailers",
         ),
-        pytest.param(
-            b"HTTP/1.1 500 Oh\r\nContent-Length: 99\r\n\r\n", b" ", id="case-15-drips-error"
-        ),
     ],
 )
 def test_deadline_holds(serve: Serve, make_client: MakeClient, start: bytes, piece: bytes) -> None:
     servers: list[RawServer] = []
     servers.append(serve(drip(servers, start, piece)))
     with pytest.raises(NoAnswerError):  # and not later, or never: the server drips until then
+        make_client(servers[0].url, timeout=0.5, max_retries=2).health()
+    assert len(servers[0].requests) == 1
+
+
+def test_deadline_holds_for_an_error_that_keeps_its_status(
+    serve: Serve, make_client: MakeClient
+) -> None:
+    servers: list[RawServer] = []
+    start = b"HTTP/1.1 500 Oh\r\nContent-Length: 99\r\n\r\n"
+    servers.append(serve(drip(servers, start, b" ")))
+    with pytest.raises(ServerError):  # case 15: and not later, or never
         make_client(servers[0].url, timeout=0.5, max_retries=2).health()
     assert len(servers[0].requests) == 1
 
@@ -226,6 +238,31 @@ def test_cut_off_body_is_no_answer(serve: Serve, make_client: MakeClient) -> Non
     server = serve(cut)
     with pytest.raises(NoAnswerError):
         make_client(server.url).health()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "tries"),
+    [
+        (b"401 No", AuthenticationError, 1),
+        (b"429 Slow", RateLimitError, 2),
+        (b"503 Away", ServerError, 2),
+    ],
+)
+def test_cut_off_error_keeps_its_status(
+    serve: Serve,
+    make_client: MakeClient,
+    status: bytes,
+    expected: type[MedblocksAPIError],
+    tries: int,
+) -> None:
+    head = b"HTTP/1.1 " + status + b"\r\nContent-Length: 99\r\nRetry-After: 0\r\n\r\n"
+    server = serve(lambda connection, _request: connection.sendall(head + b'{"error": {'))
+    with pytest.raises(expected) as caught:
+        make_client(server.url, max_retries=1).patient_sessions.create(
+            patient_id="p-1", return_url="https://r/"
+        )
+    assert (caught.value.status_code, caught.value.retry_after) == (int(status[:3]), 0)
+    assert len(server.requests) == tries
 
 
 @pytest.mark.parametrize(
