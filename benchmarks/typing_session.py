@@ -2,8 +2,8 @@
 
 ``typing.json`` holds the keys of 30 searches, each with the milliseconds since the key before:
 made up, at the pace of people who type with one finger and with ten, who think and who correct
-themselves. The page's own pauses and the app's own search answer them; only Medblocks is a list in
-memory, which matches substrings.
+themselves. The page's own pauses, or none, and the app's own search answer them; only Medblocks is
+a list in memory, which matches substrings.
 """
 
 from __future__ import annotations
@@ -47,8 +47,13 @@ def type_searches(pause: int) -> Iterator[tuple[str, bool]]:
             yield text, until_next >= pause
 
 
-def run_session(rows: list[tuple[str, str]], *, with_catalog: bool) -> Session:
-    """Type the searches; Django has to be set up, with a database."""
+def run_session(
+    rows: list[tuple[str, str]], *, with_catalog: bool, page_pauses: bool = True
+) -> Session:
+    """Type the searches; Django has to be set up, with a database.
+
+    Without ``page_pauses`` every key asks the site, as from a front end that does not wait.
+    """
     from django.core.cache import cache
 
     from medblocks_connect.api import FhirSource, Page
@@ -70,7 +75,7 @@ def run_session(rows: list[tuple[str, str]], *, with_catalog: bool) -> Session:
     client = SimpleNamespace(connections=SimpleNamespace(list=list_connections))
     with patch("medblocks_connect.facilities.remote.get_client", return_value=client):
         asked = ""
-        for text, page_asks in type_searches(read_pauses()[with_catalog]):
+        for text, page_asks in type_searches(read_pauses()[with_catalog] if page_pauses else 0):
             search = FacilitySearch.of(text)
             session.keystrokes += search.is_long_enough
             if page_asks and search.is_long_enough and search.q != asked:
@@ -97,8 +102,11 @@ def fill_catalog(rows: list[tuple[str, str]]) -> None:
         CatalogSync.objects.create(base_url=catalog_base_url(), finished_at=timezone.now())
 
 
-def run_both(rows: list[tuple[str, str]]) -> tuple[Session, Session]:
-    """Return the session with the catalog, and the one without, over a database in memory."""
+def run_sessions(rows: list[tuple[str, str]]) -> tuple[Session, Session, Session]:
+    """Return the session with the catalog, the one without, and that where no page pauses.
+
+    The last is without the catalog too. The database is in memory.
+    """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     os.environ["DATABASE_URL"] = "sqlite://:memory:"
     import django
@@ -106,4 +114,8 @@ def run_both(rows: list[tuple[str, str]]) -> tuple[Session, Session]:
 
     django.setup()
     call_command("migrate", verbosity=0)
-    return run_session(rows, with_catalog=True), run_session(rows, with_catalog=False)
+    return (
+        run_session(rows, with_catalog=True),
+        run_session(rows, with_catalog=False),
+        run_session(rows, with_catalog=False, page_pauses=False),
+    )

@@ -1,11 +1,13 @@
 """Searching where there is no local catalog: what is asked of Medblocks, and what need not be.
 
-A page is kept for ``SEARCH_CACHE_SECONDS``; where all that matched a shorter text is known, a
-longer one is answered from that; and when Medblocks is away, the last good answer is.
+Medblocks gives a hundred at a time, of which a patient sees twenty. An answer is kept for
+``SEARCH_CACHE_SECONDS``; where all that matched a shorter text is known, or enough of it for the
+page, a longer one is answered from that; and when Medblocks is away, the last good answer is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from django.core.cache import cache
@@ -16,54 +18,58 @@ from medblocks_connect.facilities.remembered import KNOWN_FOR_SECONDS, cache_key
 from medblocks_connect.medblocks import get_client
 
 _SHORTEST: Final = 2  # characters that Medblocks was asked for
+_ASKED_FOR: Final = 100  # facilities; the most that Medblocks gives at once
 
 _Facilities = Page[FhirSource]
 
 
-def ask_medblocks(q: str, kind: str, starting_after: str, limit: int) -> _Facilities:
-    """Return a page of up to ``limit`` facilities whose name holds ``q``.
+def ask_medblocks(q: str, kind: str, starting_after: str, enough: int) -> _Facilities:
+    """Return up to a hundred facilities whose name holds ``q``.
 
-    Raises ``MedblocksError`` when neither Medblocks nor the cache has an answer.
+    ``enough`` of them may be a part of those: then there is more, and no cursor. With 0 all of
+    the hundred are wanted. Raises ``MedblocksError`` when neither Medblocks nor the cache has an
+    answer.
     """
-    key = _key("search", q, kind, starting_after)
-    page: _Facilities | None = cache.get(key)
-    if page is None and not starting_after:
-        page = _narrow("search", q, kind)
-    if page is not None:
-        return page
+    known = _recall("search", q, kind, starting_after, enough)
+    if known is not None:
+        return known
     try:
         page = get_client().connections.list(
-            q=q, type=kind, limit=limit, starting_after=starting_after
+            q=q, type=kind, limit=_ASKED_FOR, starting_after=starting_after
         )
     except MedblocksError:
-        last_good: _Facilities | None = cache.get(_key("last good", q, kind, starting_after))
-        if last_good is None and not starting_after:
-            last_good = _narrow("last good", q, kind)
+        last_good = _recall("last good", q, kind, starting_after, enough)
         if last_good is None:
             raise
         return last_good
-    cache.set(key, page, conf.search_cache_seconds)
+    cache.set(_key("search", q, kind, starting_after), page, conf.search_cache_seconds)
     cache.set(_key("last good", q, kind, starting_after), page, KNOWN_FOR_SECONDS)
     remember(page.data)
     return page
 
 
-def _narrow(what: str, q: str, kind: str) -> _Facilities | None:
-    """Answer from the whole answer to a shorter text: who types on asks for a part of it.
+def _recall(what: str, q: str, kind: str, starting_after: str, enough: int) -> _Facilities | None:
+    page: _Facilities | None = cache.get(_key(what, q, kind, starting_after))
+    if page is None and not starting_after:
+        page = next(_narrow(what, q, kind, enough), None)
+    return page
 
-    Only where that answer was complete, and was what Medblocks documents: names that hold the
-    text.
+
+def _narrow(what: str, q: str, kind: str, enough: int) -> Iterator[_Facilities]:
+    """Yield what answers to shorter texts say of ``q``: who types on asks for a part of them.
+
+    Only where that answer was what Medblocks documents, names that hold the text, and was
+    complete, or holds ``enough`` that match.
     """
     wanted = q.casefold()
     keys = {_key(what, q[:length], kind, ""): q[:length] for length in range(_SHORTEST, len(q))}
     known: dict[str, _Facilities] = cache.get_many(keys)
     for key, page in known.items():
-        is_whole = not page.has_more
         asked = keys[key].casefold()
-        if is_whole and all(asked in each.name.casefold() for each in page.data):
+        if all(asked in each.name.casefold() for each in page.data):
             found = tuple(each for each in page.data if wanted in each.name.casefold())
-            return Page(data=found, has_more=False, next_cursor="")
-    return None
+            if not page.has_more or 0 < enough <= len(found):
+                yield Page(found, page.has_more, next_cursor="")
 
 
 def _key(what: str, q: str, kind: str, starting_after: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,7 +23,9 @@ MINIMUM_QUERY_LENGTH: Final = 2
 MAXIMUM_QUERY_LENGTH: Final = 64
 RESULTS_PER_PAGE: Final = 20
 
-_LOCAL_CURSOR: Final = "local:"  # no cursor of Medblocks': the place in our own results
+# No cursors of Medblocks': the place in our own results, and that in a list of Medblocks'.
+_LOCAL_CURSOR: Final = "local:"
+_PLACE_CURSOR: Final = "place:"
 _PRIMARY_KEYS_FOR: Final = 10 * 60  # seconds
 
 
@@ -87,16 +89,38 @@ def find_facilities(search: FacilitySearch) -> FoundFacilities:
     index = get_index()
     if index is not None:
         return _search_catalog(index, search)
-    # A cursor of ours from before the catalog went away means nothing to Medblocks.
-    is_ours = search.starting_after.startswith(_LOCAL_CURSOR)
-    cursor = "" if is_ours else search.starting_after
-    page = ask_medblocks(search.q, search.type, cursor, RESULTS_PER_PAGE)
+    return _search_medblocks(search)
+
+
+def _search_medblocks(search: FacilitySearch) -> FoundFacilities:
+    start, cursor = _read_place(search.starting_after)
+    # The first page may be a part of what a shorter text found, with one more to show that there
+    # is a next; that one goes on in the whole.
+    whole = ask_medblocks(search.q, search.type, cursor, 0 if start else RESULTS_PER_PAGE + 1)
     aliases = {} if cursor else find_aliased(search.q)
-    page = _put_first(get_facilities(aliases), page)
-    is_all = not (page.has_more or cursor)
+    listed = tuple({each.id: each for each in (*get_facilities(aliases), *whole.data)}.values())
+    end = start + RESULTS_PER_PAGE
+    is_part = whole.has_more and not whole.next_cursor
+    has_more = whole.has_more or end < len(listed)
+    next_cursor = whole.next_cursor
+    if end < len(listed) or is_part:
+        next_cursor = f"{_PLACE_CURSOR}{end}:{cursor}"
     return FoundFacilities(
-        page, total=len(page.data) if is_all else None, listed=page.data, aliases=aliases
+        Page(listed[start:end], has_more, next_cursor),
+        start,
+        total=None if whole.has_more or cursor else len(listed),
+        listed=listed,
+        aliases=aliases,
     )
+
+
+def _read_place(starting_after: str) -> tuple[int, str]:
+    """Return the place in a list of Medblocks', and Medblocks' cursor of that list."""
+    if starting_after.startswith(_PLACE_CURSOR):
+        digits, _colon, cursor = starting_after.removeprefix(_PLACE_CURSOR).partition(":")
+        return _read_number(digits), cursor
+    # A cursor of the catalog's, from before it went away, means nothing to Medblocks.
+    return 0, "" if starting_after.startswith(_LOCAL_CURSOR) else starting_after
 
 
 def _search_catalog(index: FacilityIndex, search: FacilitySearch) -> FoundFacilities:
@@ -122,10 +146,14 @@ def _search_catalog(index: FacilityIndex, search: FacilitySearch) -> FoundFacili
 
 
 def _read_cursor(cursor: str) -> int:
-    """Return the place that a cursor of ours names; the beginning for any other text."""
-    digits = cursor.removeprefix(_LOCAL_CURSOR)
-    is_ours = cursor.startswith(_LOCAL_CURSOR) and digits.isascii() and digits.isdigit()
-    return int(digits) if is_ours and len(digits) <= len(str(MOST_FOUND)) else 0
+    """Return the place that a cursor of the catalog's names; the beginning for any other text."""
+    is_ours = cursor.startswith(_LOCAL_CURSOR)
+    return _read_number(cursor.removeprefix(_LOCAL_CURSOR)) if is_ours else 0
+
+
+def _read_number(digits: str) -> int:
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= len(str(MOST_FOUND))
+    return int(digits) if is_number else 0
 
 
 def _chosen_keys() -> Mapping[int, int]:
@@ -142,10 +170,3 @@ def _chosen_keys() -> Mapping[int, int]:
         }
         cache.set(key, keys, _PRIMARY_KEYS_FOR)
     return keys
-
-
-def _put_first(aliased: Sequence[FhirSource], page: Page[FhirSource]) -> Page[FhirSource]:
-    """Put before ``page`` the facilities that the host calls by the name typed."""
-    shown = {each.id for each in aliased}
-    rest = (each for each in page.data if each.id not in shown)
-    return Page((*aliased, *rest), page.has_more, page.next_cursor)

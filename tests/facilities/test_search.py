@@ -7,6 +7,8 @@ import json
 import pytest
 import responses
 
+from benchmarks.names import make_names
+from benchmarks.typing_session import type_searches
 from medblocks_connect.api import MedblocksError
 from medblocks_connect.facilities import FacilitySearch, find_facilities, search_facilities
 from medblocks_connect.models import PatientConnectionAttempt
@@ -41,9 +43,14 @@ class Medblocks:
         self.asked.append(q)
         found = [name for name in self.names if q.casefold() in name.casefold()]
         found += [self.finds_more] if self.finds_more else []
-        data = [{"id": f"fhirsrc_{name}", "name": name, "fhir_base_url": ""} for name in found[:20]]
-        has_more = len(found) > 20
-        more = {"has_more": has_more, "next_cursor": "next" if has_more else None}
+        start = int(request.params.get("starting_after", 0))
+        end = start + int(request.params["limit"])
+        data = [
+            {"id": f"fhirsrc_{name}", "name": name, "fhir_base_url": ""}
+            for name in found[start:end]
+        ]
+        has_more = len(found) > end
+        more = {"has_more": has_more, "next_cursor": str(end) if has_more else None}
         return 200, {}, json.dumps({"data": data, **more})
 
 
@@ -169,10 +176,67 @@ def test_longer_text_is_answered_from_the_whole_answer_to_a_shorter(medblocks):
 
 
 def test_longer_text_is_asked_where_the_shorter_had_more(medblocks):
-    medblocks.names = [f"Mercy {number}" for number in range(30)]
+    medblocks.names = [f"Mercy {number}" for number in range(130)]
     search("mercy")
-    assert names_of(search("mercy 29")) == ["Mercy 29"]
-    assert medblocks.asked == ["mercy", "mercy 29"]
+    assert names_of(search("mercy 129")) == ["Mercy 129"]
+    assert medblocks.asked == ["mercy", "mercy 129"]
+
+
+def test_longer_text_is_answered_where_enough_of_it_is_known(medblocks):
+    medblocks.names = [f"Mercy {number:03}" for number in range(130)]
+    search("mercy")
+    found = search("mercy 0")
+    assert (names_of(found), found.total) == (medblocks.names[:20], None)
+    assert medblocks.asked == ["mercy"]
+    later = search("mercy 0", starting_after=found.page.next_cursor)
+    assert names_of(later) == medblocks.names[20:40]
+    assert medblocks.asked == ["mercy", "mercy 0"]
+
+
+def test_just_a_page_of_what_is_known_is_not_enough(medblocks):
+    medblocks.names = [f"Mercy {number:03}" for number in range(20)]
+    medblocks.names += [f"Mercy West {number:03}" for number in range(130)]
+    search("mercy")
+    found = search("mercy 0")
+    assert (found.total, found.page.has_more) == (20, False)
+    assert medblocks.asked == ["mercy", "mercy 0"]
+
+
+def test_a_hundred_of_medblocks_are_paged_here(medblocks):
+    medblocks.names = [f"Mercy {number:03}" for number in range(250)]
+    seen, cursor = [], ""
+    for _page in range(13):
+        found = search("mercy", starting_after=cursor)
+        seen += names_of(found)
+        cursor = found.page.next_cursor
+    assert seen == medblocks.names
+    assert (cursor, found.page.has_more) == ("", False)
+    assert medblocks.asked == ["mercy"] * 3
+
+
+def test_medblocks_places_are_counted_where_all_are_known(medblocks):
+    medblocks.names = [f"Mercy {number}" for number in range(45)]
+    first = search("mercy")
+    last = search("mercy", starting_after="place:40:")
+    assert [(each.first, each.total) for each in (first, last)] == [(0, 45), (40, 45)]
+    assert last.listed[40:] == last.page.data
+
+
+@pytest.mark.parametrize("cursor", ["place:", "place:x", "place:-1:", "place:99999:"])
+def test_spoilt_place_is_the_beginning(medblocks, cursor):
+    assert names_of(search("sinai", starting_after=cursor)) == ["Mt Sinai Heart & Lung"]
+
+
+def test_thirty_searches_ask_medblocks_seldom_however_fast_they_are_typed(medblocks):
+    medblocks.names = [name for name, _kind in make_names(3000, seed=5)]
+    keystrokes = 0
+    for text, _page_asks in type_searches(pause=0):
+        typed = FacilitySearch.of(text)
+        keystrokes += typed.is_long_enough
+        if typed.is_long_enough:
+            find_facilities(typed)
+    assert keystrokes == 519
+    assert len(medblocks.asked) < 0.3 * keystrokes
 
 
 def test_longer_text_is_asked_where_medblocks_found_otherwise(medblocks):
