@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 from django.utils.module_loading import import_string
 
+from medblocks_connect.api.addresses import check_base_url, is_token
 from medblocks_connect.conf import DEFAULTS, conf
 from medblocks_connect.pages import find_frame
 from medblocks_connect.throttles import RATE
@@ -33,6 +34,7 @@ def check_settings(
     return [
         *_check_keys(configured),
         *_check_api_key(),
+        *_check_api_version(),
         *_check_numbers(configured),
         *_check_urls(),
         *_check_resolver(),
@@ -55,11 +57,20 @@ def _check_keys(configured: dict[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _check_api_key() -> Iterator[CheckMessage]:
-    if not conf.api_key.startswith("mb_sk_"):
+    if not (conf.api_key.startswith("mb_sk_") and is_token(conf.api_key)):
         yield Error(
             "MEDBLOCKS_CONNECT['API_KEY'] is missing or is no Medblocks secret key.",
             hint="Set it to the key of your Medblocks workspace (mb_sk_live_… or mb_sk_sbx_…).",
             id="medblocks_connect.E002",
+        )
+
+
+def _check_api_version() -> Iterator[CheckMessage]:
+    if conf.api_version and not is_token(conf.api_version):
+        yield Error(
+            "MEDBLOCKS_CONNECT['API_VERSION'] must be visible ASCII characters.",
+            hint=f"Leave it out for {DEFAULTS['API_VERSION']}, which this release is written for.",
+            id="medblocks_connect.E018",
         )
 
 
@@ -103,13 +114,10 @@ def _check_urls() -> Iterator[CheckMessage]:
 
 def _is_safe_base(url: str) -> bool:
     try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
+        parts = urlsplit(check_base_url(url))
     except ValueError:
         return False
-    if not host or "@" in parts.netloc or parts.query or parts.fragment:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
+    return parts.scheme == "https" or parts.hostname in _LOOPBACK
 
 
 def _check_resolver() -> Iterator[CheckMessage]:

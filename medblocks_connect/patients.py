@@ -6,6 +6,7 @@ key to the user model, and anonymous intake forms and custom users work alike.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
+from medblocks_connect.api import clean_text
 from medblocks_connect.conf import conf
 
 PATIENT_ID_MAX_LENGTH = 200  # Medblocks takes 1 to 200 characters
@@ -24,7 +26,8 @@ class Patient:
     """A patient as Medblocks shall know them.
 
     ``patient_id`` is yours: 1 to 200 characters, the same for the same person for ever. The rest
-    is passed on to Medblocks where it is given. Nothing of it shows in ``repr``.
+    is passed on to Medblocks where it is given: ``email`` and ``name`` where Medblocks takes them,
+    ``metadata`` as JSON. Nothing of it shows in ``repr``.
     """
 
     patient_id: str = field(repr=False)
@@ -44,8 +47,8 @@ def signed_in_user(request: HttpRequest) -> Patient | None:
 def resolve_patient(request: HttpRequest) -> Patient | None:
     """Return the patient of ``request`` as the setting ``PATIENT_RESOLVER`` names them.
 
-    Raises ``ImproperlyConfigured`` when the resolver gives anything but a :class:`Patient` with
-    an id that Medblocks takes, or ``None`` for "nobody is signed in".
+    Raises ``ImproperlyConfigured`` when the resolver gives anything but ``None`` for "nobody is
+    signed in" or a :class:`Patient` with an id that Medblocks takes and metadata that JSON holds.
     """
     patient = import_string(conf.patient_resolver)(request)
     if patient is None:
@@ -54,12 +57,32 @@ def resolve_patient(request: HttpRequest) -> Patient | None:
         raise ImproperlyConfigured(
             "MEDBLOCKS_CONNECT['PATIENT_RESOLVER'] must return None or a "
             "medblocks_connect.patients.Patient whose patient_id is text of 1 to "
-            f"{PATIENT_ID_MAX_LENGTH} printable characters.",
+            f"{PATIENT_ID_MAX_LENGTH} printable characters in Unicode's form NFC, "
+            "without white space at its ends.",
+        )
+    if not _is_metadata(patient.metadata):
+        raise ImproperlyConfigured(
+            "MEDBLOCKS_CONNECT['PATIENT_RESOLVER'] must return a Patient whose metadata is a "
+            "dict of what JSON holds: give dates, UUIDs and the like as text.",
         )
     return patient
 
 
 def _is_patient_id(value: object) -> bool:
+    # An id that is not stored alike everywhere could not be recognised in Medblocks' answers.
     return (
-        isinstance(value, str) and 0 < len(value) <= PATIENT_ID_MAX_LENGTH and value.isprintable()
+        isinstance(value, str)
+        and bool(value)
+        and value.isprintable()
+        and clean_text(value, PATIENT_ID_MAX_LENGTH) == value
     )
+
+
+def _is_metadata(value: object) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    try:
+        json.dumps({**value}, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True

@@ -25,3 +25,7 @@ def return_long_id(request):
 
 def return_number(request):
     return Patient(7)
+
+
+def nobody(request):
+    return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
@@ -41,6 +43,45 @@ def test_resolver_that_names_no_patient_is_told_so(rf, settings, resolver):
     }
     with pytest.raises(ImproperlyConfigured, match="PATIENT_RESOLVER"):
         resolve_patient(rf.get("/"))
+
+
+@pytest.fixture
+def resolve_to(rf, settings, monkeypatch):
+    """Let the host's resolver name a patient, and ask it."""
+
+    def resolve(patient):
+        monkeypatch.setattr("tests.resolvers.nobody", lambda _request: patient)
+        settings.MEDBLOCKS_CONNECT = settings.MEDBLOCKS_CONNECT | {
+            "PATIENT_RESOLVER": "tests.resolvers.nobody"
+        }
+        return resolve_patient(rf.get("/"))
+
+    return resolve
+
+
+@pytest.mark.parametrize(
+    "patient_id",
+    ["abc ", " abc", "\u00a0abc", "Jose\u0301", "a\u200eb", "a\nb", "a\x00", "\ud800"],
+    ids=["space-after", "space-before", "no-break-space", "nfd", "mark", "line", "nul", "half"],
+)
+def test_patient_id_that_is_not_stored_alike_everywhere_is_refused(resolve_to, patient_id):
+    with pytest.raises(ImproperlyConfigured, match="NFC"):
+        resolve_to(Patient(patient_id))
+
+
+@pytest.mark.parametrize("patient_id", ["x" * 200, "a/b", "..", "Jos\u00e9", "a b"])
+def test_patient_id_of_any_other_shape_is_taken(resolve_to, patient_id):
+    assert resolve_to(Patient(patient_id)).patient_id == patient_id
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"a": {1}}, {"a": float("nan")}, {"a": UUID(int=0)}, {("a",): 1}, None, [("a", 1)]],
+    ids=["set", "nan", "uuid", "key", "none", "pairs"],
+)
+def test_metadata_that_json_cannot_hold_is_refused(resolve_to, metadata):
+    with pytest.raises(ImproperlyConfigured, match="metadata"):
+        resolve_to(Patient("p-1", metadata=metadata))
 
 
 def test_patient_repr_shows_nothing():
