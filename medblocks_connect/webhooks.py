@@ -22,6 +22,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST
 
 from medblocks_connect.api import InvalidSignatureError, clean_text, parse_time, verify
+from medblocks_connect.api.fields import MAX_SHORT_ID_LENGTH
 from medblocks_connect.attempts.deliver import (
     RECEIVERS_MAY_TAKE,
     claim_delivery,
@@ -140,16 +141,22 @@ def _read_event(event: Mapping[str, Any], body: bytes) -> WebhookDelivery:
     digest = hashlib.sha256(body).hexdigest()
     return WebhookDelivery(
         # An event without an id is itself: only the same bytes are the same event.
-        event_id=clean_text(event.get("id"), 255) or f"sha256:{digest}",
+        event_id=_read_id(event.get("id")) or f"sha256:{digest}",
         event_type=event_type,
         api_version=clean_text(event.get("api_version"), 50),
         payload=json.dumps({**event, "data": {"object": kept}}),
         digest=digest,
-        patient_session_id=clean_text(about.get("id") if is_session else "", 255),
-        patient_connection_id=clean_text("" if is_session else about.get("id"), 255),
+        patient_session_id=_read_id(about.get("id")) if is_session else "",
+        patient_connection_id="" if is_session else _read_id(about.get("id")),
         occurred_at=storable(parse_time(event.get("created_at"))),
         received_at=timezone.now(),
     )
+
+
+def _read_id(value: object) -> str:
+    """Return an id as it came; ``""`` for one that cleaning would change: it would name another."""
+    cleaned = clean_text(value, MAX_SHORT_ID_LENGTH)
+    return cleaned if cleaned == value else ""
 
 
 def _refuse(reason: str, status: int = HTTPStatus.BAD_REQUEST) -> HttpResponse:

@@ -19,7 +19,9 @@ Item = TypeVar("Item")
 MAX_NAME_LENGTH = 255
 MAX_CODE_LENGTH = 100
 MAX_TYPE_LENGTH = 50
-MAX_ID_LENGTH = 500
+MAX_ID_LENGTH = 500  # a facility's, which may be a URL, and a patient's
+MAX_SHORT_ID_LENGTH = 255  # a session's (ps_…) and a connection's (conn_…)
+MAX_STATUS_LENGTH = 50
 MAX_URL_LENGTH = 2048
 MAX_METADATA_TEXT_LENGTH = 5000
 _MAX_METADATA_DEPTH = 20
@@ -74,9 +76,9 @@ class Fields:
             raise self.wrong(name, "is not a usable id")
         return value
 
-    def required_id(self, name: str) -> str:
+    def required_id(self, name: str, max_length: int = MAX_ID_LENGTH) -> str:
         """Return an id that must be there."""
-        value = self.optional_id(name)
+        value = self.optional_id(name, max_length)
         if not value:
             raise self.wrong(name, "is missing")
         return value

@@ -15,6 +15,8 @@ from typing import Any, Generic, TypeVar
 from medblocks_connect.api.fields import (
     MAX_CODE_LENGTH,
     MAX_NAME_LENGTH,
+    MAX_SHORT_ID_LENGTH,
+    MAX_STATUS_LENGTH,
     MAX_TYPE_LENGTH,
     MAX_URL_LENGTH,
     Fields,
@@ -22,7 +24,6 @@ from medblocks_connect.api.fields import (
 
 Item = TypeVar("Item")
 
-_MAX_STATUS_LENGTH = 100
 _MAX_EMAIL_LENGTH = 320
 
 
@@ -74,9 +75,9 @@ class SessionConnection:
 
 def _read_connection(fields: Fields) -> dict[str, Any]:
     return {
-        "id": fields.optional_id("id"),
+        "id": fields.optional_id("id", MAX_SHORT_ID_LENGTH),
         "connection_id": fields.required_id("connection_id"),
-        "status": fields.required_text("status", _MAX_STATUS_LENGTH),
+        "status": fields.required_text("status", MAX_STATUS_LENGTH),
         "failure_code": fields.text("failure_code", MAX_CODE_LENGTH),
         "failure_at": fields.moment("failure_at"),
         "created_at": fields.moment("created_at"),
@@ -100,7 +101,7 @@ class PatientConnection(SessionConnection):
         fields = Fields(payload, "connection")
         return cls(
             **_read_connection(fields),
-            patient_session_id=fields.optional_id("patient_session_id"),
+            patient_session_id=fields.optional_id("patient_session_id", MAX_SHORT_ID_LENGTH),
             scopes=fields.texts("scopes", MAX_NAME_LENGTH),
             updated_at=fields.moment("updated_at"),
         )
@@ -134,8 +135,8 @@ class PatientSession:
         """Read a session, from an answer or a webhook; raises ``UnexpectedReplyError``."""
         fields = Fields(payload, "session")
         return cls(
-            id=fields.required_id("id"),
-            status=fields.required_text("status", _MAX_STATUS_LENGTH),
+            id=fields.required_id("id", MAX_SHORT_ID_LENGTH),
+            status=fields.required_text("status", MAX_STATUS_LENGTH),
             url=fields.link("url"),
             patient_id=fields.required_id("patient_id"),
             connection_id=fields.optional_id("connection_id"),
@@ -207,7 +208,10 @@ class DisconnectedConnection:
     def from_json(cls, payload: object) -> DisconnectedConnection:
         """Read the answer of the ``DELETE``; raises ``UnexpectedReplyError``."""
         fields = Fields(payload, "connection")
-        return cls(id=fields.required_id("id"), disconnected=fields.flag("disconnected"))
+        return cls(
+            id=fields.required_id("id", MAX_SHORT_ID_LENGTH),
+            disconnected=fields.flag("disconnected"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,7 @@ def test_facility_text(name: str, given: str | None, expected: str) -> None:
         (FhirSource.from_json, FACILITY, "name", 255),
         (FhirSource.from_json, FACILITY, "type", 50),
         (SessionConnection.from_json, CONNECTION, "failure_code", 100),
-        (SessionConnection.from_json, CONNECTION, "status", 100),
+        (SessionConnection.from_json, CONNECTION, "status", 50),
         (Patient.from_json, PATIENT, "name", 255),
     ],
 )

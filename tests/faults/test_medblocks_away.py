@@ -250,6 +250,7 @@ ODD_REPLIES = [
     pytest.param(b"[" * 100_000, id="case-11-brackets"),
     pytest.param(b'{"id": ' + b"9" * 5000 + b"}", id="case-11-5000-digits"),
     pytest.param(b'{"id": "\xff"}', id="case-11-not-utf-8"),
+    pytest.param(session_with(id="ps_" + "y" * 300), id="case-11-session-id-of-303"),
 ]
 
 

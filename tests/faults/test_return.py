@@ -16,6 +16,7 @@ from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.shapes import write_moment
 from tests.faults.clinic import RIVERSIDE
+from tests.faults.events import completed
 
 RETURN = "/records/return/"
 SESSION = "/patient-sessions/"
@@ -312,6 +313,27 @@ def test_status_case_28_never_seen_before(clinic):
     clinic.come_back()
     assert (clinic.attempt.status, clinic.attempt.connection_status) == ("returned", "dormant")
     assert "You are connected" not in clinic.page()
+
+
+LONG_STATUS = "pending_additional_verification_by_the_record_holder_team"
+TOO_LONG = [
+    pytest.param((RIVERSIDE, LONG_STATUS, "conn_1"), "returned", id="case-28-status-of-57"),
+    pytest.param((RIVERSIDE, "active", "conn_" + "x" * 300), "returned", id="case-28-id-of-305"),
+]
+
+
+@pytest.mark.parametrize(("connection", "expected"), TOO_LONG)
+def test_longer_than_its_column(clinic, connection, expected):
+    """Neither an error nor in the way of whoever comes after it."""
+    clinic.started()
+    clinic.medblocks.change("GET", SESSION, connections(connection))
+    assert clinic.come_back().status_code == 303
+    assert clinic.attempt.status == expected
+    told = completed(clinic.session)
+    told["data"]["object"] = connections(connection)(told["data"]["object"])
+    assert clinic.send(told).status_code == 200
+    assert clinic.attempt.status == expected
+    assert "Checking your connection" in clinic.page()
 
 
 @pytest.mark.parametrize(
