@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
-from django.core.cache import cache
 from django.db.models import Max, Sum
 from django.utils import timezone
 
@@ -20,6 +19,7 @@ from medblocks_connect.api import (
     PatientConnection,
 )
 from medblocks_connect.attempts.outcome import LOST_STATUSES
+from medblocks_connect.caching import cache
 from medblocks_connect.clock import storable
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities import get_facility

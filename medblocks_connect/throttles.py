@@ -7,8 +7,7 @@ import re
 import time
 from typing import Final
 
-from django.core.cache import cache
-
+from medblocks_connect.caching import cache
 from medblocks_connect.conf import conf
 from medblocks_connect.patients import Patient
 
@@ -32,8 +31,8 @@ def throttle(patient: Patient, action: str) -> int:
     key = f"medblocks_connect:throttle:{hashlib.sha256(told.encode()).hexdigest()}"
     if cache.add(key, 1, window * 2):
         return 0
-    try:
-        count = cache.incr(key)
-    except ValueError:  # it ended between the two steps: a new window
+    # None where the window ended between the two steps, or the cache is away.
+    count = cache.incr(key)
+    if count is None or count <= allowed:
         return 0
-    return 0 if count <= allowed else max(1, int(window - now % window) + 1)
+    return max(1, int(window - now % window) + 1)

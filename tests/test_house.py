@@ -66,3 +66,8 @@ def test_settings_are_read_in_one_place():
     reading = re.compile(r"settings\.MEDBLOCKS_CONNECT|settings, \"MEDBLOCKS_CONNECT\"")
     readers = {_name(path) for path in MODULES if reading.search(path.read_text(encoding="utf-8"))}
     assert readers == {"medblocks_connect.conf", "medblocks_connect.checks"}
+
+
+def test_cache_is_used_through_one_door():
+    users = {_name(path) for path in MODULES if "django.core.cache.cache" in _imports(path)}
+    assert users == {"medblocks_connect.caching"}

@@ -14,10 +14,10 @@ from datetime import timedelta
 from threading import Lock
 from typing import Final
 
-from django.core.cache import cache
 from django.utils import timezone
 
 from medblocks_connect.api import FhirSource
+from medblocks_connect.caching import cache
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.aliases import list_aliases
 from medblocks_connect.facilities.index import FacilityIndex, IndexEntry
@@ -118,12 +118,15 @@ def read_facilities(keys: Iterable[int]) -> Mapping[int, FhirSource]:
     return {key: as_source(rows[key]) for key in wanted if key in rows}
 
 
-def find_in_catalog(connection_ids: Iterable[str]) -> Mapping[str, FhirSource]:
-    """Return the catalog's facilities by id, those that it has; none where there is no catalog."""
+def find_in_catalog(connection_ids: Iterable[str]) -> Mapping[str, FhirSource | None] | None:
+    """Return what the catalog has of these ids: facilities, and None for one that was withdrawn.
+
+    None instead where there is no catalog.
+    """
     if find_catalog() is None:
-        return {}
-    rows = Facility.objects.filter(connection_id__in=list(connection_ids), withdrawn_at=None)
-    return {row.connection_id: as_source(row) for row in rows}
+        return None
+    rows = Facility.objects.filter(connection_id__in=list(connection_ids))
+    return {row.connection_id: as_source(row) if row.withdrawn_at is None else None for row in rows}
 
 
 def as_source(row: Facility) -> FhirSource:

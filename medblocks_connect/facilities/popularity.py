@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
-from django.core.cache import cache
 from django.db.models import Count
 from django.utils import timezone
 
+from medblocks_connect.caching import cache
 from medblocks_connect.facilities.remembered import cache_key
 from medblocks_connect.models import PatientConnectionAttempt
 

@@ -1,19 +1,22 @@
-"""What Django's cache knows of facilities: who they are, under every name they are asked for by."""
+"""What Django's cache knows of facilities: who they are, under every name they are asked for by,
+and which were asked for in vain.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Final
-
-from django.core.cache import cache
+from typing import Any, Final
 
 from medblocks_connect import __version__
 from medblocks_connect.api import FhirSource
+from medblocks_connect.caching import cache
 from medblocks_connect.conf import conf
 
 KNOWN_FOR_SECONDS: Final = 24 * 60 * 60
 """A facility that was shown may be chosen much later, from a tab that stayed open."""
+
+_IN_VAIN_FOR_SECONDS: Final = 5 * 60
 
 
 def cache_key(*parts: str) -> str:
@@ -39,5 +42,24 @@ def remember(facilities: Iterable[FhirSource]) -> None:
 
 def recall(connection_id: str) -> FhirSource | None:
     """Return the facility of this id or FHIR base URL where it is known."""
-    known: FhirSource | None = cache.get(cache_key("facility", connection_id))
-    return known
+    return recall_all([connection_id]).get(connection_id)
+
+
+def recall_all(connection_ids: Iterable[str]) -> dict[str, FhirSource]:
+    """Return those facilities that are known, by the ids or FHIR base URLs asked for."""
+    return _get_all("facility", connection_ids)
+
+
+def remember_in_vain(what: str) -> None:
+    """Keep for some minutes that Medblocks was asked for ``what``, an id, and could not tell."""
+    cache.set(cache_key("in vain", what), what, _IN_VAIN_FOR_SECONDS)
+
+
+def recall_in_vain(what: Iterable[str]) -> set[str]:
+    """Return which of these Medblocks was asked for in vain a short while ago."""
+    return {*_get_all("in vain", what)}
+
+
+def _get_all(kind: str, names: Iterable[str]) -> dict[str, Any]:
+    keys = {cache_key(kind, name): name for name in names}
+    return {keys[key]: value for key, value in cache.get_many(keys).items()} if keys else {}

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from django.core.cache import cache
-
 from medblocks_connect.api import FhirSource, MedblocksError, Page
+from medblocks_connect.caching import cache
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.remembered import KNOWN_FOR_SECONDS, cache_key, remember
 from medblocks_connect.medblocks import get_client

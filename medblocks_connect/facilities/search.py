@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from django.core.cache import cache
-
 from medblocks_connect.api import FhirSource, Page
+from medblocks_connect.caching import cache
 from medblocks_connect.facilities.aliases import find_aliased, find_found_by
 from medblocks_connect.facilities.catalog import get_index, read_facilities
 from medblocks_connect.facilities.index import FacilityIndex
