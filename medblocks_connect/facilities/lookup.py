@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from medblocks_connect.api import FhirSource, MedblocksError, NotFoundError
 from medblocks_connect.facilities.catalog import find_in_catalog
-from medblocks_connect.facilities.remembered import recall, remember
+from medblocks_connect.facilities.remembered import (
+    recall,
+    recall_all,
+    recall_in_vain,
+    remember,
+    remember_in_vain,
+)
 from medblocks_connect.medblocks import get_client
 
+_PATIENCE: Final = 2.0  # seconds that a patient waits for what is offered beside the search
+_TOO_SHORT: Final = 0.1  # seconds; Medblocks could not answer in what is left
+_MEDBLOCKS: Final = ""  # asked in vain itself: it is away. No facility has this id.
 _MOST_RECOMMENDED: Final = 20
 _MOST_LOOKED_AT: Final = 40
 _LIKE_A_URL = re.compile(r"[/\\]|[a-z][a-z0-9+.-]*:", re.IGNORECASE)
@@ -33,40 +44,72 @@ def get_facility(connection_id: str, *, timeout: float | None = None) -> FhirSou
 
 def find_known_facility(connection_id: str) -> FhirSource | None:
     """Return the facility ``connection_id`` without asking Medblocks; None where it is unknown."""
-    return recall(connection_id) or find_in_catalog([connection_id]).get(connection_id)
+    return recall(connection_id) or (find_in_catalog([connection_id]) or {}).get(connection_id)
+
+
+@dataclass(frozen=True)
+class KnownFacilities:
+    """What is known without asking Medblocks: ``facilities`` by the ids that were asked for.
+
+    With a catalog, one that is not among them was withdrawn, or never was.
+    """
+
+    facilities: Mapping[str, FhirSource]
+    has_catalog: bool
+
+
+def find_known_facilities(connection_ids: Iterable[str]) -> KnownFacilities:
+    """Return what is known of all these facilities, in two queries, less what was withdrawn."""
+    wanted = list(dict.fromkeys(connection_ids))
+    listed = find_in_catalog(wanted) if wanted else {}
+    # The catalog comes first: the cache does not hear of it when a facility is withdrawn.
+    remembered = recall_all(each for each in wanted if each not in (listed or {}))
+    known = {**remembered, **(listed or {})}
+    facilities = {each: known.get(each) for each in wanted}
+    return KnownFacilities(
+        {key: facility for key, facility in facilities.items() if facility is not None},
+        has_catalog=listed is not None,
+    )
 
 
 def get_facilities(connection_ids: Iterable[str]) -> list[FhirSource]:
     """Return the facilities with these ids, in order, less those that nobody can tell now.
 
-    Once Medblocks did not answer it is not asked for the rest: a patient is waiting.
+    Medblocks is asked only where there is no catalog, for two seconds in all, and for some
+    minutes not again for what it could not tell: a patient is waiting.
     """
-    found = []
-    is_away = False
-    for connection_id in dict.fromkeys(connection_ids):
-        facility = find_known_facility(connection_id)
-        if facility is None and not is_away:
-            facility, is_away = _ask(connection_id)
-        if facility is not None:
-            found.append(facility)
+    wanted = list(dict.fromkeys(connection_ids))
+    known = find_known_facilities(wanted)
+    found = dict(known.facilities)
+    if not known.has_catalog:
+        found.update(_ask_for([each for each in wanted if each not in found]))
+    return [found[each] for each in wanted if each in found]
+
+
+def _ask_for(connection_ids: Sequence[str]) -> Mapping[str, FhirSource]:
+    found: dict[str, FhirSource] = {}
+    in_vain = recall_in_vain([_MEDBLOCKS, *connection_ids])
+    until = time.monotonic() + _PATIENCE
+    for connection_id in connection_ids:
+        seconds_left = until - time.monotonic()
+        if _MEDBLOCKS in in_vain or seconds_left < _TOO_SHORT:
+            break
+        if connection_id in in_vain:
+            continue
+        try:
+            found[connection_id] = get_facility(connection_id, timeout=seconds_left)
+        except NotFoundError:
+            remember_in_vain(connection_id)
+        except MedblocksError:
+            remember_in_vain(_MEDBLOCKS)
+            break
     return found
-
-
-def _ask(connection_id: str) -> tuple[FhirSource | None, bool]:
-    """Return the facility, and whether Medblocks is away."""
-    try:
-        return get_facility(connection_id), False
-    except NotFoundError:
-        return None, False
-    except MedblocksError:
-        return None, True
 
 
 def list_recommendable(connection_ids: Sequence[str]) -> list[str]:
     """Return those ids of a browser's that are facilities we know, once each, the latest 20."""
     wanted = [each for each in connection_ids[-_MOST_LOOKED_AT:] if is_acceptable_id(each)]
-    known = [each for each in dict.fromkeys(wanted) if find_known_facility(each) is not None]
-    return known[-_MOST_RECOMMENDED:]
+    return list(find_known_facilities(wanted).facilities)[-_MOST_RECOMMENDED:]
 
 
 def is_acceptable_id(connection_id: str) -> bool:

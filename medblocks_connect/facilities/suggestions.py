@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from medblocks_connect.api import FhirSource
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.aliases import name_aliases
-from medblocks_connect.facilities.catalog import find_catalog
-from medblocks_connect.facilities.lookup import find_known_facility, get_facilities
+from medblocks_connect.facilities.lookup import find_known_facilities, get_facilities
 from medblocks_connect.facilities.popularity import count_chosen
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patients import Patient
@@ -40,39 +40,53 @@ class Suggestions:
 
 def suggest_facilities(patient: Patient) -> Suggestions:
     """Return what ``patient`` is offered before typing. Never raises for Medblocks' sake."""
-    used = _find_used(patient)
+    won = _find_won(patient)
+    pinned_ids = conf.pinned_facilities[:_MOST_PINNED]
+    often = [key for key, patients in count_chosen().items() if patients >= _POPULAR_FROM]
+    # Some of the most chosen may be shown above, or withdrawn.
+    often = often[: _MOST_USED + _MOST_PINNED + 2 * _MOST_POPULAR]
+    known = find_known_facilities([*won, *pinned_ids, *often])
+    used = [
+        known.facilities.get(key) or _as_remembered(attempt)
+        for key, attempt in won.items()
+        if key in known.facilities or not (known.has_catalog and _is_listed_by(key))
+    ][:_MOST_USED]
+    pinned = [known.facilities[key] for key in pinned_ids if key in known.facilities]
+    if not known.has_catalog and len(pinned) < len(pinned_ids):
+        pinned = get_facilities(pinned_ids)
     seen = {each.id for each in used}
-    pinned = get_facilities(conf.pinned_facilities[:_MOST_PINNED])
     pinned = [each for each in pinned if each.id not in seen]
     seen.update(each.id for each in pinned)
-    counts = count_chosen().items()
-    often = [key for key, patients in counts if patients >= _POPULAR_FROM and key not in seen]
-    has_catalog = find_catalog() is not None  # then one that is not in it was withdrawn
-    known = (
-        find_known_facility(key) or (None if has_catalog else _as_chosen(key))
-        for key in often[: 2 * _MOST_POPULAR]
+    chosen = (
+        known.facilities.get(key) or (None if known.has_catalog else _as_chosen(key))
+        for key in often
+        if key not in seen
     )
-    popular = [each for each in known if each is not None and each.id not in seen]
-    offered = (*used, *pinned, *popular[:_MOST_POPULAR])
+    popular = [*islice((each for each in chosen if each and each.id not in seen), _MOST_POPULAR)]
     return Suggestions(
-        tuple(used), tuple(pinned), tuple(popular[:_MOST_POPULAR]), name_aliases(offered)
+        tuple(used),
+        tuple(pinned),
+        tuple(popular),
+        name_aliases([*used, *pinned, *popular]),
     )
 
 
-def _find_used(patient: Patient) -> list[FhirSource]:
-    """Return the facilities that ``patient`` was connected to, the latest first."""
+def _find_won(patient: Patient) -> dict[str, PatientConnectionAttempt]:
+    """Return the attempts that connected ``patient``, one for each facility, the latest first."""
     won = PatientConnectionAttempt.objects.filter(
         patient_id=patient.patient_id, status=PatientConnectionAttempt.Status.SUCCEEDED
     ).exclude(connection_id="")
-    used: dict[str, FhirSource] = {}
+    attempts: dict[str, PatientConnectionAttempt] = {}
     for attempt in won.order_by("-id")[:_ATTEMPTS_READ]:
         # MySQL takes "ab " for "ab".
-        if attempt.patient_id == patient.patient_id and attempt.connection_id not in used:
-            known = find_known_facility(attempt.connection_id)
-            used[attempt.connection_id] = known or _as_remembered(attempt)
-            if len(used) == _MOST_USED:
-                break
-    return list(used.values())
+        if attempt.patient_id == patient.patient_id:
+            attempts.setdefault(attempt.connection_id, attempt)
+    return attempts
+
+
+def _is_listed_by(connection_id: str) -> bool:
+    """Whether a catalog lists facilities by this kind of id; by a FHIR base URL it does not."""
+    return "://" not in connection_id
 
 
 def _as_chosen(connection_id: str) -> FhirSource | None:

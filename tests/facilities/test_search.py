@@ -236,7 +236,7 @@ def test_thirty_searches_ask_medblocks_seldom_however_fast_they_are_typed(medblo
         if typed.is_long_enough:
             find_facilities(typed)
     assert keystrokes == 519
-    assert len(medblocks.asked) < 0.3 * keystrokes
+    assert len(medblocks.asked) < 0.2 * keystrokes
 
 
 def test_longer_text_is_asked_where_medblocks_found_otherwise(medblocks):

@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from medblocks_connect.facilities.catalog import as_source
+from medblocks_connect.facilities.remembered import remember
 from medblocks_connect.facilities.suggestions import suggest_facilities
 from medblocks_connect.models import Facility, PatientConnectionAttempt
 from medblocks_connect.patients import Patient
@@ -104,6 +106,49 @@ def test_withdrawn_is_not_often_chosen(add_catalog):
         attempt(1, patient, connection_name="Gone")
     Facility.objects.filter(connection_id="fhirsrc_1").update(withdrawn_at=timezone.now())
     assert suggest_facilities(PATIENT).popular == ()
+
+
+def test_withdrawn_is_not_offered_to_who_used_it(add_catalog):
+    add_catalog()
+    attempt(1, status="succeeded", connection_name="Gone")
+    Facility.objects.filter(connection_id="fhirsrc_1").update(withdrawn_at=timezone.now())
+    assert suggest_facilities(PATIENT).used == ()
+
+
+def test_withdrawn_is_not_offered_although_it_is_remembered(add_catalog):
+    (gone, *_others) = add_catalog()
+    attempt(0, status="succeeded")
+    remember([as_source(gone)])
+    Facility.objects.filter(pk=gone.pk).update(withdrawn_at=timezone.now())
+    assert suggest_facilities(PATIENT).used == ()
+
+
+def test_used_before_by_its_address_is_offered_with_a_catalog(add_catalog):
+    add_catalog()
+    address = "https://fhir.example/r4"
+    PatientConnectionAttempt.objects.create(
+        patient_id="p-1", connection_id=address, connection_name="Dover", status="succeeded"
+    )
+    assert ids(suggest_facilities(PATIENT).used) == [address]
+
+
+def test_suggestions_take_a_few_queries_however_many_there_are(
+    add_catalog, settings, django_assert_num_queries
+):
+    add_catalog()
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "PINNED_FACILITIES": [f"fhirsrc_{number}" for number in range(5, 12)],
+    }
+    for number in range(5):
+        attempt(number, status="succeeded")
+    for patient in ("a", "b"):
+        for number in range(12, 17):
+            attempt(number, patient)
+    # The patient's attempts, the most chosen, whether there is a catalog, and its facilities.
+    with django_assert_num_queries(4):
+        offered = suggest_facilities(PATIENT)
+    assert [len(each) for each in (offered.used, offered.pinned, offered.popular)] == [5, 7, 5]
 
 
 def test_facility_is_offered_for_one_reason_only(add_catalog, settings):

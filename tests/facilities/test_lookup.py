@@ -1,0 +1,112 @@
+"""What is known of a facility by its id, and how often Medblocks is asked for it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import requests
+import responses
+from django.core.cache import cache
+
+from medblocks_connect.facilities import get_facilities, list_recommendable
+from medblocks_connect.facilities import lookup as lookup_module
+
+pytestmark = pytest.mark.django_db
+
+BASE_URL = "https://medblocks.example"
+IDS = ["fhirsrc_3", "fhirsrc_gone", "fhirsrc_1"]
+
+
+def facility_json(request):
+    key = request.url.rpartition("/")[2]
+    return 200, {}, f'{{"id": "{key}", "name": "Hospital", "fhir_base_url": ""}}'
+
+
+@pytest.fixture
+def medblocks(settings):
+    """Medblocks, which answers nothing until a test says what."""
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "BASE_URL": BASE_URL,
+        "MAX_RETRIES": 0,
+    }
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+def answer(mock, **how):
+    mock.add(responses.GET, re.compile(f"{BASE_URL}/connections/.*"), **how)
+
+
+def ids(facilities):
+    return [each.id for each in facilities]
+
+
+def test_catalog_is_not_doubted(medblocks, add_catalog):
+    add_catalog()
+    assert ids(get_facilities(IDS)) == ["fhirsrc_3", "fhirsrc_1"]
+    assert len(medblocks.calls) == 0
+
+
+def test_all_are_looked_up_with_two_queries(medblocks, add_catalog, django_assert_num_queries):
+    add_catalog()
+    with django_assert_num_queries(2):
+        get_facilities(f"fhirsrc_{number}" for number in range(10))
+
+
+def test_recommendable_are_looked_up_with_two_queries(add_catalog, django_assert_num_queries):
+    add_catalog()
+    with django_assert_num_queries(2):
+        assert list_recommendable([*IDS, "fhirsrc_1"]) == ["fhirsrc_3", "fhirsrc_1"]
+
+
+def test_without_a_catalog_each_is_asked_for_once(medblocks):
+    medblocks.add_callback(
+        responses.GET, re.compile(f"{BASE_URL}/connections/.*"), callback=facility_json
+    )
+    for _view in range(2):
+        assert ids(get_facilities(IDS)) == IDS
+    assert len(medblocks.calls) == 3
+
+
+def test_unknown_is_not_asked_for_again_for_some_minutes(medblocks):
+    answer(medblocks, status=404, json={"error": {"code": "resource_not_found"}})
+    for _view in range(3):
+        assert get_facilities(IDS) == []
+    assert len(medblocks.calls) == 3
+    cache.clear()  # as after those minutes
+    get_facilities(IDS)
+    assert len(medblocks.calls) == 6
+
+
+@pytest.mark.parametrize("how", [{"status": 503, "json": {}}, {"body": requests.ConnectTimeout()}])
+def test_medblocks_that_is_away_is_asked_once_in_some_minutes(medblocks, how):
+    answer(medblocks, **how)
+    for _view in range(3):
+        assert get_facilities(IDS) == []
+    assert len(medblocks.calls) == 1
+
+
+def test_slow_medblocks_is_asked_for_two_seconds_in_all(medblocks, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(lookup_module.time, "monotonic", lambda: now[0])
+    waited = []
+
+    def get_facility(_connection_id, *, timeout):
+        waited.append(timeout)
+        now[0] += 1.5
+        raise lookup_module.NotFoundError("no such facility")
+
+    monkeypatch.setattr(lookup_module, "get_facility", get_facility)
+    get_facilities(IDS)
+    assert waited == [2.0, 0.5]
+
+
+def test_facility_that_is_newer_than_the_catalog_is_known_where_it_was_met(medblocks, add_catalog):
+    medblocks.add_callback(
+        responses.GET, re.compile(f"{BASE_URL}/connections/.*"), callback=facility_json
+    )
+    get_facilities(["fhirsrc_elsewhere"])
+    add_catalog()
+    assert ids(get_facilities(["fhirsrc_elsewhere"])) == ["fhirsrc_elsewhere"]
