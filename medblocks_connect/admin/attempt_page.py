@@ -33,7 +33,7 @@ FIELDSETS: Final[Any] = (
                 "patient_id",
                 "connection_name",
                 "connection_id",
-                "connection_type",
+                "record_system",
                 "status",
                 "unconfirmed",
                 "claim_disagrees",

@@ -16,13 +16,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
 
 from medblocks_connect.admin import columns, filters
-from medblocks_connect.admin.evidence import EvidenceAdmin, demand, shows_one
+from medblocks_connect.admin.evidence import EvidenceAdmin, guard_deed, shows_one
 from medblocks_connect.admin.links import attempt_url, delivery_url
 from medblocks_connect.admin.log import log_processing
 from medblocks_connect.admin.payload import show_payload
+from medblocks_connect.admin.search import spellings_of
 from medblocks_connect.attempts.deliver import claim_delivery, process_delivery
 from medblocks_connect.models import WebhookDelivery
 
@@ -42,7 +42,7 @@ class DeliveryAdmin(EvidenceAdmin):
     """Every signed event, the newest first."""
 
     view_permission = VIEW_PERMISSION
-    list_display = ("received", "kind", "condition", "why", "tries", "about", "event")
+    list_display = ("received", "kind", "condition", "why", "about", "event")
     list_filter = (filters.DeliveryStateFilter, filters.DeliveryTypeFilter)
     list_select_related = ("attempt",)
     ordering = ("-id",)
@@ -80,14 +80,17 @@ class DeliveryAdmin(EvidenceAdmin):
         self, request: HttpRequest, queryset: QuerySet[WebhookDelivery], search_term: str
     ) -> tuple[QuerySet[WebhookDelivery], bool]:
         """Find the event, or the session's events, that ``search_term`` names."""
-        term = search_term.strip()
-        if not term:
+        if not search_term:
             return queryset, False
-        return queryset.filter(Q(event_id=term) | Q(patient_session_id=term)), False
+        spelt = spellings_of(search_term)
+        found = Q(event_id__in=spelt) | Q(patient_session_id__in=spelt)
+        return queryset.filter(found), False
 
     def get_urls(self) -> list[URLPattern]:
         """Add the second try."""
-        view = self.admin_site.admin_view(require_POST(process_again))
+        view = self.admin_site.admin_view(
+            guard_deed(process_again, VIEW_PERMISSION, PROCESS_PERMISSION)
+        )
         name = "medblocks_connect_webhookdelivery_process"
         return [path("<int:pk>/process/", view, name=name), *super().get_urls()]
 
@@ -115,13 +118,17 @@ class DeliveryAdmin(EvidenceAdmin):
 
     @admin.display(description=_("state"))
     def condition(self, delivery: WebhookDelivery) -> SafeString:
-        """Show what became of it."""
+        """Show what became of it, and after how many tries."""
         tone = _TONES.get(delivery.state, "quiet")
         badge = columns.show_badge(delivery.get_state_display(), tone)
-        if not delivery.conflicts:
+        notes = []
+        if delivery.tries > 1:
+            notes.append(gettext("tried %d times") % delivery.tries)
+        if delivery.conflicts:
+            notes.append(gettext("came again with another body: %d times") % delivery.conflicts)
+        if not notes:
             return badge
-        note = gettext("came again with another body: %d times") % delivery.conflicts
-        return format_html('{} <span class="medblocks-note">{}</span>', badge, note)
+        return format_html('{} <span class="medblocks-note">{}</span>', badge, ", ".join(notes))
 
     @admin.display(description=_("why it failed"))
     def why(self, delivery: WebhookDelivery) -> SafeString:
@@ -152,9 +159,8 @@ class DeliveryAdmin(EvidenceAdmin):
 def process_again(request: HttpRequest, pk: int) -> HttpResponseRedirect:
     """Give the delivery ``pk`` its effect, and show its page anew.
 
-    Raises ``PermissionDenied`` without the permission to, ``Http404`` for no such delivery.
+    Raises ``Http404`` for no such delivery.
     """
-    demand(request, VIEW_PERMISSION, PROCESS_PERMISSION)
     delivery = get_object_or_404(WebhookDelivery, pk=pk)
     if delivery.state == State.PROCESSED:
         messages.info(request, gettext("It was processed before. Nothing was done."))

@@ -8,12 +8,16 @@ anything here, superusers included: an outcome that staff could edit would prove
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.text import capfirst
+from django.views.decorators.http import require_POST
 
 from medblocks_connect.admin.capped import CappedPaginator
 
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
 
+View: TypeAlias = Callable[..., HttpResponseBase]
+
 VIEW_PERMISSION = "medblocks_connect.view_patientconnectionattempt"
 
 
@@ -30,6 +36,20 @@ def demand(request: HttpRequest, *permissions: str) -> None:
     """Raise ``PermissionDenied`` (403) unless ``request``'s user has all ``permissions``."""
     if not request.user.has_perms(permissions):
         raise PermissionDenied
+
+
+def guard_deed(view: View, *permissions: str) -> View:
+    """Return ``view`` for POST alone (405), and for those alone who have ``permissions`` (403).
+
+    The permission first: to whoever may not, it makes no difference how they asked.
+    """
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        demand(request, *permissions)
+        return require_POST(view)(request, *args, **kwargs)
+
+    return guarded
 
 
 def shows_one(request: HttpRequest) -> bool:

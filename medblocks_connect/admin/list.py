@@ -7,37 +7,71 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
 
 from medblocks_connect.admin import columns, filters
-from medblocks_connect.admin.attempt_page import FIELDSETS, ask_again, describe_attempt
-from medblocks_connect.admin.evidence import VIEW_PERMISSION, EvidenceAdmin, demand, shows_one
+from medblocks_connect.admin.attempt_page import (
+    ASK_PERMISSION,
+    FIELDSETS,
+    ask_again,
+    describe_attempt,
+)
+from medblocks_connect.admin.evidence import (
+    VIEW_PERMISSION,
+    EvidenceAdmin,
+    demand,
+    guard_deed,
+    shows_one,
+)
 from medblocks_connect.admin.export import EXPORT_PERMISSION, export_attempts
 from medblocks_connect.admin.facets import Facets
 from medblocks_connect.admin.links import attempt_list_url
 from medblocks_connect.admin.overview import show_overview
-from medblocks_connect.admin.search import search_attempts
+from medblocks_connect.admin.search import (
+    MOST_FOUND,
+    FoundFacilities,
+    find_facilities,
+    search_attempts,
+)
+from medblocks_connect.messages import name_record_system
 from medblocks_connect.models import PatientConnectionAttempt
 
 Attempts = QuerySet[PatientConnectionAttempt]
 
 
 class AttemptChangeList(ChangeList):
-    """Django's list, with the filters' values counted once for all of them."""
+    """Django's list, with our search, and the filters' values counted once for all of them."""
 
     def __init__(self, request: HttpRequest, *args: Any) -> None:
         self.request = request
         super().__init__(request, *args)
+
+    @cached_property
+    def places(self) -> FoundFacilities:
+        """The facilities that the search names; looked up once, the list asks twice."""
+        return find_facilities(self.root_queryset.db, self.query)
+
+    @property
+    def misses_some(self) -> bool:
+        """Whether the list shows something else than was asked for, and has said so."""
+        return self.places.are_too_many or self.query != self.request.GET.get(SEARCH_VAR, "")
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> Attempts:
+        """Return the attempts that filters and search leave."""
+        rows: Attempts = super().get_queryset(request, exclude_parameters)
+        return search_attempts(rows, self.query, self.places)
 
     @cached_property
     def facets(self) -> Facets:
@@ -69,7 +103,7 @@ class AttemptAdmin(EvidenceAdmin):
         "The whole patient id, session id or request id; or a part of a facility's name."
     )
     fieldsets = FIELDSETS
-    readonly_fields = ("public_id", "whole_description", "whole_claim")
+    readonly_fields = ("public_id", "record_system", "whole_description", "whole_claim")
     change_form_template = "admin/medblocks_connect/attempt.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -88,34 +122,47 @@ class AttemptAdmin(EvidenceAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: Attempts, search_term: str
     ) -> tuple[Attempts, bool]:
-        """Find ``search_term`` as our search does; nothing comes twice."""
-        return search_attempts(queryset, search_term), False
+        """Leave the search to our list, which looks facilities up once; nothing comes twice."""
+        return queryset, False
 
     def get_urls(self) -> list[URLPattern]:
         """Add the export, the overview and the question to Medblocks."""
         view = self.admin_site.admin_view
         name = "medblocks_connect_patientconnectionattempt"
+        export = guard_deed(self.export_view, VIEW_PERMISSION, EXPORT_PERMISSION)
+        ask = guard_deed(ask_again, VIEW_PERMISSION, ASK_PERMISSION)
         return [
-            path("export/", view(require_POST(self.export_view)), name=f"{name}_export"),
+            path("export/", view(export), name=f"{name}_export"),
             path("overview/", view(self.overview_view), name=f"{name}_overview"),
-            path("<int:pk>/ask/", view(require_POST(ask_again)), name=f"{name}_ask"),
+            path("<int:pk>/ask/", view(ask), name=f"{name}_ask"),
             *super().get_urls(),
         ]
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the list, with an export for whoever may."""
+        """Show the list, with an export for whoever may; say where a search was too broad."""
         may_export = request.user.has_perm(EXPORT_PERMISSION)
-        return super().changelist_view(request, {**(extra_context or {}), "may_export": may_export})
+        context = {**(extra_context or {}), "may_export": may_export}
+        response = super().changelist_view(request, context)
+        shown = getattr(response, "context_data", {}).get("cl")
+        if shown is not None and shown.places.are_too_many:
+            words = gettext(
+                "More than %(most)d facilities have that in their name, so that only ids were "
+                "searched: write more of the name."
+            )
+            messages.warning(request, words % {"most": MOST_FOUND})
+        return response
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Export what the list shows under the same filters."""
-        demand(request, VIEW_PERMISSION, EXPORT_PERMISSION)
+        """Export what the list shows under the same filters; nothing where it misses some."""
         try:
             changelist = self.get_changelist_instance(request)
         except IncorrectLookupParameters:
             return HttpResponseRedirect(attempt_list_url())
+        if changelist.misses_some:
+            messages.error(request, gettext("Nothing was exported: the search has to be mended."))
+            return HttpResponseRedirect(f"{attempt_list_url()}?{request.GET.urlencode()}")
         return export_attempts(request, changelist.queryset)
 
     def overview_view(self, request: HttpRequest) -> HttpResponse:
@@ -166,6 +213,11 @@ class AttemptAdmin(EvidenceAdmin):
     def request(self, attempt: PatientConnectionAttempt) -> SafeString:
         """Show Medblocks' request id, ready to copy."""
         return columns.show_copyable(attempt.request_id)
+
+    @admin.display(description=_("record system"))
+    def record_system(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show the kind of record system by the name people know."""
+        return columns.show_foreign(name_record_system(attempt.connection_type))
 
     @admin.display(description=_("error description"))
     def whole_description(self, attempt: PatientConnectionAttempt) -> SafeString:

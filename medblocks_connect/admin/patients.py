@@ -31,6 +31,7 @@ from medblocks_connect.admin import columns
 from medblocks_connect.admin.evidence import EvidenceAdmin
 from medblocks_connect.admin.links import attempt_url, unquote_patient_id
 from medblocks_connect.admin.log import log_look
+from medblocks_connect.admin.search import spellings_of
 from medblocks_connect.models import PatientConnectionAttempt, PatientHistory
 
 Status = PatientConnectionAttempt.Status
@@ -107,8 +108,9 @@ class PatientAdmin(EvidenceAdmin):
         self, request: HttpRequest, queryset: Histories, search_term: str
     ) -> tuple[Histories, bool]:
         """Find the patient whose id ``search_term`` is."""
-        term = search_term.strip()
-        return (queryset.filter(patient_id=term) if term else queryset), False
+        if not search_term:
+            return queryset, False
+        return queryset.filter(patient_id__in=spellings_of(search_term)), False
 
     def get_urls(self) -> list[URLPattern]:
         """Return the list and the page per patient; there is nothing else to do with a patient."""

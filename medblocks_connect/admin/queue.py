@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from medblocks_connect.admin import columns
 from medblocks_connect.admin.evidence import EvidenceAdmin
 from medblocks_connect.admin.links import attempt_url
+from medblocks_connect.admin.search import spellings_of
 from medblocks_connect.clock import storable
 from medblocks_connect.conf import conf
 from medblocks_connect.models import LostConnection, PatientConnectionAttempt
@@ -68,8 +69,9 @@ class ReconnectQueueAdmin(EvidenceAdmin):
         self, request: HttpRequest, queryset: QuerySet[LostConnection], search_term: str
     ) -> tuple[QuerySet[LostConnection], bool]:
         """Find what the patient whose id ``search_term`` is has lost."""
-        term = search_term.strip()
-        return (queryset.filter(patient_id=term) if term else queryset), False
+        if not search_term:
+            return queryset, False
+        return queryset.filter(patient_id__in=spellings_of(search_term)), False
 
     def get_urls(self) -> list[URLPattern]:
         """Return the list alone: each line leads to the attempt's own page."""

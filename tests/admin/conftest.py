@@ -10,6 +10,9 @@ from django.test import Client
 from medblocks_connect.models import PatientConnectionAttempt
 
 ATTEMPTS = "/admin/medblocks_connect/patientconnectionattempt/"
+PATIENTS = "/admin/medblocks_connect/patienthistory/"
+QUEUE = "/admin/medblocks_connect/lostconnection/"
+DELIVERIES = "/admin/medblocks_connect/webhookdelivery/"
 
 
 @pytest.fixture

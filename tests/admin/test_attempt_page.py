@@ -143,6 +143,15 @@ def test_ask_again_is_a_post(asker, make_attempt):
     assert asker.get(_ask_url(make_attempt())).status_code == 405
 
 
+def test_ask_again_by_get_without_the_permission_is_refused_too(staff, make_attempt):
+    assert staff.get(_ask_url(make_attempt())).status_code == 403
+
+
+def test_attempt_page_names_the_record_system(staff, make_attempt):
+    page = staff.get(attempt_url(make_attempt(connection_type="cerner").pk)).content.decode()
+    assert "Oracle Health (Cerner)" in page
+
+
 def test_ask_again_checks_csrf(asker, make_attempt):
     attempt = make_attempt(patient_session_id="ps_1")
     strict = Client(enforce_csrf_checks=True)

@@ -10,8 +10,7 @@ from django.contrib.admin.models import LogEntry
 from medblocks_connect.admin.links import delivery_url
 from medblocks_connect.admin.payload import show_payload
 from medblocks_connect.models import WebhookDelivery
-
-DELIVERIES = "/admin/medblocks_connect/webhookdelivery/"
+from tests.admin.conftest import DELIVERIES
 
 
 @pytest.fixture
@@ -145,6 +144,10 @@ def test_process_again_needs_its_permission(clerk, deliver):
 
 def test_process_again_is_a_post(processor, deliver):
     assert processor.get(_process_url(deliver())).status_code == 405
+
+
+def test_process_again_by_get_without_the_permission_is_refused_too(clerk, deliver):
+    assert clerk.get(_process_url(deliver())).status_code == 403
 
 
 def test_deliveries_are_read_only(root, deliver):

@@ -12,6 +12,7 @@ from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from medblocks_connect.admin.export import neutral, write_csv
+from medblocks_connect.admin.search import MOST_FOUND
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.admin.conftest import ATTEMPTS
 
@@ -121,8 +122,22 @@ def test_export_needs_the_view_permission_too(make_staff, db):
     assert make_staff("export_patientconnectionattempt").post(EXPORT).status_code == 403
 
 
+@pytest.mark.parametrize("query", ["q=hospital", "q=p-2%00"])
+def test_export_refuses_what_the_list_does_not_show(exporter, make_attempt, query):
+    for number in range(MOST_FOUND + 1):
+        make_attempt(connection_id=f"f-{number:03}", connection_name=f"Hospital {number}")
+    response = exporter.post(f"{EXPORT}?{query}", follow=True)
+    assert response.redirect_chain == [(f"{ATTEMPTS}?{query}", 302)]
+    assert "Nothing was exported" in response.content.decode()
+    assert not LogEntry.objects.exists()
+
+
 def test_export_is_a_post(exporter, db):
     assert exporter.get(EXPORT).status_code == 405
+
+
+def test_export_by_get_without_the_permission_is_refused_too(staff, db):
+    assert staff.get(EXPORT).status_code == 403
 
 
 def test_export_with_a_senseless_filter_leads_back(exporter, db):

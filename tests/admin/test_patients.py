@@ -10,7 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from medblocks_connect.admin.links import patient_url
-from tests.admin.conftest import ATTEMPTS
+from tests.admin.conftest import ATTEMPTS, PATIENTS
 
 ODD_IDS = [
     "a/b/c",
@@ -84,9 +84,6 @@ def test_patient_page_queries_few(staff, make_attempt, django_assert_max_num_que
         make_attempt()
     with django_assert_max_num_queries(10):
         staff.get(patient_url("p-1"))
-
-
-PATIENTS = "/admin/medblocks_connect/patienthistory/"
 
 
 def test_patient_list_one_row_per_patient(staff, make_attempt):

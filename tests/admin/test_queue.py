@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-QUEUE = "/admin/medblocks_connect/lostconnection/"
+from tests.admin.conftest import QUEUE
+
 NOW = timezone.now()
 
 

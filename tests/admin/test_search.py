@@ -5,9 +5,11 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 import pytest
+from django.utils import timezone
 
-from medblocks_connect.admin.search import list_known_facilities
-from tests.admin.conftest import ATTEMPTS
+from medblocks_connect.admin.search import MOST_FOUND, KnownFacility, list_known_facilities
+from medblocks_connect.models import Facility
+from tests.admin.conftest import ATTEMPTS, PATIENTS, QUEUE
 
 
 def _search(client, term: str) -> set[int]:
@@ -40,10 +42,60 @@ def test_search_facility_by_part_of_its_name(staff, make_attempt):
     assert _search(staff, "verside gen") == {wanted.pk}
 
 
-def test_search_facility_by_its_latest_name(staff, make_attempt):
+@pytest.mark.parametrize("term", ["new name", "old name"])
+def test_search_facility_by_its_latest_name_and_its_first(staff, make_attempt, term):
     old = make_attempt(connection_id="a", connection_name="Old Name")
     new = make_attempt(connection_id="a", connection_name="New Name")
-    assert _search(staff, "new name") == {old.pk, new.pk}
+    assert _search(staff, term) == {old.pk, new.pk}
+
+
+def test_search_facility_whose_last_attempt_is_nameless(staff, make_attempt):
+    named = make_attempt(connection_id="a", connection_name="Riverside General")
+    nameless = make_attempt(connection_id="a", connection_name="")
+    assert _search(staff, "riverside") == {named.pk, nameless.pk}
+
+
+def test_search_facility_by_its_name_in_the_catalog(staff, make_attempt):
+    Facility.objects.create(connection_id="a", name="Harbor Health")
+    wanted = make_attempt(connection_id="a", connection_name="Riverside General")
+    assert _search(staff, "harbor") == {wanted.pk}
+
+
+def test_search_facility_by_name_where_attempts_have_no_id(staff, make_attempt):
+    wanted = make_attempt(connection_id="", connection_name="Riverside General")
+    make_attempt(connection_id="", connection_name="")
+    assert _search(staff, "riverside") == {wanted.pk}
+
+
+@pytest.mark.parametrize("term", ["hopital", "st mary", "St. Mary\u2019s", "mary hosp", "saint"])
+def test_search_facility_however_it_is_spelt(staff, make_attempt, term):
+    wanted = make_attempt(connection_name="Hôpital St. Mary's Hospital")
+    make_attempt(connection_id="b", connection_name="Hilltop Clinic")
+    assert _search(staff, term) == {wanted.pk}
+
+
+@pytest.fixture
+def many_facilities(make_attempt):
+    for number in range(MOST_FOUND + 1):
+        make_attempt(connection_id=f"f-{number:03}", connection_name=f"Hospital {number}")
+
+
+def test_search_too_many_facilities_says_so(staff, make_attempt, many_facilities):
+    of_that_name = make_attempt(patient_id="hospital", connection_name="Clinic")
+    assert _search(staff, "hospital") == {of_that_name.pk}
+    page = staff.get(f"{ATTEMPTS}?q=hospital").content.decode()
+    assert page.count("More than 200 facilities have that in their name") == 1
+    assert len(_search(staff, "hospital 117")) == 1
+
+
+@pytest.mark.parametrize("patient_id", [" lead", "trail ", " ", "\u00a0nb"])
+@pytest.mark.parametrize("path", [ATTEMPTS, PATIENTS, QUEUE])
+def test_search_patient_id_with_white_space_at_an_end(staff, make_attempt, patient_id, path):
+    lost = {"status": "succeeded", "lost_at": timezone.now()}
+    make_attempt(patient_id=patient_id, **lost)
+    make_attempt(patient_id="p-2", **lost)
+    rows = staff.get(path, {"q": patient_id}).context["cl"].result_list
+    assert [each.patient_id for each in rows] == [patient_id]
 
 
 @pytest.mark.parametrize("term", ["%", "_", "'", '"', "\\", "\ud800", "🏥", "x" * 9000])
@@ -66,7 +118,7 @@ def test_known_facilities_each_once(make_attempt):
         make_attempt(connection_id="b", connection_name="B")
     make_attempt(connection_id="", connection_name="")
     known = list_known_facilities("default")
-    assert [(each.connection_id, each.name) for each in known] == [("", ""), ("a", "A"), ("b", "B")]
+    assert known == [KnownFacility("a", frozenset("A")), KnownFacility("b", frozenset("B"))]
 
 
 def test_known_facilities_none(db):
