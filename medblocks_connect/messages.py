@@ -7,7 +7,7 @@ patient. A code nobody has seen yet has words too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext_lazy as _
@@ -33,9 +33,12 @@ class ErrorMessage:
     is_patients_choice: bool = False
 
 
-def describe_error(error: str) -> ErrorMessage:
-    """Return the words for the code ``error``, known or not."""
-    return _MESSAGES.get(error, _UNKNOWN)
+def describe_error(error: str, *, at_start: bool = False) -> ErrorMessage:
+    """Return the words for the code ``error``, known or not.
+
+    ``at_start`` says that there was no session: the patient never was at a portal.
+    """
+    return _MESSAGES.get(error, _UNKNOWN_AT_START if at_start else _UNKNOWN)
 
 
 _TRY_AGAIN_LATER: Final = _("Please wait a few minutes, then try again.")
@@ -175,6 +178,16 @@ _UNKNOWN = ErrorMessage(
     meaning=_("A code that this version does not know; the description may say more."),
     next_step=_("Ask them to try again. If it repeats, send Medblocks code and request id."),
 )
+_UNKNOWN_AT_START = replace(
+    _UNKNOWN, what_happened=_("We could not start the connection. You did nothing wrong.")
+)
+_SITE_ERROR = ErrorMessage(
+    title=_("Something went wrong on our side"),
+    what_happened=_("Our own site had a problem. You did nothing wrong."),
+    what_to_do=_("Please try again. If it happens twice, please tell us."),
+    meaning=_("This site had an error of its own while it started the attempt."),
+    next_step=_("This is for your developers: the site's log has the error at this time."),
+)
 
 _BY_MESSAGE: tuple[tuple[ErrorMessage, str], ...] = (
     (_CANCELLED, "user_denied"),
@@ -182,10 +195,13 @@ _BY_MESSAGE: tuple[tuple[ErrorMessage, str], ...] = (
     (_PORTAL_ERROR, "oauth_error"),
     (_CALLBACK_FAILED, "oauth_callback_failed oauth_state_expired"),
     (_TOKEN_FAILED, "token_exchange_failed token_unavailable"),
-    (_NOT_FOUND, "resource_not_found"),
+    (_NOT_FOUND, "resource_not_found http_404"),
     (
         _BAD_REQUEST,
-        "bad_request invalid_data invalid_image unsupported_api_version payload_too_large",
+        (
+            "bad_request invalid_data invalid_image unsupported_api_version payload_too_large "
+            "invalid_id http_400 http_405 http_406 http_411 http_413 http_414 http_415 http_422"
+        ),
     ),
     (
         _NOT_AVAILABLE,
@@ -197,12 +213,19 @@ _BY_MESSAGE: tuple[tuple[ErrorMessage, str], ...] = (
     ),
     (_NOT_IN_PLAN, "quota_exceeded feature_not_enabled api_key_limit_exceeded http_402"),
     (_BUSY, "throttled http_429"),
-    (_CONFLICT, "resource_conflict already_linked external_id_already_exists"),
+    (_CONFLICT, "resource_conflict already_linked external_id_already_exists http_409"),
     (_RECORD_SYSTEM_DOWN, "fhir_error storage_error email_error"),
-    (_MEDBLOCKS_DOWN, "internal_error db_error config_missing http_500 http_502 http_503 http_504"),
+    (
+        _MEDBLOCKS_DOWN,
+        (
+            "internal_error db_error config_missing http_408 http_500 http_501 http_502 http_503 "
+            "http_504"
+        ),
+    ),
     (_UNREACHABLE, "connection_failed no_answer"),
     (_UNEXPECTED, "unexpected_reply unsafe_url duplicate_session"),
     (_NOT_CONNECTED, "not_connected"),
+    (_SITE_ERROR, "site_error"),
 )
 _MESSAGES: Final[Mapping[str, ErrorMessage]] = {
     code: message for message, codes in _BY_MESSAGE for code in codes.split()

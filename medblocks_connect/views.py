@@ -188,7 +188,7 @@ def _show_outcome(
     refresh = seconds_until_next_look(found, stopped="stop" in request.GET)
     context = {
         "attempt": found,
-        "message": describe_error(found.error),
+        "message": describe_error(found.error, at_start=not found.patient_session_id),
         "refresh": refresh,
         "has_failed_twice": has_failed_twice(found),
         "contact_url": conf.contact_url,

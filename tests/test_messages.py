@@ -53,10 +53,16 @@ API_CODES = [
     "db_error",
     "config_missing",
 ]
-OURS = ["connection_failed", "unexpected_reply", "not_connected", "unsafe_url", "duplicate_session"]
+OURS = [
+    "connection_failed", "unexpected_reply", "not_connected", "unsafe_url", "duplicate_session",
+    "site_error", "invalid_id",
+]  # fmt: skip
+WITHOUT_A_CODE = [
+    f"http_{status}" for status in (400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504)
+]
 
 
-@pytest.mark.parametrize("code", sorted({*SEEN_ON_RETURN, *API_CODES, *OURS}))
+@pytest.mark.parametrize("code", sorted({*SEEN_ON_RETURN, *API_CODES, *OURS, *WITHOUT_A_CODE}))
 def test_known_code_has_words_of_its_own(code):
     assert describe_error(code) is not describe_error("brand_new_code")
 
@@ -70,6 +76,17 @@ def test_codes_of_the_issues_table_differ_from_each_other():
 @pytest.mark.parametrize("code", ["", "brand_new_code", "<script>", "x" * 1000])
 def test_unknown_code_has_words_too(code):
     assert str(describe_error(code).title) == "It did not work this time"
+
+
+def test_unknown_code_at_the_start_speaks_of_no_portal():
+    at_start, later = describe_error("new", at_start=True), describe_error("new")
+    assert "portal" not in str(at_start.what_happened)
+    assert "portal" in str(later.what_happened)
+    assert at_start.title == later.title
+
+
+def test_known_code_says_the_same_whenever_it_comes():
+    assert describe_error("oauth_error", at_start=True) is describe_error("oauth_error")
 
 
 def test_access_denied_does_not_say_that_the_patient_refused():

@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import Error as AnyDatabaseError
 from django.db import IntegrityError, router, transaction
 from django.http import HttpRequest
 from django.urls import reverse
 
 from medblocks_connect.api import (
-    AuthenticationError,
-    BillingError,
     FhirSource,
+    InvalidRequestError,
+    MedblocksClient,
     MedblocksConnectionError,
     MedblocksError,
     NoAnswerError,
     NotFoundError,
     PatientSession,
-    PermissionDeniedError,
-    RateLimitError,
+    clean_text,
 )
 from medblocks_connect.attempts.deliver import process_waiting_deliveries
 from medblocks_connect.attempts.outcome import Failure, Outcome, Rank
@@ -44,9 +49,16 @@ UNSAFE_URL = "unsafe_url"
 DUPLICATE_SESSION = "duplicate_session"
 """Our code for a session that Medblocks had already given for another attempt."""
 
+SITE_ERROR = "site_error"
+"""Our code for an attempt that an error of this site's own ended."""
+
 _URL_MAX_LENGTH = 2048
 # A share of the deadline: the name on the row is worth a wait, but not the patient's session.
 _NAME_SHARE = 0.3
+# The API page names no limit: this is what is kept of any name that Medblocks tells.
+_NAME_MAX_LENGTH = 255
+_EMAIL_MAX_LENGTH = 320  # RFC 3696, errata 1003: no address is longer
+_OPTIONAL = frozenset({"patient_email", "patient_name"})
 
 
 @dataclass(frozen=True)
@@ -76,30 +88,75 @@ def start_attempt(
 
     With ``connection_id`` ``""`` the patient chooses at Medblocks' own page, which shows them the
     facilities ``recommended`` first. ``return_url`` is absolute. Raises
-    :class:`StartRefusedError` when there is no session to go to, and what the database raises.
+    :class:`StartRefusedError` when there is no session to go to, ``ImproperlyConfigured`` before
+    there is a row, and what the database raises.
     """
+    client = get_client()
     attempt = _record(patient, connection_id)
+    try:
+        return _start(client, attempt, patient, return_url, recommended)
+    except (StartRefusedError, AnyDatabaseError):
+        raise
+    except Exception:
+        # Nobody was given the way to a session: this one is over, whatever it was that broke.
+        with suppress(AnyDatabaseError):
+            _settle_failure(attempt, Failure(SITE_ERROR), "")
+        raise
+
+
+def _start(
+    client: MedblocksClient,
+    attempt: PatientConnectionAttempt,
+    patient: Patient,
+    return_url: str,
+    recommended: Sequence[str],
+) -> StartedAttempt:
     deadline = time.monotonic() + conf.timeout
+    connection_id = attempt.connection_id
     try:
         facility = _look_up(connection_id) if connection_id else None
         _note_facility(attempt, facility)
-        session = get_client().patient_sessions.create(
-            patient_id=patient.patient_id,
-            return_url=return_url,
-            connection_id=connection_id,
-            recommended_connection_ids=() if connection_id else recommended,
-            patient_email=patient.email,
-            patient_name=patient.name,
-            expires_in=conf.session_expires_in,
-            metadata={**patient.metadata, "attempt": attempt.public_id},
-            timeout=max(deadline - time.monotonic(), 0.1),
-        )
+        wanted = {
+            "patient_id": patient.patient_id,
+            "return_url": return_url,
+            "connection_id": connection_id,
+            "recommended_connection_ids": () if connection_id else recommended,
+            "expires_in": conf.session_expires_in,
+            "metadata": {**patient.metadata, "attempt": attempt.public_id},
+        }
+        session = _open_session(client, wanted, _describe(patient), deadline)
     except MedblocksError as error:
         refusal = error
     else:
         return _open(attempt, session)
     _settle_refusal(attempt, refusal)
     raise StartRefusedError(attempt, _status_code(refusal))
+
+
+def _describe(patient: Patient) -> dict[str, Any]:
+    """Return what may go along of ``patient``: a slip in it must keep nobody from connecting."""
+    described = {"patient_name": clean_text(patient.name, _NAME_MAX_LENGTH)}
+    email = clean_text(patient.email, _EMAIL_MAX_LENGTH)
+    with suppress(ValidationError):
+        validate_email(email)
+        described["patient_email"] = email
+    return described
+
+
+def _open_session(
+    client: MedblocksClient, wanted: dict[str, Any], described: dict[str, Any], deadline: float
+) -> PatientSession:
+    """Ask for a session, and once more without what describes the patient if that is refused."""
+    try:
+        return client.patient_sessions.create(**wanted, **described, timeout=_time_left(deadline))
+    except InvalidRequestError as error:
+        if error.param not in _OPTIONAL or not described.get(error.param):
+            raise
+    return client.patient_sessions.create(**wanted, timeout=_time_left(deadline))
+
+
+def _time_left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.1)
 
 
 def build_return_url(request: HttpRequest) -> str:
@@ -224,18 +281,20 @@ def _settle_failure(attempt: PatientConnectionAttempt, failure: Failure, request
     settle(attempt, refused)
 
 
-_OUR_CODES = {UNSAFE_URL, DUPLICATE_SESSION, MedblocksConnectionError.default_code}
+_UNAVAILABLE = {
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.PAYMENT_REQUIRED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+}
+_OUR_CODES = {UNSAFE_URL, DUPLICATE_SESSION, SITE_ERROR, MedblocksConnectionError.default_code}
 
 
 def _status_code(error: MedblocksError) -> int:
-    if isinstance(error, NotFoundError):
-        return 404
-    unavailable = (
-        AuthenticationError,
-        BillingError,
-        PermissionDeniedError,
-        RateLimitError,
-        MedblocksConnectionError,
-        NoAnswerError,
-    )
-    return 503 if isinstance(error, unavailable) else 502
+    """Return the HTTP status for the patient's page: Medblocks' own decides where it answered."""
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return HTTPStatus.NOT_FOUND
+    never_answered = isinstance(error, MedblocksConnectionError | NoAnswerError)
+    if never_answered or error.status_code in _UNAVAILABLE:
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    return HTTPStatus.BAD_GATEWAY

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import requests
+from django.core.exceptions import ImproperlyConfigured
 
 from medblocks_connect.attempts.start import StartRefusedError, is_safe_url, start_attempt
 from medblocks_connect.models import PatientConnectionAttempt
@@ -62,6 +63,94 @@ def test_start_sends_what_the_resolver_gave_and_no_more(medblocks):
     }
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"email": "pat@clinic"}, {}),
+        ({"email": " pat@example.org "}, {"patient_email": "pat@example.org"}),
+        ({"email": None, "name": None}, {}),
+        ({"email": 7, "name": 7}, {}),
+        ({"name": "P" * 600}, {"patient_name": "P" * 254 + "\u2026"}),
+        ({"name": "Pat\nEx"}, {"patient_name": "Pat Ex"}),
+    ],
+    ids=["no-domain", "spaces", "none", "number", "long-name", "line"],
+)
+def test_start_sends_of_the_patient_what_medblocks_takes(medblocks, given, sent):
+    medblocks.post(SESSIONS, json=session_json())
+    start_attempt(Patient("p-1", **given), FACILITY, RETURN_URL)
+    body = json.loads(medblocks.calls[-1].request.body)
+    assert {name: body[name] for name in body if name in ("patient_email", "patient_name")} == sent
+
+
+def answer_to_each(medblocks, *answers):
+    """Let Medblocks answer a start with each of ``answers``, and return what it was asked."""
+    asked, waiting = [], iter(answers)
+
+    def answer(request):
+        asked.append(json.loads(request.body))
+        status, content = next(waiting)
+        return status, {}, json.dumps(content)
+
+    medblocks.add_callback("POST", SESSIONS, answer)
+    return asked
+
+
+def refusal_of(param):
+    content = error_json("invalid_data")
+    content["error"]["param"] = param
+    return 400, content
+
+
+@pytest.mark.parametrize("param", ["patient_email", "patient_name"])
+def test_start_asks_once_more_without_what_describes_the_patient(medblocks, param):
+    asked = answer_to_each(medblocks, refusal_of(param), (200, session_json()))
+    patient = Patient("p-1", email="pat@example.org", name="Pat")
+    assert start_attempt(patient, FACILITY, RETURN_URL).attempt.status == "started"
+    assert [("patient_email" in each, "patient_name" in each) for each in asked] == [
+        (True, True),
+        (False, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("param", "patient"),
+    [
+        ("patient_email", Patient("p-1")),
+        ("metadata", Patient("p-1", email="pat@example.org")),
+        (None, Patient("p-1", email="pat@example.org")),
+    ],
+    ids=["not-sent", "other", "none"],
+)
+def test_start_asks_no_more_where_it_would_be_refused_again(medblocks, param, patient):
+    asked = answer_to_each(medblocks, refusal_of(param))
+    assert start_and_fail(patient)[1].error == "invalid_data"
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{"API_KEY": ""}, {"TIMEOUT": 0}, {"BASE_URL": "https://medblocks.example:99999"}]
+)
+def test_start_with_settings_that_cannot_work_leaves_no_row(settings, patient, changes):
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, **changes}
+    with pytest.raises(ImproperlyConfigured):
+        start_attempt(patient, FACILITY, RETURN_URL)
+    assert not PatientConnectionAttempt.objects.exists()
+
+
+def test_start_that_breaks_here_is_settled_and_raised(medblocks, patient, settings):
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "SESSION_EXPIRES_IN": 1}
+    with pytest.raises(ValueError, match="expires_in"):
+        start_attempt(patient, FACILITY, RETURN_URL)
+    attempt = PatientConnectionAttempt.objects.get()
+    assert (attempt.status, attempt.error, attempt.error_description) == (
+        "failed",
+        "site_error",
+        "",
+    )
+    assert attempt.settled_at is not None
+    assert [each.source for each in attempt.events.filter(kind="refused")] == ["site"]
+
+
 def test_start_commits_the_row_before_medblocks_is_asked(medblocks, patient):
     seen = []
 
@@ -100,6 +189,27 @@ def test_start_refused_keeps_the_row_with_code_and_request_id(
     assert (attempt.status, attempt.error, attempt.request_id) == ("failed", code, "req_9")
     assert attempt.error_description == "In Medblocks' words"
     assert attempt.settled_at is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "page"),
+    [
+        (404, "invalid_request_error", 404),
+        (401, "api_error", 503),
+        (402, "rate_limit_error", 503),
+        (403, "invalid_request_error", 503),
+        (429, "billing_error", 503),
+        (500, "not_found_error", 502),
+        (503, "authentication_error", 502),
+    ],
+)
+def test_start_refused_is_told_by_the_status_and_not_the_type(
+    medblocks, patient, status, error_type, page
+):
+    answer = error_json("brand_new_code")
+    answer["error"]["type"] = error_type
+    medblocks.post(SESSIONS, json=answer, status=status)
+    assert start_and_fail(patient)[0] == page
 
 
 @pytest.mark.parametrize(

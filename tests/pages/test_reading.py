@@ -35,9 +35,10 @@ LONG_ENOUGH = {
 }
 
 
+@pytest.mark.parametrize("at_start", [False, True], ids=["later", "at-start"])
 @pytest.mark.parametrize("code", CODES)
-def test_message_is_easy_to_read(code):
-    message = messages.describe_error(code)
+def test_message_is_easy_to_read(code, at_start):
+    message = messages.describe_error(code, at_start=at_start)
     told = f"{message.title}. {message.what_happened} {message.what_to_do}"
     assert textstat.flesch_kincaid_grade(told) <= HIGHEST_GRADE
 
