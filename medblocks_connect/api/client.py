@@ -96,10 +96,17 @@ class Connections:
         starting_after: str = "",
         timeout: float | None = None,
     ) -> Page[FhirSource]:
-        """Return one page of facilities whose name holds ``q``; ``limit`` is 1 to 100."""
+        """Return one page of facilities whose name holds ``q``; ``limit`` is 1 to 100.
+
+        An item that cannot be read is left out and counted in the page's ``unreadable``.
+        """
         query = _page_query(limit, starting_after, q=q, type=type)
         call = Call("GET", "/connections", query=query, timeout=timeout)
-        return self._transport.call(call, lambda found: Page.from_json(found, FhirSource.from_json))
+
+        def read(payload: object) -> Page[FhirSource]:
+            return Page.from_json(payload, FhirSource.from_json, leaves_out_unreadable=True)
+
+        return self._transport.call(call, read)
 
     def iterate(
         self,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from medblocks_connect.api.errors import UnexpectedReplyError
 from medblocks_connect.api.fields import (
     MAX_CODE_LENGTH,
     MAX_NAME_LENGTH,
@@ -177,23 +178,48 @@ class Patient:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """One page of a list; ``next_cursor`` is the next page's ``starting_after``, or ``""``."""
+    """One page of a list; ``next_cursor`` is the next page's ``starting_after``, or ``""``.
+
+    ``unreadable`` is how many items were left out because they are not what the API promises.
+    """
 
     data: tuple[Item, ...]
     has_more: bool
     next_cursor: str = field(repr=False)
+    unreadable: int = 0
 
     @classmethod
-    def from_json(cls, payload: object, read_item: Callable[[object], Item]) -> Page[Item]:
-        """Read a list's page, each item with ``read_item``; raises ``UnexpectedReplyError``."""
+    def from_json(
+        cls,
+        payload: object,
+        read_item: Callable[[object], Item],
+        *,
+        leaves_out_unreadable: bool = False,
+    ) -> Page[Item]:
+        """Read a list's page, each item with ``read_item``; raises ``UnexpectedReplyError``.
+
+        With ``leaves_out_unreadable`` one bad item does not cost all the others of its page.
+        """
         fields = Fields(payload, "list")
         # A list without its items would read as "nothing found".
         if not isinstance(payload, dict) or payload.get("data") is None:
             raise fields.wrong("data", "is missing")
+
+        def read(item: object) -> Item | None:
+            try:
+                return read_item(item)
+            except UnexpectedReplyError:
+                if leaves_out_unreadable:
+                    return None
+                raise
+
+        items = fields.items("data", read)
+        data = tuple(item for item in items if item is not None)
         return cls(
-            data=fields.items("data", read_item),
+            data=data,
             has_more=fields.flag("has_more", default=False),
             next_cursor=fields.optional_id("next_cursor", MAX_URL_LENGTH),
+            unreadable=len(items) - len(data),
         )
 
 

@@ -1,7 +1,9 @@
 """How Medblocks' catalog becomes ours: page by page to the side, then all of it at once.
 
 Pages are kept until the last one is there, so that a sync that was cut short goes on where it
-stopped. The facilities change in one transaction: there is never half a catalog.
+stopped. The facilities change in one transaction: there is never half a catalog. A run writes only
+while the sync is its own: ``heard_at`` is what it wrote last, and whoever takes the sync up changes
+that.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from django.db import router, transaction
+from django.db import models, router, transaction
 from django.utils import timezone
 
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError, Page
@@ -24,6 +26,7 @@ from medblocks_connect.medblocks import get_client
 from medblocks_connect.models import CatalogPage, CatalogSync, Facility
 
 PAGE_SIZE: Final = 100  # the most that Medblocks gives at once
+LONGEST_PAUSE: Final = 60.0  # seconds between two calls
 RESUMABLE_FOR: Final = timedelta(hours=24)
 """How long a sync that was cut short may be gone on with; an older cursor may mean nothing."""
 
@@ -31,12 +34,18 @@ _SIGN_OF_LIFE: Final = timedelta(seconds=90)  # longer than one page can take wi
 _TRIES: Final = 5
 _WAIT: Final = 5.0  # seconds, where Medblocks names none; the client's own retries are quicker
 _LONGEST_WAIT: Final = 60.0  # seconds
+_BREATH: Final = 20.0  # seconds of a long wait, after which the run says that it is alive
 _MOST_PAGES: Final = 20_000
 _SHRUNK: Final = 0.5  # a catalog that loses so much at once is more likely broken than smaller
+# So many items may be unreadable; of more, and of more than this share, the fault is not theirs.
+_FEW_UNREADABLE: Final = 10
+_UNREADABLE_SHARE: Final = 0.01
 _BATCH: Final = 500
 _FIELDS: Final = ("name", "type", "fhir_base_url", "logo_url", "portal_url")
 
 logger = logging.getLogger("medblocks_connect.facilities")
+
+_Told = dict[str, str]  # a facility as Medblocks tells it, by field
 
 
 class SyncError(Exception):
@@ -53,14 +62,18 @@ def sync_catalog(
     """Bring the whole catalog here and return the finished sync.
 
     ``restart`` forgets a sync that was cut short; ``accept_shrink`` takes a catalog of less than
-    half its former size; ``pause`` is the seconds between two calls; ``report`` is told how many
-    facilities are fetched. Raises :class:`SyncError` and ``MedblocksError``.
+    half its former size; ``pause`` is the seconds between two calls, 60 at most; ``report`` is
+    told how many facilities are fetched. Raises :class:`SyncError` and ``MedblocksError``.
     """
+    if not 0 <= pause <= LONGEST_PAUSE:
+        raise ValueError(f"pause must be 0 to {LONGEST_PAUSE:.0f} seconds.")
     sync = _take_up(restart=restart)
     with _released(sync):
         _fetch(sync, pause, report)
-        _check_size(sync, accept_shrink=accept_shrink)
-        _apply(sync)
+        facilities, unreadable = _read_pages(sync)
+        _check_readable(sync, unreadable)
+        _check_size(sync, len(facilities), accept_shrink=accept_shrink)
+        _apply(sync, facilities)
     logger.info(
         "The catalog is synced: %d facilities, %d new, %d changed, %d withdrawn",
         sync.fetched,
@@ -99,7 +112,33 @@ def _released(sync: CatalogSync) -> Iterator[None]:
     try:
         yield
     finally:
-        CatalogSync.objects.filter(pk=sync.pk).update(heard_at=None)
+        _own(sync).update(heard_at=None)
+
+
+def _own(sync: CatalogSync) -> models.QuerySet[CatalogSync]:
+    """Return the row of this run's sync; of no row where another run took it up."""
+    return CatalogSync.objects.filter(pk=sync.pk, heard_at=sync.heard_at)
+
+
+@contextmanager
+def _written(sync: CatalogSync, **changes: Any) -> Iterator[None]:
+    """Write ``changes`` to the sync, and what the body writes, in one transaction."""
+    with transaction.atomic(using=router.db_for_write(CatalogSync)):
+        if not _own(sync).filter(finished_at=None).update(**changes):
+            raise SyncError("Another run took this sync over. Its catalog counts, not this one's.")
+        yield
+    for name, value in changes.items():
+        setattr(sync, name, value)
+
+
+def _wait(sync: CatalogSync, seconds: float) -> None:
+    """Wait, and say meanwhile that this run is alive."""
+    while seconds > _BREATH:
+        time.sleep(_BREATH)
+        seconds -= _BREATH
+        with _written(sync, heard_at=timezone.now()):
+            pass
+    time.sleep(seconds)
 
 
 def _fetch(sync: CatalogSync, pause: float, report: Callable[[int], None]) -> None:
@@ -117,7 +156,7 @@ def _fetch(sync: CatalogSync, pause: float, report: Callable[[int], None]) -> No
         is_complete = not page.has_more
         report(sync.fetched)
         if not is_complete:
-            time.sleep(pause)
+            _wait(sync, pause)
 
 
 def _get_page(sync: CatalogSync) -> Page[FhirSource]:
@@ -137,14 +176,14 @@ def _ask(sync: CatalogSync, *, is_last_try: bool) -> Page[FhirSource] | None:
         if not sync.cursor:
             raise
         # The cursor of a run that was cut short means nothing any more: from the beginning.
-        sync.pages.all().delete()
-        sync.cursor, sync.fetched = "", 0
-        sync.save(update_fields=["cursor", "fetched"])
+        with _written(sync, cursor="", fetched=0, heard_at=timezone.now()):
+            sync.pages.all().delete()
     except MedblocksError as error:
         if is_last_try or not _may_pass(error):
             raise
-        time.sleep(min(error.retry_after or _WAIT, _LONGEST_WAIT))
-        CatalogSync.objects.filter(pk=sync.pk).update(heard_at=timezone.now())
+        _wait(sync, min(error.retry_after or _WAIT, _LONGEST_WAIT))
+        with _written(sync, heard_at=timezone.now()):
+            pass
     return None
 
 
@@ -153,51 +192,69 @@ def _may_pass(error: MedblocksError) -> bool:
 
 
 def _keep_page(sync: CatalogSync, page: Page[FhirSource]) -> None:
-    number = sync.pages.count() + 1
-    sync.cursor = page.next_cursor if page.has_more else ""
-    sync.fetched += len(page.data)
-    sync.heard_at = timezone.now()
-    told = json.dumps([asdict(each) for each in page.data])
-    with transaction.atomic(using=router.db_for_write(CatalogPage)):
-        CatalogPage.objects.create(sync=sync, number=number, facilities=told)
-        sync.save(update_fields=["cursor", "fetched", "heard_at"])
+    # An unreadable item stays as null, so that it is counted when all is there.
+    told = [*(asdict(each) for each in page.data), *[None] * page.unreadable]
+    with _written(
+        sync,
+        cursor=page.next_cursor if page.has_more else "",
+        fetched=sync.fetched + len(told),
+        heard_at=timezone.now(),
+    ):
+        number = sync.pages.count() + 1
+        CatalogPage.objects.create(sync=sync, number=number, facilities=json.dumps(told))
 
 
-def _check_size(sync: CatalogSync, *, accept_shrink: bool) -> None:
+def _read_pages(sync: CatalogSync) -> tuple[dict[str, _Told], int]:
+    """Return the facilities by their ids, and how many could not be read."""
+    facilities: dict[str, _Told] = {}
+    numbers, fetched, unreadable = [], 0, 0
+    for page in sync.pages.order_by("number").iterator(chunk_size=20):
+        told: list[_Told | None] = json.loads(page.facilities)
+        numbers.append(page.number)
+        fetched += len(told)
+        unreadable += told.count(None)
+        facilities.update((each["id"], each) for each in told if each is not None)
+    if numbers != [*range(1, len(numbers) + 1)] or fetched != sync.fetched:
+        _own(sync).delete()
+        raise SyncError("Some of what was fetched is gone. Run again: it begins anew.")
+    return facilities, unreadable
+
+
+def _check_readable(sync: CatalogSync, unreadable: int) -> None:
+    if unreadable > max(_FEW_UNREADABLE, sync.fetched * _UNREADABLE_SHARE):
+        _own(sync).delete()
+        raise SyncError(
+            f"{unreadable} of {sync.fetched} facilities cannot be read: the catalog stays as it "
+            "was. Tell Medblocks."
+        )
+    if unreadable:
+        logger.warning("%d facilities that Medblocks lists cannot be read: left out", unreadable)
+
+
+def _check_size(sync: CatalogSync, fetched: int, *, accept_shrink: bool) -> None:
     former = find_catalog()
     before = Facility.objects.filter(withdrawn_at=None).count() if former else 0
-    if sync.fetched and (accept_shrink or sync.fetched >= before * _SHRUNK):
+    if fetched and (accept_shrink or fetched >= before * _SHRUNK):
         return
-    fetched = sync.fetched
-    sync.delete()
+    _own(sync).delete()
     raise SyncError(
         f"Medblocks gave {fetched} facilities where {before} are known: the catalog stays as it "
         "was. If that is right, run again with --accept-shrink."
     )
 
 
-def _apply(sync: CatalogSync) -> None:
-    """Make the pages the catalog, in one transaction that begins with a write."""
-    facilities = {each["id"]: each for each in _facilities_of(sync)}
+def _apply(sync: CatalogSync, facilities: dict[str, _Told]) -> None:
+    """Make ``facilities`` the catalog, in one transaction that begins with a write."""
     now = timezone.now()
     database = router.db_for_write(Facility)
-    with transaction.atomic(using=database):
-        sync.finished_at, sync.fetched = now, len(facilities)
-        sync.save(using=database, update_fields=["finished_at", "fetched"])
+    with _written(sync, finished_at=now, fetched=len(facilities)):
         sync.added, sync.changed, sync.withdrawn = _merge(facilities, now, database)
         sync.save(using=database, update_fields=["added", "changed", "withdrawn"])
         sync.pages.all().delete()
         CatalogSync.objects.using(database).filter(finished_at=None).delete()
 
 
-def _facilities_of(sync: CatalogSync) -> Iterator[dict[str, str]]:
-    for page in sync.pages.order_by("number").iterator(chunk_size=20):
-        yield from json.loads(page.facilities)
-
-
-def _merge(
-    facilities: dict[str, dict[str, str]], now: datetime, database: str
-) -> tuple[int, int, int]:
+def _merge(facilities: dict[str, _Told], now: datetime, database: str) -> tuple[int, int, int]:
     """Return how many facilities are new, changed and withdrawn."""
     rows = Facility.objects.using(database)
     changed: list[Facility] = []
@@ -220,7 +277,7 @@ def _merge(
     return len(new), len(changed), len(gone)
 
 
-def _copy(told: dict[str, str], row: Facility) -> Facility:
+def _copy(told: _Told, row: Facility) -> Facility:
     for name in _FIELDS:
         setattr(row, name, told[name])
     return row

@@ -311,3 +311,11 @@ def test_time(text: str, expected: tuple[int, ...]) -> None:
 def test_time_unreadable(text: object) -> None:
     """Case 46."""
     assert parse_time(text) is None
+
+
+def test_page_leaves_out_what_it_cannot_read_where_that_is_asked_for():
+    payload = page(FACILITY, {**FACILITY, "id": None}, 7)
+    found = Page.from_json(payload, FhirSource.from_json, leaves_out_unreadable=True)
+    assert (len(found.data), found.unreadable) == (1, 2)
+    with pytest.raises(UnexpectedReplyError):
+        read_page(payload)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import timedelta
 
 import pytest
@@ -265,6 +266,109 @@ def test_another_medblocks_replaces_the_catalog(medblocks, settings):
     assert "Sandbox" not in live_names()
 
 
+def test_run_that_was_overtaken_changes_nothing(medblocks, monkeypatch):
+    def sleep(_seconds):
+        monkeypatch.setattr(sync_module.time, "sleep", lambda _seconds: None)
+        long_ago = timezone.now() - timedelta(minutes=5)
+        CatalogSync.objects.update(heard_at=long_ago)  # as if this had stalled
+        sync_catalog()
+
+    monkeypatch.setattr(sync_module.time, "sleep", sleep)
+    with pytest.raises(SyncError, match="took this sync over"):
+        sync_catalog()
+    assert live_names() == [f"Hospital {number}" for number in range(5)]
+    assert [sync.fetched for sync in CatalogSync.objects.exclude(finished_at=None)] == [5]
+
+
+def test_run_that_was_overtaken_does_not_release_the_other(medblocks, monkeypatch):
+    taken_up = timezone.now()
+
+    def sleep(_seconds):
+        CatalogSync.objects.update(heard_at=taken_up)
+
+    monkeypatch.setattr(sync_module.time, "sleep", sleep)
+    with pytest.raises(SyncError, match="took this sync over"):
+        sync_catalog()
+    assert CatalogSync.objects.get().heard_at == taken_up
+
+
+@pytest.mark.parametrize("after", [{"Retry-After": "60"}, {"Retry-After": "3600"}])
+def test_long_wait_is_at_most_a_minute_and_shows_life(medblocks, monkeypatch, after):
+    medblocks.fail_at[""] = (429, after)
+    medblocks.fails_once = True
+    heard = []
+
+    def sleep(seconds):
+        heard.append((seconds, CatalogSync.objects.get().heard_at))
+
+    monkeypatch.setattr(sync_module.time, "sleep", sleep)
+    sync_catalog(pause=0.0)
+    assert [seconds for seconds, _heard_at in heard[:3]] == [20.0, 20.0, 20.0]
+    assert len({heard_at for _seconds, heard_at in heard[:3]}) == 3
+
+
+def test_lost_page_begins_anew(medblocks):
+    medblocks.fail_at["4"] = (500, {})
+    with pytest.raises(MedblocksError):
+        sync_catalog()
+    medblocks.fail_at.clear()
+    CatalogPage.objects.filter(number=2).delete()
+    with pytest.raises(SyncError, match="Run again"):
+        sync_catalog()
+    assert not Facility.objects.exists()
+    sync_catalog()
+    assert len(live_names()) == 5
+
+
+def test_same_facility_many_times_is_one(medblocks):
+    sync_catalog()
+    medblocks.facilities = [facility_json(0)] * 5
+    with pytest.raises(SyncError, match="gave 1 facilities where 5"):
+        sync_catalog()
+    assert len(live_names()) == 5
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"id": None},
+        {"id": "x" * 501},
+        {"id": "fhirsrc_\x00"},
+        {"name": 5},
+        {"type": ["epic"]},
+    ],
+)
+def test_facility_that_cannot_be_read_is_left_out(medblocks, caplog, bad):
+    medblocks.facilities[3] = facility_json(3, **bad)
+    with caplog.at_level(logging.WARNING, "medblocks_connect.facilities"):
+        sync = sync_catalog()
+    assert live_names() == ["Hospital 0", "Hospital 1", "Hospital 2", "Hospital 4"]
+    assert sync.fetched == 4
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 facilities that Medblocks lists cannot be read: left out"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "readable", "is_taken"), [(10, 5, True), (11, 5, False), (11, 1089, True)]
+)
+def test_many_that_cannot_be_read_are_refused(medblocks, unreadable, readable, is_taken):
+    medblocks.facilities = [facility_json(number) for number in range(readable)]
+    medblocks.facilities += [facility_json(None, id=None)] * unreadable
+    if is_taken:
+        sync_catalog()
+    else:
+        with pytest.raises(SyncError, match="11 of 16 facilities cannot be read"):
+            sync_catalog()
+    assert Facility.objects.count() == (readable if is_taken else 0)
+
+
+@pytest.mark.parametrize("pause", [-1.0, 61.0, float("nan")])
+def test_pause_is_a_minute_at_most(pause):
+    with pytest.raises(ValueError, match="0 to 60"):
+        sync_catalog(pause=pause)
+
+
 def test_command_says_what_came_of_it(medblocks, capsys):
     call_command("medblocks_sync_facilities", pause=0)
     assert capsys.readouterr().out == "5 facilities: 5 new, 0 changed, 0 withdrawn.\n"
@@ -277,9 +381,10 @@ def test_command_fails_with_a_reason_and_no_key(medblocks):
     assert "mb_sk" not in str(failed.value)
 
 
-def test_command_refuses_a_negative_pause(medblocks):
+@pytest.mark.parametrize("pause", [-1.0, 61.0])
+def test_command_refuses_a_pause_out_of_bounds(medblocks, pause):
     with pytest.raises(CommandError, match="--pause"):
-        call_command("medblocks_sync_facilities", pause=-1.0)
+        call_command("medblocks_sync_facilities", pause=pause)
 
 
 def test_command_shows_a_bar_on_a_terminal(medblocks, capsys, monkeypatch):

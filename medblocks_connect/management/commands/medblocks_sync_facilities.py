@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from medblocks_connect.api import MedblocksError
 from medblocks_connect.facilities.catalog import find_catalog
-from medblocks_connect.facilities.sync import SyncError, sync_catalog
+from medblocks_connect.facilities.sync import LONGEST_PAUSE, SyncError, sync_catalog
 
 _BAR_WIDTH: Final = 30
 
@@ -52,8 +52,8 @@ class Command(BaseCommand):
         **options: Any,
     ) -> None:
         """Sync, show progress on a terminal, and end with one line for cron's mail."""
-        if pause < 0:
-            raise CommandError("--pause takes seconds, 0 or more.")
+        if not 0 <= pause <= LONGEST_PAUSE:
+            raise CommandError(f"--pause takes seconds, 0 to {LONGEST_PAUSE:.0f}.")
         former = find_catalog()
         self._expected = former.fetched if former else 0
         self._shows_progress = verbosity > 0 and self.stderr.isatty()
