@@ -14,12 +14,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from medblocks_connect.api import MedblocksError
 from medblocks_connect.attempts.disconnect import disconnect as disconnect_patient
-from medblocks_connect.connections import (
-    ConnectedPlace,
-    find_connection,
-    forget_connections,
-    list_connections,
-)
+from medblocks_connect.connections import ConnectedPlace, find_connection, list_connections
+from medblocks_connect.connections_told import forget_connections
 from medblocks_connect.guards import keep_private, stand_alone
 from medblocks_connect.pages import render_page
 from medblocks_connect.patients import Patient, resolve_patient
@@ -61,12 +57,14 @@ def disconnect(request: HttpRequest) -> HttpResponseBase:
 
 
 def _disconnect(request: HttpRequest, patient: Patient, place: ConnectedPlace) -> HttpResponseBase:
+    is_cut = True
     try:
         disconnect_patient(patient, place.patient_connection_id)
     except MedblocksError:
+        is_cut = False
         context = {"place": place}
         return render_page(request, "not_disconnected", context, HTTPStatus.SERVICE_UNAVAILABLE)
     finally:
-        forget_connections(patient)
+        forget_connections(patient, with_last_word=is_cut)
     query = urlencode({"disconnected": "yes"})
     return SeeOther(f"{reverse('medblocks_connect:connections')}?{query}")

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
-from django.db.models import Max, Sum
 from django.utils import timezone
 
-from medblocks_connect import __version__
-from medblocks_connect.api import (
-    MedblocksConnectionError,
-    MedblocksError,
-    NotFoundError,
-    PatientConnection,
-)
+from medblocks_connect.api import MedblocksError, NotFoundError, PatientConnection
 from medblocks_connect.attempts.outcome import LOST_STATUSES
-from medblocks_connect.caching import cache
 from medblocks_connect.clock import storable
-from medblocks_connect.conf import conf
+from medblocks_connect.connections_told import Told, ask_for_connections
 from medblocks_connect.facilities import get_facility
-from medblocks_connect.medblocks import get_client
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.patients import Patient
 
@@ -36,9 +26,6 @@ _ATTEMPTS_READ: Final = 200
 # Connections made elsewhere in the same workspace: their names are worth a short wait, all told.
 _NAMES_ASKED: Final = 5
 _NAME_SECONDS: Final = 2.0
-_SHARE_OF_TIMEOUT: Final = 0.5
-# A patient who reloads a slow page must not keep a worker waiting each time.
-_AWAY_SECONDS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -64,10 +51,14 @@ class ConnectedPlace:
 
 @dataclass(frozen=True)
 class PatientConnections:
-    """A patient's connections; ``is_current`` is false where Medblocks could not be asked."""
+    """A patient's connections; ``is_current`` is false where Medblocks could not be asked.
+
+    ``as_of`` is then when Medblocks told them; None where only our own attempts do.
+    """
 
     places: tuple[ConnectedPlace, ...]
     is_current: bool
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -84,19 +75,22 @@ class _Link:
 def list_connections(patient: Patient) -> PatientConnections:
     """Return the connections of ``patient``, those that work first. Never raises for Medblocks."""
     attempts = _attempts_of(patient)
-    is_current = True
-    try:
-        links = [_link_told(each) for each in _ask(patient)]
-    except MedblocksError:
-        is_current = False
+    told = ask_for_connections(patient, attempts)
+    if told is None:
         links = [_link_seen(each) for each in attempts if _was_won(each)]
+    elif told.is_current:
+        links = [_link_told(each) for each in told.links]
+    else:
+        links = list(_list_since(told, attempts))
     known = _Known(attempts)
     places = [known.describe(link) for link in _worth_showing(links)]
     connected = {each.connection_id for each in places if each.state == "connected"}
     places += known.list_checking(connected)
     order = ("connected", "checking", "lost", "disconnected")
     return PatientConnections(
-        tuple(sorted(places, key=lambda each: order.index(each.state))), is_current
+        tuple(sorted(places, key=lambda each: order.index(each.state))),
+        is_current=told is not None and told.is_current,
+        as_of=told.at if told else None,
     )
 
 
@@ -108,12 +102,6 @@ def find_connection(patient: Patient, patient_connection_id: str) -> ConnectedPl
     return None
 
 
-def forget_connections(patient: Patient) -> None:
-    """Let the next page ask Medblocks again."""
-    key = _key(patient)
-    cache.delete_many([key, f"{key}:away"])
-
-
 def _attempts_of(patient: Patient) -> list[PatientConnectionAttempt]:
     newest = PatientConnectionAttempt.objects.filter(patient_id=patient.patient_id)
     # Compared here too: MySQL takes "ab " for "ab".
@@ -122,39 +110,6 @@ def _attempts_of(patient: Patient) -> list[PatientConnectionAttempt]:
 
 def _was_won(attempt: PatientConnectionAttempt) -> bool:
     return attempt.status == PatientConnectionAttempt.Status.SUCCEEDED
-
-
-def _ask(patient: Patient) -> tuple[PatientConnection, ...]:
-    key = _key(patient)
-    away = f"{key}:away"
-    links: tuple[PatientConnection, ...] | None = cache.get(key)
-    if links is None:
-        if cache.get(away):
-            raise MedblocksConnectionError("Medblocks was away a moment ago.")
-        try:
-            links = _ask_medblocks(patient)
-        except MedblocksError:
-            cache.set(away, 1, _AWAY_SECONDS)
-            raise
-        cache.set(key, links, conf.connections_cache_seconds)
-    return links
-
-
-def _ask_medblocks(patient: Patient) -> tuple[PatientConnection, ...]:
-    seconds = conf.timeout * _SHARE_OF_TIMEOUT
-    try:
-        return get_client().patients.retrieve(patient.patient_id, timeout=seconds).connections
-    except NotFoundError:  # nobody has started a session for this patient yet
-        return ()
-
-
-def _key(patient: Patient) -> str:
-    # Whatever is settled raises a revision: then what was kept is not this patient's state now.
-    attempts = PatientConnectionAttempt.objects.filter(patient_id=patient.patient_id)
-    stamp = attempts.aggregate(newest=Max("id"), revisions=Sum("revision"))
-    told = (__version__, conf.base_url, patient.patient_id, *map(str, stamp.values()))
-    digest = hashlib.sha256("\0".join(told).encode()).hexdigest()
-    return f"medblocks_connect:connections:{digest}"
 
 
 def _link_told(told: PatientConnection) -> _Link:
@@ -172,6 +127,15 @@ def _link_seen(attempt: PatientConnectionAttempt) -> _Link:
         attempt.finished_at,
         attempt.lost_at,
     )
+
+
+def _list_since(told: Told, attempts: Iterable[PatientConnectionAttempt]) -> Iterator[_Link]:
+    """Give what Medblocks told once, less what was settled here since: that first, as we saw it."""
+    won = [each for each in attempts if _was_won(each)]
+    since = [each for each in won if told.revisions.get(each.pk) != each.revision]
+    yield from map(_link_seen, since)
+    renewed = {each.patient_connection_id for each in since}
+    yield from (_link_told(each) for each in told.links if each.id not in renewed)
 
 
 def _worth_showing(links: Iterable[_Link]) -> Iterator[_Link]:

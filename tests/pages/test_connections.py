@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import requests
 from django.utils import timezone
 
 from medblocks_connect.connections import find_connection, list_connections
+from medblocks_connect.connections_told import forget_connections
 from medblocks_connect.models import AttemptEvent
 from medblocks_connect.patients import Patient
 from tests.attempts.conftest import BASE_URL
@@ -126,6 +128,67 @@ def test_medblocks_away_shows_a_kept_link_once(look, tell, make):
     assert states(look()) == [("Riverside General", "connected")]
 
 
+@pytest.fixture
+def go_away(tell, user):
+    """Let Medblocks be away, once what is kept for a minute is too old."""
+
+    def go():
+        forget_connections(Patient(str(user.pk)), with_last_word=False)
+        tell(status=500)
+
+    return go
+
+
+def test_medblocks_away_leaves_its_last_word(look, tell, go_away):
+    tell(link_json(), link_json("refresh_failed", id="conn_2", connection_id="fhirsrc_other"))
+    told_at = look().as_of
+    go_away()
+    found = look()
+    assert not found.is_current
+    assert found.as_of == told_at
+    assert [each.state for each in found.places] == ["connected", "lost"]
+
+
+def test_medblocks_away_last_word_yields_to_what_was_settled_since(look, tell, make, go_away):
+    attempt = make()
+    tell(link_json(), link_json(id="conn_2", connection_id="fhirsrc_other"))
+    look()
+    settled = {"connection_status": "disconnected", "lost_at": timezone.now(), "revision": 1}
+    type(attempt).objects.update(**settled)
+    make(connection_id="fhirsrc_new", connection_name="New Hill", patient_connection_id="conn_3")
+    go_away()
+    assert [each.patient_connection_id for each in look().places] == ["conn_3", "conn_2", "conn_1"]
+    assert [each.state for each in look().places] == ["connected", "connected", "disconnected"]
+
+
+def test_medblocks_away_last_word_is_forgotten_once_it_is_cut(browser, look, tell, medblocks, user):
+    tell(link_json())
+    look()
+    cut = {"id": "conn_1", "resource_type": "connection", "disconnected": True}
+    medblocks.delete(f"{BASE_URL}/patients/{user.pk}/connections/conn_1", json=cut)
+    browser.post(f"{CONNECTIONS}disconnect/", {"connection": "conn_1"})
+    tell(status=500)
+    assert look().places == ()
+
+
+def test_medblocks_away_last_word_outlives_a_cut_that_failed(browser, look, tell, medblocks, user):
+    tell(link_json())
+    look()
+    medblocks.delete(f"{BASE_URL}/patients/{user.pk}/connections/conn_1", status=500, json={})
+    tell(status=500)
+    browser.post(f"{CONNECTIONS}disconnect/", {"connection": "conn_1"})
+    assert [each.state for each in look().places] == ["connected"]
+
+
+def test_nothing_is_kept_where_the_site_says_so(look, tell, settings, go_away):
+    changed = {**settings.MEDBLOCKS_CONNECT, "CONNECTIONS_CACHE_SECONDS": 0}
+    settings.MEDBLOCKS_CONNECT = changed
+    tell(link_json())
+    look()
+    go_away()
+    assert look().places == ()
+
+
 def test_medblocks_away_is_left_alone_for_a_moment(look, tell, make):
     make()
     answer = tell(status=500)
@@ -223,6 +286,14 @@ def test_page_without_medblocks_says_so(browser, tell, make):
     page = browser.get(CONNECTIONS).text
     assert "This is what we last knew." in page
     assert "Riverside General" in page
+
+
+def test_page_without_medblocks_says_how_old_its_word_is(browser, tell, look, go_away):
+    tell(link_json())
+    look()
+    go_away()
+    page = browser.get(CONNECTIONS).text
+    assert re.search(r"This is what we knew on [A-Z][a-z]+\. \d+, \d{4}, .+\. It may", page)
 
 
 def test_page_shows_nothing_of_somebody_else(client, other_user, tell, medblocks, make):
