@@ -5,12 +5,10 @@ from __future__ import annotations
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_http_methods, require_safe
 
 from medblocks_connect.api import MedblocksError
 from medblocks_connect.attempts.disconnect import disconnect as disconnect_patient
@@ -20,16 +18,17 @@ from medblocks_connect.guards import keep_private, stand_alone
 from medblocks_connect.pages import render_page
 from medblocks_connect.patients import Patient, resolve_patient
 from medblocks_connect.redirects import SeeOther
+from medblocks_connect.refusals import answer_to, refuse_stranger
 
 
 @stand_alone
-@require_safe
 @keep_private
+@answer_to("GET", "HEAD")
 def connections(request: HttpRequest) -> HttpResponseBase:
     """Show the patient where they are connected, where access ended, and what to do about it."""
     patient = resolve_patient(request)
     if patient is None:
-        return redirect_to_login(request.get_full_path())
+        return refuse_stranger(request, request.get_full_path())
     context = {
         "connections": list_connections(patient),
         "was_disconnected": "disconnected" in request.GET,
@@ -39,14 +38,14 @@ def connections(request: HttpRequest) -> HttpResponseBase:
 
 @stand_alone
 @sensitive_variables()
-@require_http_methods(["GET", "HEAD", "POST"])
 @keep_private
+@answer_to("GET", "HEAD", "POST")
 @csrf_protect
 def disconnect(request: HttpRequest) -> HttpResponseBase:
     """Ask whether the patient is sure, saying what it means; on POST, end the connection."""
     patient = resolve_patient(request)
     if patient is None:
-        return redirect_to_login(reverse("medblocks_connect:connections"))
+        return refuse_stranger(request, reverse("medblocks_connect:connections"))
     asked = (request.POST if request.method == "POST" else request.GET).get("connection", "")
     place = find_connection(patient, asked)
     if place is None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 from http import HTTPStatus
 
-from django.contrib.auth.views import redirect_to_login
 from django.db import Error as AnyDatabaseError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
-from django.views.decorators.http import require_POST, require_safe
 
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.missing import request_facility
@@ -20,6 +18,7 @@ from medblocks_connect.guards import keep_private, stand_alone
 from medblocks_connect.pages import render_page, render_throttled, render_trouble
 from medblocks_connect.patients import resolve_patient
 from medblocks_connect.redirects import SeeOther
+from medblocks_connect.refusals import answer_to, refuse_stranger
 from medblocks_connect.throttles import throttle
 
 logger = logging.getLogger("medblocks_connect.views")
@@ -28,14 +27,14 @@ logger = logging.getLogger("medblocks_connect.views")
 @stand_alone
 @sensitive_variables()
 @sensitive_post_parameters()
-@require_POST
 @keep_private
+@answer_to("POST")
 @csrf_protect
-def tell_missing(request: HttpRequest) -> HttpResponse:
+def tell_missing(request: HttpRequest) -> HttpResponseBase:
     """Keep what a patient did not find, and lead them to the thanks."""
     patient = resolve_patient(request)
     if patient is None:
-        return redirect_to_login(reverse("medblocks_connect:search"))
+        return refuse_stranger(request, reverse("medblocks_connect:search"))
     if seconds := throttle(patient, "start"):
         return render_throttled(request, seconds)
     form = MissingFacilityForm(request.POST)
@@ -51,10 +50,10 @@ def tell_missing(request: HttpRequest) -> HttpResponse:
 
 
 @stand_alone
-@require_safe
 @keep_private
-def thank(request: HttpRequest) -> HttpResponse:
+@answer_to("GET", "HEAD")
+def thank(request: HttpRequest) -> HttpResponseBase:
     """Thank for what was told, and offer the other way where the host wants it."""
     if resolve_patient(request) is None:
-        return redirect_to_login(request.path)
+        return refuse_stranger(request, request.path)
     return render_page(request, "thanks", {"hosted_fallback": conf.hosted_fallback})

@@ -1,45 +1,84 @@
 """The same journey for hosts with their own front end, in JSON.
 
-Errors are ``{"error": {"code", "message"}}`` with a message fit for patients.
+Every error is ``{"error": {"code", "message"}}`` with a message fit for patients, also for a wrong
+method and a missing CSRF token.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
+from collections.abc import Callable
+from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
 from django.db import Error as AnyDatabaseError
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.decorators import decorator_from_middleware
 from django.utils.translation import gettext as _
-from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.csrf import csrf_exempt, ensure_csrf_cookie
 from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_GET, require_POST
 
-from medblocks_connect.api import FhirSource, MedblocksError
+from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError
+from medblocks_connect.api.returns import UNKNOWN_ERROR
 from medblocks_connect.attempts.start import StartRefusedError, build_return_url, start_attempt
 from medblocks_connect.facilities import FacilitySearch, search_facilities
 from medblocks_connect.forms import StartForm
-from medblocks_connect.guards import keep_private, stand_alone
+from medblocks_connect.guards import View, keep_private, stand_alone
 from medblocks_connect.messages import describe_error
 from medblocks_connect.patients import resolve_patient
+from medblocks_connect.refusals import is_signed_in
 from medblocks_connect.results import is_public_https
 from medblocks_connect.throttles import throttle
 
 logger = logging.getLogger("medblocks_connect.views")
 
 _BODY_MAX_BYTES = 16 * 1024
+# Medblocks' codes and ours. Any other text under that name is no code, and may be markup.
+_CODE = re.compile(r"[a-z0-9_]{1,100}")
+
+
+class _JsonCsrfMiddleware(CsrfViewMiddleware):
+    """Django's own check, with an answer that a front end can read."""
+
+    def _reject(self, _request: HttpRequest, reason: str) -> JsonResponse:
+        # It may quote where the browser came from, which no log above DEBUG is to keep.
+        logger.debug("The CSRF check failed: %s", reason)
+        message = _("This page was open too long. Please load it again.")
+        return _error("csrf_failed", message, HTTPStatus.FORBIDDEN)
+
+
+# Together: the host's middleware, whose answer is a page, leaves the check to ours.
+_check_csrf = decorator_from_middleware(_JsonCsrfMiddleware)
+
+
+def _answer_to(*methods: str) -> Callable[[View], View]:
+    def wrap(view: View) -> View:
+        @wraps(view)
+        def answering(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+            if request.method in methods:
+                return view(request, *args, **kwargs)
+            response = _bad_request(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed")
+            response["Allow"] = ", ".join(methods)  # RFC 9110, section 15.5.6
+            return response
+
+        return answering
+
+    return wrap
 
 
 @stand_alone
-@require_GET
 @keep_private
+@_answer_to("GET", "HEAD")
+@ensure_csrf_cookie
 def connections(request: HttpRequest) -> JsonResponse:
     """Answer ``GET ?q=&type=&starting_after=`` with a page of facilities."""
     patient = resolve_patient(request)
     if patient is None:
-        return _not_signed_in()
+        return _refuse_stranger(request)
     if seconds := throttle(patient, "search"):
         return _throttled(seconds)
     asked = FacilitySearch.of(
@@ -51,6 +90,8 @@ def connections(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"data": [], "has_more": False, "next_cursor": None})
     try:
         page = search_facilities(asked)
+    except InvalidRequestError:
+        return _error("bad_request", _("Please search again."), HTTPStatus.BAD_REQUEST)
     except MedblocksError:
         message = _("The list of hospitals cannot be reached right now. Please try again soon.")
         return _error("search_unavailable", message, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -63,16 +104,17 @@ def connections(request: HttpRequest) -> JsonResponse:
     )
 
 
+@csrf_exempt
 @stand_alone
 @sensitive_variables()
-@require_POST
 @keep_private
-@csrf_protect
+@_answer_to("POST")
+@_check_csrf
 def patient_sessions(request: HttpRequest) -> JsonResponse:
     """Answer ``POST {"connection_id": …}`` with ``{"url": …}``, where the browser is to go."""
     patient = resolve_patient(request)
     if patient is None:
-        return _not_signed_in()
+        return _refuse_stranger(request)
     raw = request.read(_BODY_MAX_BYTES + 1)
     if len(raw) > _BODY_MAX_BYTES:
         return _bad_request(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -80,7 +122,7 @@ def patient_sessions(request: HttpRequest) -> JsonResponse:
     if body is None:
         return _bad_request()
     # The server knows who is there: a patient id from outside is never believed.
-    if body.get("patient_id", patient.patient_id) != patient.patient_id:
+    if _as_id(body.get("patient_id", patient.patient_id)) != patient.patient_id:
         return _error("forbidden", _("This is not your account."), HTTPStatus.FORBIDDEN)
     connection_id = body.get("connection_id")
     form = StartForm({"connection_id": connection_id if isinstance(connection_id, str) else ""})
@@ -93,8 +135,7 @@ def patient_sessions(request: HttpRequest) -> JsonResponse:
             patient, form.cleaned_data["connection_id"], build_return_url(request)
         )
     except StartRefusedError as refused:
-        code = refused.attempt.error or "no_answer"
-        return _failure(code, refused.status_code)
+        return _show_refusal(refused)
     except AnyDatabaseError as error:
         # The error's kind and not its text, which may hold the row.
         logger.error("An attempt could not be recorded: %s", type(error).__name__)
@@ -110,6 +151,12 @@ def _read(body: bytes) -> dict[str, Any] | None:
     return read if isinstance(read, dict) else None
 
 
+def _as_id(given: object) -> str | None:
+    """Return an id of a front end's as ours are: a number there is the same id."""
+    is_id = isinstance(given, str | int) and not isinstance(given, bool)
+    return str(given) if is_id else None
+
+
 def _as_json(facility: FhirSource) -> dict[str, str | None]:
     def link(url: str) -> str | None:
         return url if is_public_https(url) else None
@@ -123,9 +170,16 @@ def _as_json(facility: FhirSource) -> dict[str, str | None]:
     }
 
 
-def _failure(code: str, status: int) -> JsonResponse:
-    message = describe_error(code)
-    return _error(code, f"{message.what_happened} {message.what_to_do}", status)
+def _show_refusal(refused: StartRefusedError) -> JsonResponse:
+    code = refused.attempt.error or "no_answer"
+    at_start = not refused.attempt.patient_session_id
+    return _failure(code, refused.status_code, at_start=at_start)
+
+
+def _failure(code: str, status: int, *, at_start: bool = True) -> JsonResponse:
+    message = describe_error(code, at_start=at_start)
+    shown = code if _CODE.fullmatch(code) else UNKNOWN_ERROR
+    return _error(shown, f"{message.what_happened} {message.what_to_do}", status)
 
 
 def _throttled(seconds: int) -> JsonResponse:
@@ -134,12 +188,14 @@ def _throttled(seconds: int) -> JsonResponse:
     return response
 
 
-def _bad_request(status: int = HTTPStatus.BAD_REQUEST) -> JsonResponse:
-    message = _("Please choose a hospital or clinic from the list.")
-    return _error("bad_request", message, status)
+def _bad_request(status: int = HTTPStatus.BAD_REQUEST, code: str = "bad_request") -> JsonResponse:
+    return _error(code, _("Please choose a hospital or clinic from the list."), status)
 
 
-def _not_signed_in() -> JsonResponse:
+def _refuse_stranger(request: HttpRequest) -> JsonResponse:
+    if is_signed_in(request):
+        message = _("Your account is not linked to a patient.")
+        return _error("no_patient", message, HTTPStatus.FORBIDDEN)
     message = _("Please sign in to go on.")
     return _error("not_authenticated", message, HTTPStatus.UNAUTHORIZED)
 

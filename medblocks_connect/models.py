@@ -170,6 +170,11 @@ class PatientConnectionAttempt(models.Model):
         return self.connection_name or self.connection_id or unnamed
 
     @property
+    def is_unfinished(self) -> bool:
+        """Whether the patient went to the portal and nobody has told of them since."""
+        return self.status == self.Status.STARTED and self.returned_at is None
+
+    @property
     def is_confirming(self) -> bool:
         """Whether the patient is back and Medblocks has yet to say what came of it.
 

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from medblocks_connect.api import FhirSource, MedblocksError
+from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities import FacilitySearch, find_facilities, get_facility
 from medblocks_connect.facilities.catalog import find_catalog, get_index
@@ -81,6 +81,10 @@ def show_results(search: FacilitySearch, patient: Patient | None = None) -> Sear
         return SearchResults(is_hint=True, suggested=_suggest(offered) if offered else ())
     try:
         found = find_facilities(search)
+    except InvalidRequestError:
+        # Medblocks does not take this cursor or kind: the first page of all that matches it does.
+        first = FacilitySearch(search.q)
+        return SearchResults(is_away=True) if search == first else show_results(first)
     except MedblocksError:
         return SearchResults(is_away=True)
     more = ""

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-from django.contrib.auth.views import redirect_to_login
 from django.db import Error as AnyDatabaseError
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.urls import reverse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
-from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from medblocks_connect.api import parse_return_url
@@ -32,6 +30,7 @@ from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.pages import render_page, render_throttled, render_trouble
 from medblocks_connect.patients import Patient, resolve_patient
 from medblocks_connect.redirects import SeeOther
+from medblocks_connect.refusals import answer_to, refuse_stranger
 from medblocks_connect.results import describe_search_page, name_place, show_results
 from medblocks_connect.throttles import throttle
 
@@ -54,10 +53,10 @@ _CARRIED_THROUGH_LOGIN = (
 
 
 @stand_alone
-@require_safe
+@answer_to("GET", "HEAD")
 @cache_control(private=True, no_cache=True)
 @vary_on_headers(FRAGMENT_HEADER)
-def search(request: HttpRequest) -> HttpResponse:
+def search(request: HttpRequest) -> HttpResponseBase:
     """Show the search box, and the facilities found where something was asked for."""
     fragment = request.headers.get(FRAGMENT_HEADER, "")
     only_results = fragment in {_TYPING, _SETTLED}
@@ -65,7 +64,7 @@ def search(request: HttpRequest) -> HttpResponse:
     if patient is None:
         if only_results:  # the script loads the page anew, which leads to the login
             return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
-        return redirect_to_login(request.get_full_path())
+        return refuse_stranger(request, request.get_full_path())
     if "q" in request.GET and (seconds := throttle(patient, "search")):
         return render_throttled(request, seconds)
     asked = FacilitySearch.of(
@@ -95,14 +94,14 @@ def _count_missed(asked: FacilitySearch) -> None:
 @stand_alone
 @sensitive_variables()
 @sensitive_post_parameters()
-@require_POST
 @keep_private
+@answer_to("POST")
 @csrf_protect
-def start(request: HttpRequest) -> HttpResponse:
+def start(request: HttpRequest) -> HttpResponseBase:
     """Start a patient session at the chosen facility and send the browser to its portal."""
     patient = resolve_patient(request)
     if patient is None:
-        return redirect_to_login(reverse("medblocks_connect:search"))
+        return refuse_stranger(request, reverse("medblocks_connect:search"))
     form = StartForm(request.POST)
     if not form.is_valid():
         return _show_bad_request(request)
@@ -115,14 +114,14 @@ def start(request: HttpRequest) -> HttpResponse:
 @stand_alone
 @sensitive_variables()
 @sensitive_post_parameters()
-@require_POST
 @keep_private
+@answer_to("POST")
 @csrf_protect
-def start_hosted(request: HttpRequest) -> HttpResponse:
+def start_hosted(request: HttpRequest) -> HttpResponseBase:
     """Start a session without a facility: the patient chooses at Medblocks' own page."""
     patient = resolve_patient(request)
     if patient is None:
-        return redirect_to_login(reverse("medblocks_connect:search"))
+        return refuse_stranger(request, reverse("medblocks_connect:search"))
     if not conf.hosted_fallback:
         raise Http404
     shown = list_recommendable(request.POST.getlist("shown"))
@@ -148,9 +147,9 @@ def _lead_to_portal(
 
 
 @stand_alone
-@require_safe
 @keep_private
-def return_from_portal(request: HttpRequest) -> HttpResponse:
+@answer_to("GET", "HEAD")
+def return_from_portal(request: HttpRequest) -> HttpResponseBase:
     """Take the patient back from the portal, then lead them to a page with a clean address."""
     if is_only_looking(request):
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
@@ -159,7 +158,7 @@ def return_from_portal(request: HttpRequest) -> HttpResponse:
         return _show_bad_request(request)
     patient = resolve_patient(request)
     if patient is None:
-        return redirect_to_login(f"{request.path}?{_without_patient_id(request.GET)}")
+        return refuse_stranger(request, f"{request.path}?{_without_patient_id(request.GET)}")
     attempt = come_back(patient, returned)
     if attempt is None:
         raise Http404
@@ -167,13 +166,13 @@ def return_from_portal(request: HttpRequest) -> HttpResponse:
 
 
 @stand_alone
-@require_safe
 @keep_private
-def attempt(request: HttpRequest, public_id: str) -> HttpResponse:
+@answer_to("GET", "HEAD")
+def attempt(request: HttpRequest, public_id: str) -> HttpResponseBase:
     """Show the patient what came of their attempt: connected, why not, or still confirming."""
     patient = resolve_patient(request)
     if patient is None:
-        return redirect_to_login(request.path)
+        return refuse_stranger(request, request.path)
     found = find_attempt(patient, public_id=public_id)
     if found is None:
         raise Http404

@@ -144,6 +144,32 @@ def test_return_somebody_elses_failure_claim_changes_nothing(client, attempt, ot
     assert snapshot(attempt) == before
 
 
+# What Medblocks does not take.
+
+
+@pytest.mark.parametrize("query", ["starting_after=garbage", "type=bogus"])
+def test_search_that_medblocks_does_not_take_shows_the_first_page(browser, medblocks, query):  # noqa: F811
+    asked = []
+
+    def answer(request):
+        asked.append(request.params)
+        if "starting_after" in request.params or "type" in request.params:
+            return 400, {}, json.dumps({"error": {"code": "invalid_data", "message": "m"}})
+        found = {"id": "fhirsrc_1", "name": "River Clinic", "fhir_base_url": "https://f.example/r4"}
+        return 200, {}, json.dumps({"data": [found], "has_more": False, "next_cursor": None})
+
+    medblocks.add_callback("GET", f"{BASE_URL}/connections", answer)
+    page = browser.get(f"{SEARCH}?q=river&{query}").text
+    assert "fhirsrc_1" in page
+    assert "1 place found" in page
+    assert len(asked) == 2
+
+
+def test_search_that_medblocks_never_takes_is_told_as_away(browser, medblocks):  # noqa: F811
+    medblocks.get(f"{BASE_URL}/connections", status=400, json={})
+    assert "cannot be reached" in browser.get(f"{SEARCH}?q=river&starting_after=x").text
+
+
 # What the return does.
 
 
@@ -268,7 +294,7 @@ def test_attempt_page_asks_medblocks_at_most_every_few_seconds(
 ):
     answer(status="open")
     for _ in range(3):
-        assert "Checking your connection" in browser.get(attempt.get_absolute_url()).text
+        assert "Did you finish at the portal?" in browser.get(attempt.get_absolute_url()).text
     assert len(medblocks.calls) == 1
     PatientConnectionAttempt.objects.update(asked_at=timezone.now() - timedelta(seconds=4))
     browser.get(attempt.get_absolute_url())

@@ -132,6 +132,11 @@ def _suggested(stage):
     return SEARCH
 
 
+def _no_patient(stage):
+    stage.change_settings(CONTACT_URL="tel:+15550100", PATIENT_RESOLVER="tests.resolvers.nobody")
+    return SEARCH
+
+
 def _press(selector):
     return lambda page: page.locator(selector).first.click()
 
@@ -169,12 +174,16 @@ SCENES = {
     "lost": _attempt("succeeded", lost_at=timezone.now(), connection_status="refresh_failed"),
     "turned-off": _attempt("succeeded", lost_at=timezone.now(), connection_status="disconnected"),
     "waiting": Scene(_waiting),
+    "unfinished": _attempt("started"),
     "cancelled": _attempt("failed", error="user_denied"),
     "failed": _attempt("failed", error="access_denied"),
     "failed-twice": Scene(_failed_twice),
     "expired": _attempt("expired"),
     "not-started": _attempt("created"),
     "unreadable": _at("/records/return/?patient_session_id="),
+    "wrong-method": _at("/records/start/"),
+    "not-here": _at("/records/attempts/none/"),
+    "no-patient": Scene(_no_patient),
     "connections": Scene(_connections),
     "connections-none": _at(CONNECTIONS),
     "connections-away": Scene(_connections_away),

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from medblocks_connect.models import PatientConnectionAttempt
-from tests.attempts.conftest import BASE_URL, FACILITY, session_json
+from tests.attempts.conftest import BASE_URL, FACILITY, connection_json, session_json
 
 pytestmark = pytest.mark.django_db
 
@@ -110,6 +110,49 @@ def test_waiting_page_does_not_look_for_ever(show, waiting):
 @pytest.mark.parametrize("status", ["succeeded", "failed", "expired", "created"])
 def test_page_that_has_its_answer_does_not_look_again(show, make, status):
     assert "Refresh" not in show(make(status=status))
+
+
+def test_waiting_page_offers_another_place(show, waiting):
+    assert "Choose another place" in show(waiting).text
+
+
+# The patient who never came back.
+
+
+@pytest.fixture
+def unfinished(make, medblocks, user):
+    """An attempt whose patient went to the portal, and nobody has told of them since."""
+    medblocks.get(f"{BASE_URL}/patient-sessions/ps_1", json=session_json(patient_id=str(user.pk)))
+    return make(status="started", patient_session_id="ps_1")
+
+
+def test_unfinished_page_asks_and_offers_every_way_on(show, unfinished):
+    response = show(unfinished)
+    assert "Did you finish at the portal?" in response.text
+    for way in ("Try again", "Check again", "Choose another place"):
+        assert way in response.text
+    assert f'value="{FACILITY}"' in response.text
+
+
+def test_unfinished_page_claims_no_check_and_does_not_look_again(show, unfinished):
+    response = show(unfinished)
+    assert "Checking your connection" not in response.text
+    assert "Refresh" not in response
+
+
+def test_unfinished_page_says_what_medblocks_knows(show, unfinished, medblocks, user):
+    connected = session_json(
+        patient_id=str(user.pk), status="complete", connections=[connection_json()]
+    )
+    medblocks.upsert("GET", f"{BASE_URL}/patient-sessions/ps_1", json=connected)
+    assert "You are connected" in show(unfinished).text
+
+
+def test_unfinished_page_of_a_place_chosen_at_medblocks_offers_no_retry(show, unfinished):
+    PatientConnectionAttempt.objects.update(connection_id="", connection_name="")
+    page = show(unfinished).text
+    assert "Try again" not in page
+    assert "Choose another place" in page
 
 
 # The page before the portal.

@@ -1,0 +1,54 @@
+"""What a patient gets where there is no page for them: a way on, and no word of anybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponseBase
+
+from medblocks_connect.conf import conf
+from medblocks_connect.guards import View
+from medblocks_connect.pages import render_page
+
+
+def answer_to(*methods: str) -> Callable[[View], View]:
+    """Make a page answer ``methods`` alone; another method, and ``Http404``, get a page of ours.
+
+    The host's own page for either would come after the headers that keep our answers private.
+    """
+
+    def wrap(view: View) -> View:
+        @wraps(view)
+        def answering(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+            if request.method not in methods:
+                response = render_page(request, "bad_request", {}, HTTPStatus.METHOD_NOT_ALLOWED)
+                response["Allow"] = ", ".join(methods)  # RFC 9110, section 15.5.6
+                return response
+            try:
+                return view(request, *args, **kwargs)
+            except Http404:
+                return render_page(request, "not_here", {}, HTTPStatus.NOT_FOUND)
+
+        return answering
+
+    return wrap
+
+
+def refuse_stranger(request: HttpRequest, come_back_to: str) -> HttpResponseBase:
+    """Answer a request without a patient: log in and come back, or nobody's account.
+
+    Who is signed in already would be sent back here by the login page, for ever.
+    """
+    if is_signed_in(request):
+        context = {"contact_url": conf.contact_url}
+        return render_page(request, "no_patient", context, HTTPStatus.FORBIDDEN)
+    return redirect_to_login(come_back_to)
+
+
+def is_signed_in(request: HttpRequest) -> bool:
+    """Whether the host knows who sent ``request``, be it a patient or not."""
+    user = getattr(request, "user", None)
+    return user is not None and bool(user.is_authenticated)

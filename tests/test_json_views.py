@@ -1,0 +1,166 @@
+"""The pair for hosts with their own front end: JSON in every answer, and for no other site."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from django.test import Client
+
+from medblocks_connect.models import PatientConnectionAttempt
+from tests.attempts.conftest import (
+    BASE_URL,
+    FACILITY,
+    medblocks,  # noqa: F401 - a fixture
+    session_json,
+)
+
+pytestmark = pytest.mark.django_db
+
+CONNECTIONS = "/records/api/connections/"
+SESSIONS = "/records/api/patient-sessions/"
+NOTHING = {"resource_type": "list", "data": [], "has_more": False, "next_cursor": None}
+
+
+@pytest.fixture
+def browser(user):
+    """The patient's browser, where CSRF is not what is tested."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def post(browser, body, **extra):
+    return browser.post(SESSIONS, json.dumps(body), content_type="application/json", **extra)
+
+
+def error_of(response):
+    assert response["Content-Type"] == "application/json"
+    assert "no-store" in response["Cache-Control"]
+    error = response.json()["error"]
+    assert error["message"]
+    return response.status_code, error["code"]
+
+
+def refuse(medblocks, method, path, status, code):  # noqa: F811
+    error = {"type": "any", "code": code, "message": "In Medblocks' words"}
+    medblocks.add(method, f"{BASE_URL}{path}", status=status, json={"error": error})
+
+
+# CSRF.
+
+
+def test_search_gives_the_token_that_a_start_needs(patient_client, user, medblocks):  # noqa: F811
+    medblocks.get(f"{BASE_URL}/connections", json=NOTHING)
+    medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(patient_id=str(user.pk)))
+    patient_client.get(f"{CONNECTIONS}?q=river")
+    token = patient_client.cookies["csrftoken"].value
+    started = post(patient_client, {"connection_id": FACILITY}, headers={"X-CSRFToken": token})
+    assert started.status_code == 200
+
+
+def test_too_short_a_search_gives_the_token_too(patient_client):
+    patient_client.get(CONNECTIONS)
+    assert patient_client.cookies["csrftoken"].value
+
+
+def test_start_without_a_token_is_refused_in_json(patient_client, caplog):
+    with caplog.at_level(logging.INFO):
+        refused = post(patient_client, {"connection_id": FACILITY}, headers={"Referer": "/c/0123"})
+    assert error_of(refused) == (403, "csrf_failed")
+    assert not PatientConnectionAttempt.objects.exists()
+    assert "0123" not in caplog.text
+
+
+def test_start_with_a_forged_token_is_refused_in_json(patient_client):
+    patient_client.get(CONNECTIONS)
+    forged = post(patient_client, {"connection_id": FACILITY}, headers={"X-CSRFToken": "f" * 32})
+    assert error_of(forged) == (403, "csrf_failed")
+
+
+def test_start_from_another_site_is_refused_in_json(patient_client):
+    patient_client.get(CONNECTIONS)
+    token = patient_client.cookies["csrftoken"].value
+    headers = {"X-CSRFToken": token, "Origin": "https://evil.example"}
+    assert error_of(post(patient_client, {}, headers=headers)) == (403, "csrf_failed")
+
+
+# Methods.
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "allowed"),
+    [
+        ("post", CONNECTIONS, "GET, HEAD"),
+        ("delete", CONNECTIONS, "GET, HEAD"),
+        ("get", SESSIONS, "POST"),
+        ("put", SESSIONS, "POST"),
+        ("options", SESSIONS, "POST"),
+    ],
+)
+def test_wrong_method_is_refused_in_json(browser, method, url, allowed):
+    response = getattr(browser, method)(url)
+    assert error_of(response) == (405, "method_not_allowed")
+    assert response["Allow"] == allowed
+
+
+def test_head_of_a_search_is_answered(browser):
+    response = browser.head(CONNECTIONS)
+    assert (response.status_code, response.content) == (200, b"")
+
+
+# Whose account.
+
+
+def test_own_patient_id_as_a_number_is_ignored(browser, user, medblocks):  # noqa: F811
+    medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(patient_id=str(user.pk)))
+    assert post(browser, {"connection_id": FACILITY, "patient_id": user.pk}).status_code == 200
+
+
+@pytest.mark.parametrize("patient_id", [0, -1, True, None, 1.0, ["1"], {"id": 1}, "", "1 "])
+def test_any_other_patient_id_is_forbidden(browser, settings, patient_id, monkeypatch):
+    from medblocks_connect.patients import Patient
+
+    monkeypatch.setattr("tests.resolvers.nobody", lambda _request: Patient("1"))
+    settings.MEDBLOCKS_CONNECT = settings.MEDBLOCKS_CONNECT | {
+        "PATIENT_RESOLVER": "tests.resolvers.nobody"
+    }
+    answered = post(browser, {"connection_id": FACILITY, "patient_id": patient_id})
+    assert error_of(answered) == (403, "forbidden")
+
+
+# What Medblocks says.
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("brand_new_code", "brand_new_code"),
+        ("<script>alert(1)</script>", "unknown_error"),
+        ("Not A Code", "unknown_error"),
+        ("", "http_409"),
+    ],
+)
+def test_foreign_code_is_repeated_only_where_it_is_one(browser, medblocks, code, shown):  # noqa: F811
+    refuse(medblocks, "POST", "/patient-sessions", 409, code)
+    refused = post(browser, {"connection_id": FACILITY})
+    assert error_of(refused) == (502, shown)
+    assert PatientConnectionAttempt.objects.get().error == (code or "http_409")
+
+
+def test_unknown_code_at_the_start_speaks_of_no_portal(browser, medblocks):  # noqa: F811
+    refuse(medblocks, "POST", "/patient-sessions", 409, "brand_new_code")
+    message = post(browser, {"connection_id": FACILITY}).json()["error"]["message"]
+    assert message.startswith("We could not start the connection.")
+
+
+@pytest.mark.parametrize("query", ["q=river&starting_after=garbage", "q=river&type=bogus"])
+def test_search_that_medblocks_does_not_take_is_a_bad_request(browser, medblocks, query):  # noqa: F811
+    refuse(medblocks, "GET", "/connections", 400, "invalid_data")
+    assert error_of(browser.get(f"{CONNECTIONS}?{query}")) == (400, "bad_request")
+
+
+def test_search_while_medblocks_is_away(browser, medblocks):  # noqa: F811
+    refuse(medblocks, "GET", "/connections", 500, "internal_error")
+    assert error_of(browser.get(f"{CONNECTIONS}?q=river")) == (503, "search_unavailable")
