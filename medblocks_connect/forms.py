@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
@@ -17,11 +20,16 @@ class StartForm(forms.Form):
     connection_id = forms.CharField(strip=False)
     confirmed = forms.CharField(required=False)
 
+    def __init__(self, data: Mapping[str, Any], *, patient_id: str) -> None:
+        super().__init__(data)
+        self._patient_id = patient_id
+
     def clean_connection_id(self) -> str:
         """Refuse what cannot be a facility's id, before anybody is asked."""
         connection_id: str = self.cleaned_data["connection_id"]
         # U+FFFD is what Django makes of bytes that are no UTF-8: nobody's id.
-        if "\ufffd" in connection_id or not is_acceptable_id(connection_id):
+        is_text = "\ufffd" not in connection_id
+        if not (is_text and is_acceptable_id(connection_id, patient_id=self._patient_id)):
             raise ValidationError(_("Please choose a hospital or clinic from the list."))
         return connection_id
 

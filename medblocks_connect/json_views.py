@@ -125,7 +125,8 @@ def patient_sessions(request: HttpRequest) -> JsonResponse:
     if _as_id(body.get("patient_id", patient.patient_id)) != patient.patient_id:
         return _error("forbidden", _("This is not your account."), HTTPStatus.FORBIDDEN)
     connection_id = body.get("connection_id")
-    form = StartForm({"connection_id": connection_id if isinstance(connection_id, str) else ""})
+    chosen = {"connection_id": connection_id if isinstance(connection_id, str) else ""}
+    form = StartForm(chosen, patient_id=patient.patient_id)
     if not form.is_valid():
         return _bad_request()
     if seconds := throttle(patient, "start"):

@@ -102,7 +102,7 @@ def start(request: HttpRequest) -> HttpResponseBase:
     patient = resolve_patient(request)
     if patient is None:
         return refuse_stranger(request, reverse("medblocks_connect:search"))
-    form = StartForm(request.POST)
+    form = StartForm(request.POST, patient_id=patient.patient_id)
     if not form.is_valid():
         return _show_bad_request(request)
     if conf.confirm_before_portal and not form.cleaned_data["confirmed"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -329,7 +330,15 @@ BAD_IDS = {
     "dots": "../patients/7",
     "just-dots": "..",
     "url": "https://evil.example/steal",
+    "dots-inside": "a/../b",
+    "dots-backslash": "a\\..\\b",
     "script": "javascript:alert(1)",
+    "script-in-capitals": "JavaScript:alert(1)",
+    "data": "data:text/html,hello",
+    "file": "file:///etc/passwd",
+    "other-scheme": "ftp://evil.example/fhir",
+    "slashless": "https:evil.example",
+    "path": "/fhir/r4",
     "no-scheme": "//evil.example/fhir",
     "userinfo": "https://user@fhir.example/r4",
     "query": "https://fhir.example/r4?x=1",
@@ -351,6 +360,40 @@ def test_json_start_case_4_bad_id_is_400_before_any_call(browser, medblocks, con
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "bad_request"
     assert len(medblocks.calls) == 0
+
+
+@pytest.mark.parametrize(
+    "connection_id",
+    ["epic:12345", "urn:uuid:0d1f", "a..b", "a/b", "..a", "x" * 500, "a b", "\u00fc"],
+)
+def test_start_takes_an_id_of_any_shape(browser, user, medblocks, connection_id):  # noqa: F811
+    medblocks.get(re.compile(f"{BASE_URL}/connections/.*"), status=500, json={})
+    medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(patient_id=str(user.pk)))
+    assert browser.post(START, {"connection_id": connection_id}).status_code == 303
+    assert json.loads(medblocks.calls[-1].request.body)["connection_id"] == connection_id
+
+
+RAW_URL = "https://api.hospital.example/interconnect/R4x"
+
+
+@pytest.mark.parametrize("url", [START, JSON_SESSIONS])
+def test_start_again_takes_what_an_earlier_attempt_was_started_with(
+    browser,
+    user,
+    medblocks,  # noqa: F811
+    url,
+):
+    medblocks.get(re.compile(f"{BASE_URL}/connections/.*"), status=500, json={})
+    medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(patient_id=str(user.pk)))
+    kind = {"content_type": "application/json"} if url == JSON_SESSIONS else {}
+    assert browser.post(url, {"connection_id": RAW_URL}, **kind).status_code == 400
+    PatientConnectionAttempt.objects.create(patient_id=str(user.pk), connection_id=RAW_URL)
+    assert browser.post(url, {"connection_id": RAW_URL}, **kind).status_code in {200, 303}
+
+
+def test_start_again_takes_nothing_of_somebody_elses_attempt(browser, other_user):
+    PatientConnectionAttempt.objects.create(patient_id=str(other_user.pk), connection_id=RAW_URL)
+    assert browser.post(START, {"connection_id": RAW_URL}).status_code == 400
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"nope", b"\xff", b"[" * 10_000, b'"x"'])

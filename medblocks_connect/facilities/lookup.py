@@ -19,13 +19,21 @@ from medblocks_connect.facilities.remembered import (
     remember_in_vain,
 )
 from medblocks_connect.medblocks import get_client
+from medblocks_connect.models import PatientConnectionAttempt
 
 _PATIENCE: Final = 2.0  # seconds that a patient waits for what is offered beside the search
 _TOO_SHORT: Final = 0.1  # seconds; Medblocks could not answer in what is left
 _MEDBLOCKS: Final = ""  # asked in vain itself: it is away. No facility has this id.
 _MOST_RECOMMENDED: Final = 20
 _MOST_LOOKED_AT: Final = 40
-_LIKE_A_URL = re.compile(r"[/\\]|[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+# A path, any scheme with an address behind it, and what a browser follows or runs without one. An
+# id may hold a colon: "epic:12345", "urn:uuid:…".
+_LIKE_A_URL = re.compile(
+    r"[/\\]|[a-z][a-z0-9+.-]*://|"
+    r"(https?|javascript|vbscript|data|blob|file|filesystem|about|view-source):",
+    re.IGNORECASE,
+)
+_BETWEEN_SEGMENTS = re.compile(r"[/\\]")
 _FHIR_PATH = re.compile(r"fhir|argonaut|dstu2|stu3|/r[45]b?(/|$)", re.IGNORECASE)
 
 
@@ -112,20 +120,34 @@ def list_recommendable(connection_ids: Sequence[str]) -> list[str]:
     return list(find_known_facilities(wanted).facilities)[-_MOST_RECOMMENDED:]
 
 
-def is_acceptable_id(connection_id: str) -> bool:
+def is_acceptable_id(connection_id: str, *, patient_id: str = "") -> bool:
     """Whether ``connection_id`` may be asked for: bounded, printable, and no stray path or URL.
 
     Medblocks' ids come in several shapes, so no pattern is demanded. A URL is acceptable only as
-    a facility's own FHIR base URL: one that was shown, or that looks like one (the catalog
-    decides).
+    a facility's own FHIR base URL: one that was shown, that looks like one (the catalog decides),
+    or that an earlier attempt of ``patient_id`` was started with.
     """
     if not 0 < len(connection_id) <= 500 or not connection_id.isprintable():
         return False
-    if connection_id != connection_id.strip() or ".." in connection_id or connection_id == ".":
+    if connection_id != connection_id.strip() or connection_id == ".":
         return False
-    if not _LIKE_A_URL.match(connection_id):
-        return True
-    return _looks_like_fhir(connection_id) or find_known_facility(connection_id) is not None
+    if ".." in _BETWEEN_SEGMENTS.split(connection_id):
+        return False
+    return (
+        not _LIKE_A_URL.match(connection_id)
+        or _looks_like_fhir(connection_id)
+        or find_known_facility(connection_id) is not None
+        or _was_started_with(patient_id, connection_id)
+    )
+
+
+def _was_started_with(patient_id: str, connection_id: str) -> bool:
+    same = PatientConnectionAttempt.objects.filter(
+        patient_id=patient_id, connection_id=connection_id
+    )
+    # Compared here too: MySQL takes "ab " for "ab".
+    pairs = same.values_list("patient_id", "connection_id")[:_MOST_LOOKED_AT]
+    return (patient_id, connection_id) in list(pairs)
 
 
 def _looks_like_fhir(url: str) -> bool:
