@@ -21,8 +21,9 @@ class ErrorMessage:
     """The words for one kind of failure.
 
     ``title``, ``what_happened`` and ``what_to_do`` are for the patient, at a 6th grader's reading
-    level; ``meaning`` and ``next_step`` are for staff. ``is_patients_choice`` is for what is no
-    error.
+    level, and name nobody to ask, since only a page knows whom; ``meaning`` and ``next_step`` are
+    for staff. ``is_patients_choice`` is for what is no error, ``leads_elsewhere`` for a place
+    that takes nobody now.
     """
 
     title: StrPromise
@@ -31,6 +32,7 @@ class ErrorMessage:
     meaning: StrPromise
     next_step: StrPromise
     is_patients_choice: bool = False
+    leads_elsewhere: bool = False
 
 
 def describe_error(error: str, *, at_start: bool = False) -> ErrorMessage:
@@ -42,6 +44,7 @@ def describe_error(error: str, *, at_start: bool = False) -> ErrorMessage:
 
 
 _TRY_AGAIN_LATER: Final = _("Please wait a few minutes, then try again.")
+_TRY_AGAIN_TOMORROW: Final = _("Please try again. If it does not work, try again tomorrow.")
 
 _CANCELLED = ErrorMessage(
     title=_("You stopped before you were connected"),
@@ -65,7 +68,7 @@ _ACCESS_DENIED = ErrorMessage(
     ),
 )
 _PORTAL_ERROR = ErrorMessage(
-    title=_("The hospital's portal had a problem"),
+    title=_("The portal had a problem"),
     what_happened=_("The portal could not finish your sign-in. You did nothing wrong."),
     what_to_do=_TRY_AGAIN_LATER,
     meaning=_("The portal's sign-in (OAuth) failed on the hospital's side."),
@@ -97,18 +100,19 @@ _NOT_FOUND = ErrorMessage(
     what_to_do=_("Please choose another place, or search for it again."),
     meaning=_("Medblocks does not know this facility, or has made it unavailable."),
     next_step=_("Ask them to search again; the catalog may hold it under another name."),
+    leads_elsewhere=True,
 )
 _BAD_REQUEST = ErrorMessage(
     title=_("We could not start the connection"),
     what_happened=_("Something in our request was not right. You did nothing wrong."),
-    what_to_do=_("Please try again. If it happens twice, please tell us."),
+    what_to_do=_TRY_AGAIN_TOMORROW,
     meaning=_("Medblocks refused our request as malformed."),
     next_step=_("This is for your developers: give them the description and the request id."),
 )
 _NOT_AVAILABLE = ErrorMessage(
     title=_("You cannot connect right now"),
     what_happened=_("This is not available for now. You did nothing wrong."),
-    what_to_do=_("Please try again later. If you need help today, please contact us."),
+    what_to_do=_("Please try again later."),
     meaning=_("Medblocks refused this site's API key."),
     next_step=_(
         "No patient can connect until this is fixed. Your developers should check "
@@ -118,7 +122,7 @@ _NOT_AVAILABLE = ErrorMessage(
 _NOT_IN_PLAN = ErrorMessage(
     title=_("Connecting is on hold right now"),
     what_happened=_("We cannot start new connections at the moment. You did nothing wrong."),
-    what_to_do=_("Please try again later. If you need help today, please contact us."),
+    what_to_do=_("Please try again later."),
     meaning=_("The Medblocks plan does not cover this: its quota is used up or a feature is off."),
     next_step=_("Whoever manages your Medblocks account should check plan and quota."),
 )
@@ -137,22 +141,22 @@ _CONFLICT = ErrorMessage(
     next_step=_("Ask them to try again. If it repeats, send Medblocks the request id."),
 )
 _RECORD_SYSTEM_DOWN = ErrorMessage(
-    title=_("The hospital's system had a problem"),
-    what_happened=_("The hospital's computers did not answer as they should."),
+    title=_("The hospital did not answer"),
+    what_happened=_("The hospital's system did not answer as it should."),
     what_to_do=_TRY_AGAIN_LATER,
     meaning=_("The facility's record system, or Medblocks' link to it, failed."),
     next_step=_("Ask them to try again later. If it repeats, send Medblocks the request id."),
 )
 _MEDBLOCKS_DOWN = ErrorMessage(
     title=_("Something went wrong on the way"),
-    what_happened=_("The service that connects us to hospitals had a problem."),
+    what_happened=_("The service that connects us to hospitals is not working right now."),
     what_to_do=_TRY_AGAIN_LATER,
     meaning=_("Medblocks had an error of its own."),
     next_step=_("Ask them to try again later. If it repeats, send Medblocks the request id."),
 )
 _UNREACHABLE = ErrorMessage(
     title=_("We could not reach the connection service"),
-    what_happened=_("The service that connects us to hospitals did not answer."),
+    what_happened=_("The service that connects us to hospitals does not answer right now."),
     what_to_do=_TRY_AGAIN_LATER,
     meaning=_("This site could not reach Medblocks (network, DNS or certificate)."),
     next_step=_("If others fail too, your developers should check the network and Medblocks."),
@@ -174,7 +178,7 @@ _NOT_CONNECTED = ErrorMessage(
 _UNKNOWN = ErrorMessage(
     title=_("It did not work this time"),
     what_happened=_("The portal sent us back without a connection. You did nothing wrong."),
-    what_to_do=_("Please try again. If it happens twice, please contact us."),
+    what_to_do=_TRY_AGAIN_TOMORROW,
     meaning=_("A code that this version does not know; the description may say more."),
     next_step=_("Ask them to try again. If it repeats, send Medblocks code and request id."),
 )
@@ -184,7 +188,7 @@ _UNKNOWN_AT_START = replace(
 _SITE_ERROR = ErrorMessage(
     title=_("Something went wrong on our side"),
     what_happened=_("Our own site had a problem. You did nothing wrong."),
-    what_to_do=_("Please try again. If it happens twice, please tell us."),
+    what_to_do=_TRY_AGAIN_TOMORROW,
     meaning=_("This site had an error of its own while it started the attempt."),
     next_step=_("This is for your developers: the site's log has the error at this time."),
 )

@@ -24,12 +24,12 @@ _HEAD_BLOCKS: Final = ("extra_head", "extrahead", "head_extra", "head")
 def render_page(
     request: HttpRequest, name: str, context: Mapping[str, Any], status: int = 200
 ) -> HttpResponse:
-    """Render our page ``name`` in the site's frame.
+    """Render our page ``name`` in the site's frame; each may say where the site gives help.
 
     ``medblocks_connect/base.html`` extends ``medblocks_frame``; a site that replaces that template
     has a frame of its own, and this one is not used.
     """
-    given = {**context, "medblocks_frame": find_frame()}
+    given = {"contact_url": conf.contact_url, **context, "medblocks_frame": find_frame()}
     return render(request, f"medblocks_connect/{name}.html", given, status=status)
 
 

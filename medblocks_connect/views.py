@@ -29,6 +29,7 @@ from medblocks_connect.messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.pages import render_page, render_throttled, render_trouble
 from medblocks_connect.patients import Patient, resolve_patient
+from medblocks_connect.place_names import find_place_name
 from medblocks_connect.redirects import SeeOther
 from medblocks_connect.refusals import answer_to, refuse_stranger
 from medblocks_connect.results import describe_search_page, name_place, show_results
@@ -190,7 +191,7 @@ def _show_outcome(
         "message": describe_error(found.error, at_start=not found.patient_session_id),
         "refresh": refresh,
         "has_failed_twice": has_failed_twice(found),
-        "contact_url": conf.contact_url,
+        "place_name": find_place_name(found),
     }
     response = render_page(request, "attempt", context, status)
     if refresh:

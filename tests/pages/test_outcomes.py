@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 from django.utils import timezone
 
+from medblocks_connect import messages
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.attempts.conftest import BASE_URL, FACILITY, connection_json, session_json
 
@@ -42,10 +45,25 @@ def test_second_failure_offers_another_way(show, make, earlier):
     assert "Try again" in page
 
 
-def test_second_failure_leads_to_the_hosts_contact(show, make, settings):
-    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "CONTACT_URL": "tel:+15550100"}
+def test_second_failure_leads_to_the_hosts_contact(show, make, contact):
     fail(make)
-    assert 'href="tel:+15550100"' in show(fail(make)).text
+    page = show(fail(make)).text
+    assert page.count('href="tel:+15550100"') == 1
+    assert "We can look for another way." in page
+
+
+def test_second_failure_without_a_contact_names_the_people_there(show, make):
+    fail(make)
+    assert "You can also ask the people who care for you." in show(fail(make)).text
+
+
+@pytest.mark.parametrize("status", ["failed", "expired"])
+def test_second_failure_gives_one_advice(show, make, status):
+    make(status=status, error="oauth_error")
+    page = show(make(status=status, error="oauth_error")).text
+    assert "It may help to wait a day." in page
+    assert "wait a few minutes" not in page
+    assert "when you are ready" not in page
 
 
 @pytest.mark.parametrize(
@@ -74,6 +92,101 @@ def test_cancelling_is_no_error(show, make):
     page = show(make(status="failed", error="user_denied")).text
     assert TWICE not in page
     assert "medblocks-outcome-bad" not in page
+
+
+# Whom to ask.
+
+
+@pytest.fixture
+def contact(settings):
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "CONTACT_URL": "tel:+15550100"}
+
+
+@pytest.mark.parametrize("status", ["failed", "expired", "created"])
+def test_first_failure_leads_to_the_hosts_contact_too(show, make, contact, status):
+    assert show(make(status=status)).text.count('href="tel:+15550100"') == 1
+
+
+def test_page_without_an_attempt_leads_to_the_hosts_contact(browser, contact):
+    assert 'href="tel:+15550100"' in browser.get("/records/return/").text
+
+
+@pytest.mark.parametrize("code", ["brand_new_code", *messages._MESSAGES])
+def test_message_names_nobody_to_ask(code):
+    message = messages.describe_error(code)
+    told = f"{message.title} {message.what_happened} {message.what_to_do}".lower()
+    assert [each for each in ("contact us", "ask us", "tell us") if each in told] == []
+
+
+# What is offered next.
+
+
+def find_main_button(page):
+    """The words of the one button, or link, that is not a quiet one."""
+    return re.findall(r'class="medblocks-button"[^>]*>([^<]+)<', page)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"status": "failed", "error": "oauth_error"}, "Try again"),
+        ({"status": "failed", "error": "resource_not_found"}, "Choose another place"),
+        ({"status": "failed", "error": "oauth_error", "connection_id": ""}, "Choose another place"),
+        ({"lost_at": timezone.now()}, "Connect again"),
+        ({"lost_at": timezone.now(), "connection_status": "disconnected"}, "Connect again"),
+    ],
+    ids=["failed", "takes-nobody", "chosen-at-medblocks", "lost", "turned-off"],
+)
+def test_main_button_fits_what_happened(show, make, columns, words):
+    assert find_main_button(show(make(**columns)).text) == [words]
+
+
+@pytest.mark.parametrize("columns", [{"status": "failed"}, {"lost_at": timezone.now()}])
+def test_page_without_a_connection_leads_to_the_others(show, make, columns):
+    assert 'href="/records/connections/"' in show(make(**columns)).text
+
+
+# What the place is called.
+
+STATES = [
+    {"status": "succeeded"},
+    {"lost_at": timezone.now()},
+    {"lost_at": timezone.now(), "connection_status": "disconnected"},
+    {"status": "returned", "returned_at": timezone.now()},
+    {"status": "failed"},
+    {"status": "expired"},
+    {"status": "created"},
+    {"status": "started"},
+]
+
+
+@pytest.fixture
+def unnamed(medblocks):
+    """A facility that Medblocks cannot name: how often it was asked."""
+    address = "https://fhir.example.org/api/r4"
+    asked = medblocks.get(f"{BASE_URL}/connections/{quote(address, safe='')}", status=404, json={})
+    return address, asked
+
+
+@pytest.mark.parametrize("columns", STATES)
+def test_place_is_called_by_no_id_and_no_address(show, make, unnamed, columns):
+    for connection_id in ("", unnamed[0]):
+        page = show(make(connection_id=connection_id, connection_name="", **columns)).text
+        told = re.sub(r"<[^>]*>", "", page)
+        assert "fhir.example.org" not in told
+        assert "chosen at Medblocks" not in told
+
+
+@pytest.mark.parametrize("columns", STATES)
+def test_name_that_the_attempt_lacks_is_asked_for(show, make, medblocks, columns):
+    assert "<bdi>Riverside General</bdi>" in show(make(connection_name="", **columns)).text
+
+
+def test_name_that_nobody_can_tell_is_asked_for_once(show, make, unnamed):
+    attempt = make(connection_id=unnamed[0], connection_name="")
+    for _ in range(2):
+        assert show(attempt).status_code == 200
+    assert unnamed[1].call_count == 1
 
 
 # The page that waits.
