@@ -18,7 +18,11 @@ from django.views.decorators.vary import vary_on_headers
 from medblocks_connect.api import parse_return_url
 from medblocks_connect.attempts.come_back import come_back, find_attempt
 from medblocks_connect.attempts.confirm import confirm_attempt_politely
-from medblocks_connect.attempts.look_back import has_failed_twice, seconds_until_next_look
+from medblocks_connect.attempts.look_back import (
+    has_failed_twice,
+    is_long_wait,
+    seconds_until_next_look,
+)
 from medblocks_connect.attempts.start import StartRefusedError, build_return_url, start_attempt
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities import FacilitySearch, list_recommendable
@@ -185,11 +189,14 @@ def attempt(request: HttpRequest, public_id: str) -> HttpResponseBase:
 def _show_outcome(
     request: HttpRequest, found: PatientConnectionAttempt, status: int
 ) -> HttpResponse:
-    refresh = seconds_until_next_look(found, stopped="stop" in request.GET)
+    is_stopped = "stop" in request.GET
+    refresh = seconds_until_next_look(found, stopped=is_stopped)
     context = {
         "attempt": found,
         "message": describe_error(found.error, at_start=not found.patient_session_id),
         "refresh": refresh,
+        "is_stopped": is_stopped,
+        "is_long_wait": is_long_wait(found),
         "has_failed_twice": has_failed_twice(found),
         "place_name": find_place_name(found),
     }

@@ -10,7 +10,13 @@ from django.utils import timezone
 from medblocks_connect.models import PatientConnectionAttempt
 
 LOOK_EVERY_SECONDS: Final = 5
-"""How often a page that waits for Medblocks loads itself anew."""
+"""How often a page that waits for Medblocks loads itself anew, at first."""
+
+LOOK_THEN_EVERY_SECONDS: Final = 15
+"""How often it does so later: each time, a screen reader begins anew."""
+
+USUAL_WAIT: Final = timedelta(minutes=1)
+"""After this long a wait is told to be a long one, and the page looks less often."""
 
 LOOK_FOR: Final = timedelta(minutes=2)
 """How long it does so: a page left open must not go on for ever."""
@@ -43,7 +49,15 @@ def seconds_until_next_look(attempt: PatientConnectionAttempt, *, stopped: bool)
     came_back = attempt.returned_at
     if stopped or not attempt.is_confirming or came_back is None:
         return 0
-    return LOOK_EVERY_SECONDS if timezone.now() - came_back < LOOK_FOR else 0
+    if timezone.now() - came_back >= LOOK_FOR:
+        return 0
+    return LOOK_THEN_EVERY_SECONDS if is_long_wait(attempt) else LOOK_EVERY_SECONDS
+
+
+def is_long_wait(attempt: PatientConnectionAttempt) -> bool:
+    """Whether the patient of ``attempt`` came back longer ago than an answer usually takes."""
+    came_back = attempt.returned_at
+    return came_back is not None and timezone.now() - came_back >= USUAL_WAIT
 
 
 def _is_failure(attempt: PatientConnectionAttempt) -> bool:

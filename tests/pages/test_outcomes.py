@@ -212,10 +212,49 @@ def test_waiting_page_can_be_stopped(show, waiting):
     assert "looks again every" not in stopped.text
 
 
-def test_waiting_page_does_not_look_for_ever(show, waiting):
-    long_ago = timezone.now() - timedelta(minutes=3)
-    PatientConnectionAttempt.objects.update(returned_at=long_ago)
-    response = show(waiting)
+def test_waiting_page_that_was_stopped_stays_so(show, waiting):
+    again = re.search(r'href="([^"]+)">Check again', show(waiting, "?stop").text)[1]
+    assert again == f"{waiting.get_absolute_url()}?stop"
+
+
+@pytest.fixture
+def wait_for(waiting):
+    """Let the patient have come back so long ago."""
+
+    def wait(**duration):
+        long_ago = timezone.now() - timedelta(**duration)
+        PatientConnectionAttempt.objects.update(returned_at=long_ago)
+        return waiting
+
+    return wait
+
+
+LONGER = "This takes longer than usual."
+
+
+def test_waiting_page_says_first_that_it_is_quick(show, waiting):
+    page = show(waiting).text
+    assert "This mostly takes a few seconds." in page
+    assert LONGER not in page
+
+
+def test_waiting_page_looks_less_often_after_a_minute(show, wait_for):
+    response = show(wait_for(seconds=70))
+    assert response["Refresh"] == "15"
+    assert LONGER in response.text
+    assert 'href="?stop"' in response.text
+
+
+def test_waiting_page_says_when_it_takes_long(show, wait_for, contact):
+    page = show(wait_for(hours=5)).text
+    assert LONGER in page
+    assert "a few seconds" not in page
+    assert 'href="/records/connections/"' in page
+    assert 'href="tel:+15550100"' in page
+
+
+def test_waiting_page_does_not_look_for_ever(show, wait_for):
+    response = show(wait_for(minutes=3))
     assert "Refresh" not in response
     assert "Check again" in response.text
 
