@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from medblocks_connect.sandbox import conf
@@ -21,7 +21,7 @@ API_VERSION = "2026-04-25"
 LARGEST_BODY = 100_000  # bytes
 
 Answer = Callable[..., dict[str, Any]]
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def endpoint(method: str, operation: str, *, needs_key: bool = True) -> Callable[[Answer], View]:

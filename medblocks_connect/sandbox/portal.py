@@ -1,6 +1,7 @@
 """The make-believe portal's pages: thin views over the deeds in ``flows``.
 
 The browser is only ever sent to the portal's own pages or to the ``return_url`` of its session.
+Whatever it asks for, the answer is plainly make-believe.
 """
 
 from collections.abc import Callable
@@ -12,14 +13,16 @@ from django.http import (
     Http404,
     HttpRequest,
     HttpResponse,
-    HttpResponseBadRequest,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
+from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.decorators import decorator_from_middleware
 from django.views.decorators.cache import never_cache
-from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST, require_safe
 
 from medblocks_connect.sandbox import flows
@@ -58,21 +61,49 @@ _FAULTS = (
 )
 
 
+class _ForgeryCheck(CsrfViewMiddleware):
+    """Django's own check, with a page of ours for its answer."""
+
+    def _reject(self, request: HttpRequest, _reason: str) -> HttpResponse:
+        return _refuse(request, "This page was open too long", 403)
+
+
+_check_forgery = decorator_from_middleware(_ForgeryCheck)
+
+
 def portal_page(page: Callable[..., HttpResponse]) -> View:
     """Make a view of a page: in development only, for everybody, never cached."""
 
     # Inside, so that a site without DEBUG answers 404 and not "forbidden".
-    protected = csrf_protect(never_cache(page))
+    protected = _check_forgery(never_cache(page))
 
     @wraps(page)
-    def view(request: HttpRequest, **parts: str) -> HttpResponse:
+    def view(request: HttpRequest, **parts: str) -> HttpResponseBase:
         stay_in_development()
-        response = protected(request, **parts)
+        response = _answer(request, protected, parts)
         # Not no-referrer: Django's forgery check over https needs the site's own Referer.
         response["Referrer-Policy"] = "same-origin"
         return response
 
     return open_to_everybody(view)
+
+
+def _answer(
+    request: HttpRequest, page: Callable[..., HttpResponseBase], parts: dict[str, str]
+) -> HttpResponseBase:
+    try:
+        response = page(request, **parts)
+    except Http404:
+        return _refuse(request, "No such link", 404)
+    if isinstance(response, HttpResponseNotAllowed):
+        refused = _refuse(request, "Nothing is shown here", 405)
+        refused["Allow"] = response["Allow"]
+        return refused
+    return response
+
+
+def _refuse(request: HttpRequest, problem: str, status: int) -> HttpResponse:
+    return render(request, "medblocks_sandbox/wrong.html", {"problem": problem}, status=status)
 
 
 @portal_page
@@ -107,7 +138,7 @@ def sign_in(request: HttpRequest, token: str) -> HttpResponse:
     session = _session(token)
     facility = _facility(session, request.POST.get("facility", ""))
     if facility is None:
-        return HttpResponseBadRequest("No such facility.")
+        return _refuse(request, "No such facility", 400)
     address = reverse("medblocks_sandbox:consent", args=[token])
     if not session.connection_id:
         address += "?" + urlencode({"facility": facility.id})
@@ -138,7 +169,7 @@ def decide(request: HttpRequest, token: str) -> HttpResponse:
     deed = _DEEDS.get(choice)
     facility = _facility(session, request.POST.get("facility", ""))
     if deed is None or facility is None:
-        return HttpResponseBadRequest("No such choice.")
+        return _refuse(request, "No such choice", 400)
     try:
         deed(session, facility.id)
     except flows.SessionOver:

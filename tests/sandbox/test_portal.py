@@ -104,7 +104,9 @@ def test_choice_to_let_it_expire(client, session):
 
 @pytest.mark.parametrize("choice", ["", "approved", "__class__"])
 def test_choice_unknown(client, session, choice):
-    assert decide(client, session, choice).status_code == 400
+    response = decide(client, session, choice)
+    assert response.status_code == 400
+    assert BANNER in response.content.decode()
     assert stored(session).completed_at is None
 
 
@@ -150,21 +152,29 @@ def test_portal_ignores_an_address_to_go_to(client, session):
     assert response.url.startswith(RETURN_URL)
 
 
-def test_portal_unknown_token(client):
-    assert client.get(f"{BASE}/c/{'0' * 32}").status_code == 404
+@pytest.mark.parametrize("path", [f"/c/{'0' * 32}", f"/c/{'0' * 32}/done"])
+def test_portal_unknown_link_is_make_believe_too(client, path):
+    response = client.get(BASE + path)
+    assert response.status_code in {404, 405}
+    assert BANNER in response.content.decode()
+    assert response["Referrer-Policy"] == "same-origin"
 
 
 @pytest.mark.parametrize("page", ["/sign-in", "/decision", "/done"])
 def test_post_without_forgery_token(session, page):
     client = Client(enforce_csrf_checks=True)
     form = {"choice": "approve", "facility": RIVERSIDE}
-    assert client.post(portal(session, page), form).status_code == 403
+    response = client.post(portal(session, page), form)
+    assert response.status_code == 403
+    assert BANNER in response.content.decode()
     assert stored(session).completed_at is None
 
 
 @pytest.mark.parametrize("page", ["/sign-in", "/decision", "/done"])
 def test_get_changes_nothing(client, session, page):
-    assert client.get(portal(session, page), {"choice": "approve"}).status_code == 405
+    response = client.get(portal(session, page), {"choice": "approve"})
+    assert (response.status_code, response["Allow"]) == (405, "POST")
+    assert BANNER in response.content.decode()
     assert stored(session).completed_at is None
 
 
@@ -204,7 +214,9 @@ def test_hosted_page_consent_without_a_pick(client, hosted):
 @pytest.mark.parametrize("page", ["/sign-in", "/decision"])
 def test_hosted_page_unknown_pick(client, hosted, page):
     form = {"choice": "approve", "facility": "fhirsrc_nowhere"}
-    assert client.post(portal(hosted, page), form).status_code == 400
+    response = client.post(portal(hosted, page), form)
+    assert response.status_code == 400
+    assert BANNER in response.content.decode()
 
 
 def test_hosted_page_left_without_a_pick(client, caller):
