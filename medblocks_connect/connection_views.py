@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from urllib.parse import urlencode
+from typing import Final
 
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.contrib.sessions.backends.base import SessionBase
+from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_variables
 
 from medblocks_connect.api import MedblocksError
 from medblocks_connect.attempts.disconnect import disconnect as disconnect_patient
-from medblocks_connect.connections import ConnectedPlace, find_connection, list_connections
+from medblocks_connect.connections import (
+    ConnectedPlace,
+    PatientConnections,
+    find_connection,
+    list_connections,
+)
 from medblocks_connect.connections_told import forget_connections
-from medblocks_connect.guards import keep_private, stand_alone
+from medblocks_connect.guards import is_only_looking, keep_private, stand_alone
 from medblocks_connect.pages import render_page
 from medblocks_connect.patients import Patient, resolve_patient
 from medblocks_connect.redirects import SeeOther
 from medblocks_connect.refusals import answer_to, refuse_stranger
+
+_JUST_CUT: Final = "medblocks_connect.disconnected"  # a key of the session
 
 
 @stand_alone
@@ -29,10 +37,8 @@ def connections(request: HttpRequest) -> HttpResponseBase:
     patient = resolve_patient(request)
     if patient is None:
         return refuse_stranger(request, request.get_full_path())
-    context = {
-        "connections": list_connections(patient),
-        "was_disconnected": "disconnected" in request.GET,
-    }
+    found = list_connections(patient)
+    context = {"connections": found, "just_cut": _recall_cut(request, found)}
     return render_page(request, "connections", context)
 
 
@@ -48,8 +54,9 @@ def disconnect(request: HttpRequest) -> HttpResponseBase:
         return refuse_stranger(request, reverse("medblocks_connect:connections"))
     asked = (request.POST if request.method == "POST" else request.GET).get("connection", "")
     place = find_connection(patient, asked)
-    if place is None:
-        raise Http404
+    if place is None or place.state == "disconnected":
+        # Not theirs, not there, or cut already: the list says what there is.
+        return SeeOther(reverse("medblocks_connect:connections"))
     if request.method != "POST":
         return render_page(request, "disconnect", {"place": place})
     return _disconnect(request, patient, place)
@@ -65,5 +72,22 @@ def _disconnect(request: HttpRequest, patient: Patient, place: ConnectedPlace) -
         return render_page(request, "not_disconnected", context, HTTPStatus.SERVICE_UNAVAILABLE)
     finally:
         forget_connections(patient, with_last_word=is_cut)
-    query = urlencode({"disconnected": "yes"})
-    return SeeOther(f"{reverse('medblocks_connect:connections')}?{query}")
+    _remember_cut(request, place)
+    return SeeOther(reverse("medblocks_connect:connections"))
+
+
+def _remember_cut(request: HttpRequest, place: ConnectedPlace) -> None:
+    """Let the next page say so once: in the address, every reload and link would say it again."""
+    session: SessionBase | None = getattr(request, "session", None)
+    if session is not None:  # without sessions, the list alone says it
+        session[_JUST_CUT] = [place.patient_connection_id, place.name]
+
+
+def _recall_cut(request: HttpRequest, found: PatientConnections) -> dict[str, str] | None:
+    """Return the place that was just disconnected, unless it is connected again."""
+    session: SessionBase | None = getattr(request, "session", None)
+    if session is None or _JUST_CUT not in session or is_only_looking(request):
+        return None
+    cut, name = session.pop(_JUST_CUT)
+    connected = {each.patient_connection_id for each in found.places if each.state == "connected"}
+    return None if cut in connected else {"name": name}

@@ -30,7 +30,6 @@ FORMS = [
 GONE = [
     "/records/return/?patient_session_id=ps_none&success=true&patient_id=7",
     "/records/attempts/none/",
-    "/records/connections/disconnect/?connection=conn_none",
 ]
 
 urlpatterns = [

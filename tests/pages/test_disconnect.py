@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import requests
+from django.test import Client
 
 from medblocks_connect.attempts.disconnect import disconnect
 from medblocks_connect.models import AttemptEvent
@@ -15,6 +16,7 @@ from tests.pages.conftest import CONNECTIONS, link_json
 pytestmark = pytest.mark.django_db
 
 DISCONNECT = f"{CONNECTIONS}disconnect/"
+CUT = "You are disconnected from <bdi>Riverside General</bdi>."
 
 
 @pytest.fixture
@@ -68,8 +70,53 @@ def test_yes_shows_at_once(browser, tell, cut, make):
     answer = browser.post(DISCONNECT, {"connection": "conn_1"})
     tell(link_json("disconnected"))
     page = browser.get(answer["Location"]).text
-    assert "You are disconnected." in page
+    assert CUT in page
     assert "Connect again" in page
+
+
+def test_yes_is_said_once_and_in_no_address(browser, tell, cut, make):
+    make()
+    tell(link_json())
+    cut()
+    address = browser.post(DISCONNECT, {"connection": "conn_1"})["Location"]
+    tell(link_json("disconnected"))
+    assert address == CONNECTIONS
+    assert [CUT in browser.get(address).text for _ in range(2)] == [True, False]
+
+
+def test_yes_is_not_said_by_a_link(browser, tell):
+    tell(link_json())
+    assert "You are disconnected" not in browser.get(f"{CONNECTIONS}?disconnected=yes").text
+
+
+def test_yes_is_not_said_of_a_place_that_is_connected_again(browser, tell, cut, make):
+    make()
+    tell(link_json())
+    cut()
+    browser.post(DISCONNECT, {"connection": "conn_1"})
+    assert "You are disconnected" not in browser.get(CONNECTIONS).text
+
+
+def test_yes_is_kept_for_the_page_that_is_seen(browser, tell, cut, make):
+    make()
+    tell(link_json())
+    cut()
+    browser.post(DISCONNECT, {"connection": "conn_1"})
+    tell(link_json("disconnected"))
+    browser.head(CONNECTIONS)
+    assert CUT in browser.get(CONNECTIONS).text
+
+
+def test_yes_needs_no_session(cut, tell, user, settings):
+    settings.MEDBLOCKS_CONNECT = settings.MEDBLOCKS_CONNECT | {
+        "PATIENT_RESOLVER": "tests.resolvers.intake_form"
+    }
+    settings.MIDDLEWARE = []
+    tell(link_json())
+    cut()
+    theirs = {"headers": {"X-Intake": str(user.pk)}}
+    assert Client().post(DISCONNECT, {"connection": "conn_1"}, **theirs).status_code == 303
+    assert Client().get(CONNECTIONS, **theirs).status_code == 200
 
 
 @pytest.mark.django_db(transaction=True)
@@ -95,12 +142,14 @@ def test_csrf_token_is_needed(patient_client, tell, cut):
     assert deleted.call_count == 0
 
 
-@pytest.mark.parametrize("connection", ["conn_theirs", "", "../../patients"])
+@pytest.mark.parametrize("connection", ["conn_theirs", "conn_old", "", "../../patients"])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_connection_of_somebody_else_is_404(browser, tell, medblocks, method, connection):
-    tell(link_json())
+def test_connection_that_is_not_theirs_leads_to_the_list(
+    browser, tell, medblocks, method, connection
+):
+    tell(link_json(), link_json("disconnected", id="conn_old", connection_id="fhirsrc_old"))
     response = getattr(browser, method)(DISCONNECT, {"connection": connection})
-    assert response.status_code == 404
+    assert (response.status_code, response["Location"]) == (303, CONNECTIONS)
     assert {call.request.method for call in medblocks.calls} == {"GET"}
 
 

@@ -25,7 +25,8 @@ def test_journey_without_scripts(open_page, stage):
     page.get_by_role("link", name="See your connections").click()
     page.get_by_role("button", name="Disconnect").click()
     page.get_by_role("button", name="Yes, disconnect").click()
-    page.get_by_text("You are disconnected.").wait_for()
+    page.get_by_text("You are disconnected from Riverside General.").wait_for()
+    assert page.evaluate("document.activeElement.className").startswith("medblocks-notice")
     page.get_by_role("button", name="Connect again").click()
     page.get_by_role("heading", name="Sign in").wait_for()
 
