@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from medblocks_connect.management.commands.medblocks_prune import _cutoff
-from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.management.commands.medblocks_prune import _read_cutoff
+from medblocks_connect.models import (
+    AttemptEvent,
+    FacilityRequest,
+    MissingFacility,
+    PatientConnectionAttempt,
+    WebhookDelivery,
+)
 
 OLD = timezone.now() - timedelta(days=7 * 366)
 
 
-def _prune(*options: str) -> str:
+def _prune(*options: str, **keywords: object) -> str:
     told = io.StringIO()
-    call_command("medblocks_prune", *options, stdout=told)
+    call_command("medblocks_prune", *options, stdout=told, **keywords)
     return told.getvalue()
 
 
@@ -49,6 +58,27 @@ def test_prune_in_batches_with_progress(make_attempt):
     assert _left() == set()
 
 
+def test_prune_by_keywords(make_attempt):
+    make_attempt(patient_id="old", created_at=OLD)
+    make_attempt(patient_id="new")
+    _prune(older_than="6y", batch_size=5)
+    assert _left() == {"new"}
+
+
+def test_prune_reads_what_it_keeps_once(make_attempt):
+    for number in range(40):
+        made = OLD + timedelta(hours=number)
+        status = "failed" if number % 4 == 0 else "succeeded"
+        make_attempt(patient_id=f"{number}", status=status, created_at=made)
+    with CaptureQueriesContext(connection) as captured:
+        _prune("--older-than", "6y", "--batch-size", "2")
+    read = [each["sql"] for each in captured if "ORDER BY" in each["sql"]]
+    goes_on = re.compile(r"created_at\W+>= '?\d{4}-")
+    of_attempts = [sql for sql in read if "created_at" in sql and "patient_id" in sql]
+    assert len(_left()) == 30
+    assert [bool(goes_on.search(sql)) for sql in of_attempts] == [False] + [True] * 5
+
+
 def test_prune_dry_run_counts_and_deletes_nothing(make_attempt):
     make_attempt(created_at=OLD)
     assert "1 attempts would be deleted" in _prune("--older-than", "6y", "--dry-run")
@@ -62,6 +92,33 @@ def test_prune_keeps_who_is_connected_now(make_attempt):
     assert _left() == {"holds"}
     _prune("--older-than", "6y", "--connected-too")
     assert _left() == set()
+
+
+def test_prune_keeps_the_last_success_alone(make_attempt):
+    for number in range(3):
+        made = OLD + timedelta(days=number)
+        make_attempt(status="succeeded", created_at=made, connection_name=f"time {number}")
+    make_attempt(status="succeeded", created_at=OLD, connection_id="b", connection_name="elsewhere")
+    _prune("--older-than", "6y")
+    left = PatientConnectionAttempt.objects.values_list("connection_name", flat=True)
+    assert set(left) == {"time 2", "elsewhere"}
+
+
+def test_prune_keeps_no_success_before_a_lost_one(make_attempt):
+    make_attempt(status="succeeded", created_at=OLD)
+    make_attempt(status="succeeded", created_at=OLD, lost_at=OLD)
+    _prune("--older-than", "6y")
+    assert _left() == set()
+
+
+def test_prune_deletes_what_patients_told_long_ago(db):
+    told_often = MissingFacility.objects.create(text="a", folded="a", last_at=timezone.now())
+    FacilityRequest.objects.create(missing=told_often, patient_id="p", created_at=OLD)
+    new = FacilityRequest.objects.create(missing=told_often, patient_id="p")
+    MissingFacility.objects.create(text="b", folded="b", last_at=OLD)
+    _prune("--older-than", "6y")
+    assert FacilityRequest.objects.get() == new
+    assert MissingFacility.objects.get() == told_often
 
 
 def test_prune_deletes_old_deliveries_and_keeps_new_ones(make_attempt):
@@ -81,15 +138,22 @@ def test_prune_refuses_an_age_that_is_none(db, age):
         _prune("--older-than", age)
 
 
+def test_prune_refuses_a_keyword_that_is_no_age(db):
+    with pytest.raises(CommandError):
+        _prune(older_than=6)
+
+
 @pytest.mark.parametrize("size", ["0", "-1", "x", "1000000"])
 def test_prune_refuses_a_senseless_batch(db, size):
     with pytest.raises(CommandError):
         _prune("--older-than", "6y", "--batch-size", size)
+    with pytest.raises(CommandError):
+        _prune(batch_size=size)
 
 
 def test_prune_age_in_months_ends_on_a_day_that_exists(monkeypatch):
     day = timezone.now().replace(year=2026, month=3, day=31)
     monkeypatch.setattr(timezone, "now", lambda: day)
-    assert (_cutoff("1m").month, _cutoff("1m").day) == (2, 28)
-    assert (_cutoff("2y").year, _cutoff("2y").month) == (2024, 3)
-    assert _cutoff("90d") == day - timedelta(days=90)
+    assert (_read_cutoff("1m").month, _read_cutoff("1m").day) == (2, 28)
+    assert (_read_cutoff("2y").year, _read_cutoff("2y").month) == (2024, 3)
+    assert _read_cutoff("90d") == day - timedelta(days=90)

@@ -1,44 +1,49 @@
-"""How long attempts are kept: for ever, unless somebody says how old is too old."""
+"""How long evidence is kept: for ever, unless somebody says how old is too old."""
 
 from __future__ import annotations
 
 import re
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from calendar import monthrange
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import router, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.models import (
+    FacilityRequest,
+    MissingFacility,
+    PatientConnectionAttempt,
+    WebhookDelivery,
+)
 
 _AGE: Final = re.compile(r"([1-9][0-9]{0,3})([ymd])")
-_HOLDS: Final = Q(status=PatientConnectionAttempt.Status.SUCCEEDED, lost_at__isnull=True)
 _OLDEST_YEAR: Final = 1970
+_LARGEST_BATCH: Final = 10_000
 
 
 class Command(BaseCommand):
-    """Delete attempts, their timelines and webhook deliveries that are older than asked for."""
+    """Delete attempts, their timelines, deliveries and requests that are older than asked for."""
 
     help = (
-        "Deletes attempts and webhook deliveries older than --older-than. Without it, nothing. "
-        "An attempt whose connection still holds is kept, however old it is: it says who is "
-        "connected now."
+        "Deletes attempts, webhook deliveries and what patients told of missing facilities, older "
+        "than --older-than. Without it, nothing. Of each patient's attempts at each facility the "
+        "last success is kept, however old, while its access holds: it says who is connected now."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add the options."""
+        """Add the options; handle() reads them, since call_command() may give them as they are."""
         parser.add_argument(
             "--older-than",
-            type=_cutoff,
             metavar="AGE",
             help="such as 6y, 18m or 90d (years, months, days); nothing is deleted without it",
         )
         parser.add_argument(
-            "--batch-size", type=_size, default=1000, help="rows per transaction (default 1000)"
+            "--batch-size", default=1000, help="rows per transaction (default 1000)"
         )
         parser.add_argument(
             "--connected-too",
@@ -49,38 +54,72 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Delete batch by batch: nobody waits for one long transaction."""
-        cutoff: datetime | None = options["older_than"]
-        if cutoff is None:
+        size = _read_size(options["batch_size"])
+        if options["older_than"] is None:
             self.stdout.write("Nothing is deleted unless --older-than says how old is too old.")
             return
-        attempts = PatientConnectionAttempt.objects.filter(created_at__lt=cutoff)
-        if not options["connected_too"]:
-            attempts = attempts.exclude(_HOLDS)
-        deliveries = WebhookDelivery.objects.filter(received_at__lt=cutoff)
-        size, dry_run = options["batch_size"], options["dry_run"]
+        cutoff = _read_cutoff(options["older_than"])
         self.stdout.write(f"Older than {cutoff:%Y-%m-%d %H:%M}:")
-        self._prune("attempts", attempts.order_by("created_at"), size, dry_run=dry_run)
-        self._prune("webhook deliveries", deliveries.order_by("id"), size, dry_run=dry_run)
+        attempts = _prunable_attempts(connected_too=options["connected_too"])
+        # In the order that an index has.
+        for name, rows, moment, order in (
+            ("attempts", attempts, "created_at", "created_at"),
+            ("webhook deliveries", WebhookDelivery.objects.all(), "received_at", "id"),
+            ("facility requests", FacilityRequest.objects.all(), "created_at", "id"),
+            ("missing facilities", MissingFacility.objects.all(), "last_at", "id"),
+        ):
+            old: QuerySet[Any] = rows.filter(**{f"{moment}__lt": cutoff})
+            if options["dry_run"]:
+                self.stdout.write(f"  {old.order_by().count()} {name} would be deleted")
+            else:
+                self._delete(name, old.model, _batches(old, order, size))
 
-    def _prune(self, name: str, rows: QuerySet[Any], size: int, *, dry_run: bool) -> None:
-        if dry_run:
-            self.stdout.write(f"  {rows.order_by().count()} {name} would be deleted")
-            return
+    def _delete(self, name: str, model: Any, batches: Iterator[list[Any]]) -> None:
         deleted = 0
-        for batch in iter(lambda: list(rows.values_list("pk", flat=True)[:size]), []):
-            with transaction.atomic(using=router.db_for_write(rows.model)):
+        for keys in batches:
+            with transaction.atomic(using=router.db_for_write(model)):
                 # With its timeline; a delivery that is newer stays, and loses its attempt.
-                rows.model.objects.filter(pk__in=batch).delete()
-            deleted += len(batch)
+                model.objects.filter(pk__in=keys).delete()
+            deleted += len(keys)
             self.stdout.write(f"  {deleted} {name} deleted so far")
             self.stdout.flush()
         self.stdout.write(f"  {deleted} {name} deleted")
 
 
-def _cutoff(age: str) -> datetime:
-    found = _AGE.fullmatch(age)
+def _prunable_attempts(*, connected_too: bool) -> QuerySet[PatientConnectionAttempt]:
+    succeeded = PatientConnectionAttempt.Status.SUCCEEDED
+    attempts = PatientConnectionAttempt.objects.all()
+    if connected_too:
+        return attempts
+    later = attempts.filter(
+        Q(created_at__gt=OuterRef("created_at")) | Q(pk__gt=OuterRef("pk")),
+        patient_id=OuterRef("patient_id"),
+        created_at__gte=OuterRef("created_at"),
+        connection_id=OuterRef("connection_id"),
+        status=succeeded,
+    )
+    lost_or_none = ~Q(status=succeeded) | Q(lost_at__isnull=False)
+    return attempts.filter(lost_or_none | Exists(later))
+
+
+def _batches(rows: QuerySet[Any], order: str, size: int) -> Iterator[list[Any]]:
+    """Yield the keys of ``rows`` in batches; what is kept is passed over once."""
+    ordered = rows.order_by(order, "pk")
+    batch = list(ordered.values_list(order, "pk")[:size])
+    while batch:
+        yield [key for _, key in batch]
+        since, last = batch[-1]
+        # The first condition is what the index is entered with; the second sorts out the moment.
+        further = ordered.filter(**{f"{order}__gte": since}).filter(
+            Q(**{f"{order}__gt": since}) | Q(pk__gt=last)
+        )
+        batch = list(further.values_list(order, "pk")[:size])
+
+
+def _read_cutoff(age: Any) -> datetime:
+    found = _AGE.fullmatch(str(age))
     if found is None:
-        raise ArgumentTypeError(f"{age!r} is no age such as 6y, 18m or 90d")
+        raise CommandError(f"{age!r} is no age such as 6y, 18m or 90d")
     number, unit = int(found[1]), found[2]
     now = timezone.now()
     try:
@@ -90,7 +129,7 @@ def _cutoff(age: str) -> datetime:
             else _months_before(now, number * (12 if unit == "y" else 1))
         )
     except (ValueError, OverflowError):
-        raise ArgumentTypeError(f"{age!r} is longer than there are dates") from None
+        raise CommandError(f"{age!r} is longer than there are dates") from None
 
 
 def _months_before(now: datetime, months: int) -> datetime:
@@ -101,7 +140,8 @@ def _months_before(now: datetime, months: int) -> datetime:
     return now.replace(year=year, month=month + 1, day=min(now.day, last_day))
 
 
-def _size(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
-        raise ArgumentTypeError("must be a whole number from 1 to 10000")
+def _read_size(size: Any) -> int:
+    text = str(size)
+    if not text.isdecimal() or not 1 <= int(text) <= _LARGEST_BATCH:
+        raise CommandError(f"--batch-size must be a whole number from 1 to {_LARGEST_BATCH}")
     return int(text)
