@@ -157,7 +157,7 @@ class AttemptAdmin(EvidenceAdmin):
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """Export what the list shows under the same filters; nothing where it misses some."""
         try:
-            changelist = self.get_changelist_instance(request)
+            changelist: Any = self.get_changelist_instance(request)
         except IncorrectLookupParameters:
             return HttpResponseRedirect(attempt_list_url())
         if changelist.misses_some:

@@ -1,40 +1,43 @@
 """What of a webhook's payload staff see: what is known to be no personal data.
 
-A list of what may be shown and not of what may not: Medblocks can add a field tomorrow.
+A list of what may be shown, with the shape that it has to have, and not of what may not: Medblocks
+can add a field tomorrow, or put a name where a code was. What an event of an unknown type is about
+is shown by fewer fields: its ``id`` may be a patient's.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-_SHOWN: Final = frozenset(
-    {
-        "id",
-        "object",
-        "type",
-        "api_version",
-        "created_at",
-        "updated_at",
-        "data",
-        "resource_type",
-        "status",
-        "connection_id",
-        "connections",
-        "patient_session_id",
-        "failure_code",
-        "failure_at",
-        "expires_at",
-        "total",
-        "errors",
-        "duration_ms",
-    }
+from medblocks_connect.admin.impersonal import (
+    LEFT_OUT,
+    show_code,
+    show_facility_id,
+    show_medblocks_id,
+    show_word,
 )
-_DEPTH: Final = 5  # event, data, object, connections, connection
+from medblocks_connect.api import parse_time
+
+_Show: TypeAlias = Callable[[Any], Any]  # gives the value as it is shown, LEFT_OUT for none
+
 _ITEMS: Final = 50
-_LENGTH: Final = 300
+_LARGEST: Final = 2**53
+
+# Documented, and possibly personal: that they are there is no secret, what they say is.
+_WITHHELD: Final = (
+    "patient_id",
+    "metadata",
+    "return_url",
+    "return_button_label",
+    "recommended_connection_ids",
+    "error_message",
+    "scopes",
+)
 
 
 def show_payload(payload: str) -> str:
@@ -43,25 +46,120 @@ def show_payload(payload: str) -> str:
         event = json.loads(payload)
     except (ValueError, RecursionError):
         return _("The payload is no JSON.")
-    return json.dumps(_without_personal(event, _DEPTH), indent=2, ensure_ascii=False)
+    return json.dumps(_show_event(event), indent=2, ensure_ascii=False)
 
 
-def _without_personal(value: Any, depth: int) -> Any:
-    if isinstance(value, dict):
-        if not depth:
-            return _left_out()
-        return {
-            str(name)[:_LENGTH]: _without_personal(each, depth - 1)
-            if name in _SHOWN
-            else _left_out()
-            for name, each in list(value.items())[:_ITEMS]
-        }
-    if isinstance(value, list):
-        if not depth:
-            return _left_out()
-        return [_without_personal(each, depth - 1) for each in value[:_ITEMS]]
-    return value[:_LENGTH] if isinstance(value, str) else value
+def _show_event(event: Any) -> Any:
+    event_type = event.get("type") if isinstance(event, dict) else None
+    known = _OF_TYPE.get(event_type) if isinstance(event_type, str) else None
+    fields = _OF_ANY if known is None else known
+    envelope = _ENVELOPE if known is None else {**_ENVELOPE, "id": _code}
+
+    def about(value: Any) -> Any:
+        return _show_fields(value, fields)
+
+    def data(value: Any) -> Any:
+        return _show_fields(value, {"object": about})
+
+    return _show_fields(event, {**envelope, "data": data})
+
+
+def _show_fields(value: Any, fields: Mapping[str, _Show]) -> Any:
+    if not isinstance(value, dict):
+        return _left_out()
+    shown = {name: show(value[name]) for name, show in fields.items() if name in value}
+    shown |= {name: LEFT_OUT for name in _WITHHELD if name in value}
+    unknown = len(value) - len(shown)
+    if unknown:
+        # Counted and not named: a key can be anything too.
+        words = ngettext("%d more field", "%d more fields", unknown) % unknown
+        shown[words] = LEFT_OUT
+    return {name: _left_out() if each == LEFT_OUT else each for name, each in shown.items()}
 
 
 def _left_out() -> str:
     return _("(left out)")
+
+
+def _text(show: Callable[[str], str]) -> _Show:
+    def show_text(value: Any) -> Any:
+        if value is None:
+            return None
+        return show(value) if isinstance(value, str) else LEFT_OUT
+
+    return show_text
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, int | float) and -_LARGEST < value < _LARGEST:
+        return value
+    return None if value is None else LEFT_OUT
+
+
+def _time(value: Any) -> Any:
+    moment = parse_time(value)
+    if moment is None:
+        return None if value is None else LEFT_OUT
+    return moment.isoformat()
+
+
+def _connections(value: Any) -> Any:
+    if not isinstance(value, list):
+        return LEFT_OUT
+    return [_show_fields(each, _CONNECTION) for each in value[:_ITEMS]]
+
+
+_code: Final = _text(show_code)
+_word: Final = _text(show_word)
+_facility: Final = _text(show_facility_id)
+_medblocks_id: Final = _text(show_medblocks_id)
+
+_ENVELOPE: Final[Mapping[str, _Show]] = {
+    "id": _medblocks_id,
+    "object": _word,
+    "type": _word,
+    "api_version": _code,
+    "created_at": _time,
+}
+_OF_ANY: Final[Mapping[str, _Show]] = {
+    "id": _medblocks_id,
+    "resource_type": _word,
+    "status": _word,
+    "connection_id": _medblocks_id,
+    "patient_session_id": _medblocks_id,
+    "created_at": _time,
+    "updated_at": _time,
+}
+_CONNECTION: Final[Mapping[str, _Show]] = {
+    "id": _code,
+    "resource_type": _word,
+    "connection_id": _facility,
+    "patient_session_id": _code,
+    "status": _word,
+    "failure_code": _word,
+    "failure_at": _time,
+    "created_at": _time,
+    "updated_at": _time,
+}
+_SESSION: Final[Mapping[str, _Show]] = {
+    "id": _code,
+    "resource_type": _word,
+    "status": _word,
+    "connection_id": _facility,
+    "connections": _connections,
+    "created_at": _time,
+    "expires_at": _time,
+}
+_SYNC: Final[Mapping[str, _Show]] = {
+    "resource_type": _word,
+    "connection_id": _facility,
+    "total": _number,
+    "errors": _number,
+    "duration_ms": _number,
+}
+_OF_TYPE: Final[Mapping[str, Mapping[str, _Show]]] = {
+    "patient_session.completed": _SESSION,
+    "connection.token_refresh_failed": _CONNECTION,
+    "records.sync.completed": _SYNC,
+    "records.sync.failed": _SYNC,
+}

@@ -7,6 +7,7 @@ import responses
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
+from medblocks_connect.admin.bundle import write_bundle
 from medblocks_connect.admin.links import attempt_url, patient_url
 from medblocks_connect.models import AttemptEvent
 
@@ -94,6 +95,20 @@ def test_bundle_has_no_personal_data(staff, make_attempt):
         assert told in bundle
     assert "ann@" not in bundle
     assert "Ann" not in bundle
+
+
+def test_bundle_leaves_out_what_is_no_code(make_attempt):
+    attempt = make_attempt(
+        connection_id="https://fhir.example/r4?patient=ann",
+        error="Ann Example 1950",
+        claimed_error="ann@example.org",
+        request_id="Ann was here",
+    )
+    event = _event(attempt, error="Ann Example", connection_status="gone, says Ann")
+    bundle = write_bundle(attempt, [event])
+    assert "ann" not in bundle.lower()
+    assert "https://fhir.example/r4" in bundle
+    assert "error: (left out)" in bundle
 
 
 @pytest.fixture

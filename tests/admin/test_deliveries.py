@@ -10,6 +10,7 @@ from django.contrib.admin.models import LogEntry
 from medblocks_connect.admin.links import delivery_url
 from medblocks_connect.admin.payload import show_payload
 from medblocks_connect.models import WebhookDelivery
+from medblocks_connect.webhooks import read_delivery
 from tests.admin.conftest import DELIVERIES
 
 
@@ -81,6 +82,63 @@ def test_delivery_page_has_no_personal_data(clerk, deliver):
         assert secret not in page
 
 
+def test_payload_of_an_unknown_type_shows_no_id_that_may_be_a_patients():
+    about = {"resource_type": "patient", "id": "ann@example.org", "connection_id": "ann"}
+    event = {"id": "evt_1", "type": "patient.updated", "data": {"object": about}}
+    shown = show_payload(json.dumps(event))
+    assert "evt_1" in shown
+    assert "patient.updated" in shown
+    assert "ann" not in shown
+
+
+@pytest.mark.parametrize(
+    ("event_type", "kept"),
+    [("connection.token_refresh_failed", "ann"), ("patient.updated", ""), ("records.new", "")],
+)
+def test_delivery_takes_a_connections_id_alone_for_a_connection(event_type, kept):
+    delivery = read_delivery(
+        json.dumps({"type": event_type, "data": {"object": {"id": "ann"}}}).encode()
+    )
+    assert delivery.patient_connection_id == kept
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"errors": ["Ann Example"]},
+        {"status": "Ann Example"},
+        {"connections": ["Ann"]},
+        {"connections": [{"status": "Ann", "failure_code": "Ann 1950"}]},
+        {"connections": {"Ann": 1}},
+        {"Ann Example 1950": 1},
+        {"connection_id": "https://x.example/fhir?patient=Ann"},
+        {"created_at": "Ann"},
+    ],
+)
+@pytest.mark.parametrize("event_type", ["patient_session.completed", "records.sync.failed", "new"])
+def test_payload_shows_what_has_the_shape_of_its_field_alone(about, event_type):
+    shown = show_payload(json.dumps({"type": event_type, "data": {"object": about}}))
+    assert "Ann" not in shown
+    assert "left out" in shown or "x.example" in shown
+
+
+def test_payload_says_how_many_fields_it_does_not_know():
+    shown = json.loads(show_payload('{"a": 1, "b": 2}'))
+    assert shown == {"2 more fields": "(left out)"}
+
+
+def test_payload_numbers_are_numbers():
+    about = {"total": 128, "errors": 0, "duration_ms": None, "patient_id": "p"}
+    event = {"type": "records.sync.completed", "data": {"object": about}}
+    shown = json.loads(show_payload(json.dumps(event)))["data"]["object"]
+    assert shown == {"total": 128, "errors": 0, "duration_ms": None, "patient_id": "(left out)"}
+
+
+def test_delivery_page_of_text_that_no_encoding_has(clerk, deliver):
+    delivery = deliver({"id": "ps_1", "status": "\ud800"})
+    assert clerk.get(delivery_url(delivery.pk)).status_code == 200
+
+
 @pytest.mark.parametrize(
     "payload",
     [
@@ -90,11 +148,22 @@ def test_delivery_page_has_no_personal_data(clerk, deliver):
         "[" * 50,
         "[" * 600 + "]" * 600,
         '{"data": {"data": {"data": {"data": {"data": 1}}}}}',
+        '{"id": "\\ud800", "\\ud800": 1, "data": {"object": {"status": "\\ud800"}}}',
+        '{"type": [], "data": {"object": {"total": 1e999, "errors": -9e99}}}',
     ],
-    ids=["nothing", "nonsense", "null", "cut-off", "nested-lists", "nested-objects"],
+    ids=[
+        "nothing",
+        "nonsense",
+        "null",
+        "cut-off",
+        "nested-lists",
+        "nested-objects",
+        "surrogates",
+        "numbers",
+    ],
 )
 def test_payload_of_any_shape(payload):
-    assert isinstance(show_payload(payload), str)
+    assert show_payload(payload).encode()
 
 
 def test_payload_is_bounded():
