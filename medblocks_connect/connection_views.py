@@ -8,7 +8,6 @@ from typing import Final
 from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
-from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_variables
 
 from medblocks_connect.api import MedblocksError
@@ -20,11 +19,11 @@ from medblocks_connect.connections import (
     list_connections,
 )
 from medblocks_connect.connections_told import forget_connections
-from medblocks_connect.guards import is_only_looking, keep_private, stand_alone
+from medblocks_connect.guards import check_csrf, is_only_looking, keep_private, stand_alone
 from medblocks_connect.pages import render_page
 from medblocks_connect.patients import Patient, resolve_patient
 from medblocks_connect.redirects import SeeOther
-from medblocks_connect.refusals import answer_to, refuse_stranger
+from medblocks_connect.refusals import answer_to, refuse_forgery, refuse_stranger
 
 _JUST_CUT: Final = "medblocks_connect.disconnected"  # a key of the session
 
@@ -46,7 +45,7 @@ def connections(request: HttpRequest) -> HttpResponseBase:
 @sensitive_variables()
 @keep_private
 @answer_to("GET", "HEAD", "POST")
-@csrf_protect
+@check_csrf(refuse_forgery)
 def disconnect(request: HttpRequest) -> HttpResponseBase:
     """Ask whether the patient is sure, saying what it means; on POST, end the connection."""
     patient = resolve_patient(request)

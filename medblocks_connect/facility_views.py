@@ -8,18 +8,18 @@ from http import HTTPStatus
 from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
-from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.missing import request_facility
 from medblocks_connect.forms import MissingFacilityForm
-from medblocks_connect.guards import keep_private, stand_alone
+from medblocks_connect.guards import check_csrf, keep_private, stand_alone
 from medblocks_connect.pages import render_page, render_throttled, render_trouble
 from medblocks_connect.patients import resolve_patient
 from medblocks_connect.redirects import SeeOther
-from medblocks_connect.refusals import answer_to, refuse_stranger
+from medblocks_connect.refusals import answer_to, refuse_forgery, refuse_stranger
 from medblocks_connect.throttles import throttle
+from medblocks_connect.way_back import find_way_back
 
 logger = logging.getLogger("medblocks_connect.views")
 
@@ -29,12 +29,12 @@ logger = logging.getLogger("medblocks_connect.views")
 @sensitive_post_parameters()
 @keep_private
 @answer_to("POST")
-@csrf_protect
+@check_csrf(refuse_forgery)
 def tell_missing(request: HttpRequest) -> HttpResponseBase:
     """Keep what a patient did not find, and lead them to the thanks."""
     patient = resolve_patient(request)
     if patient is None:
-        return refuse_stranger(request, reverse("medblocks_connect:search"))
+        return refuse_stranger(request, find_way_back(request))
     if seconds := throttle(patient, "start"):
         return render_throttled(request, seconds)
     form = MissingFacilityForm(request.POST)

@@ -9,6 +9,7 @@ nothing about whom.
 from __future__ import annotations
 
 import contextlib
+import logging
 import traceback
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -20,7 +21,12 @@ from django.core.exceptions import PermissionDenied
 from django.db import Error as AnyDatabaseError
 from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponseBase, QueryDict
+from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.cache import patch_cache_control
+from django.utils.decorators import decorator_from_middleware
+from django.views.decorators.csrf import csrf_exempt
+
+logger = logging.getLogger("medblocks_connect.views")
 
 View: TypeAlias = Callable[..., HttpResponseBase]
 
@@ -106,6 +112,28 @@ def keep_private(view: View) -> View:
         return response
 
     return private_view
+
+
+def check_csrf(answer: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[View], View]:
+    """Make a view refuse a form without a valid CSRF token by ``answer``.
+
+    The check is Django's. Its page says nothing that a patient could do, and the middleware of
+    the host, which would show it first, leaves the check to this one.
+    """
+
+    class Check(CsrfViewMiddleware):
+        def _reject(self, request: HttpRequest, reason: str) -> HttpResponseBase:
+            # It may quote where the browser came from, which no log above DEBUG is to keep.
+            logger.debug("The CSRF check failed: %s", reason)
+            return answer(request)
+
+    check = decorator_from_middleware(Check)
+
+    def wrap(view: View) -> View:
+        exempt: View = csrf_exempt(check(view))
+        return exempt
+
+    return wrap
 
 
 def is_only_looking(request: HttpRequest) -> bool:

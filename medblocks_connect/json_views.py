@@ -16,10 +16,8 @@ from typing import Any
 
 from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
-from django.middleware.csrf import CsrfViewMiddleware
-from django.utils.decorators import decorator_from_middleware
 from django.utils.translation import gettext as _
-from django.views.decorators.csrf import csrf_exempt, ensure_csrf_cookie
+from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.debug import sensitive_variables
 
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError
@@ -27,7 +25,7 @@ from medblocks_connect.api.returns import UNKNOWN_ERROR
 from medblocks_connect.attempts.start import StartRefusedError, build_return_url, start_attempt
 from medblocks_connect.facilities import FacilitySearch, search_facilities
 from medblocks_connect.forms import StartForm
-from medblocks_connect.guards import View, keep_private, stand_alone
+from medblocks_connect.guards import View, check_csrf, keep_private, stand_alone
 from medblocks_connect.messages import describe_error
 from medblocks_connect.patients import resolve_patient
 from medblocks_connect.refusals import is_signed_in
@@ -41,18 +39,9 @@ _BODY_MAX_BYTES = 16 * 1024
 _CODE = re.compile(r"[a-z0-9_]{1,100}")
 
 
-class _JsonCsrfMiddleware(CsrfViewMiddleware):
-    """Django's own check, with an answer that a front end can read."""
-
-    def _reject(self, _request: HttpRequest, reason: str) -> JsonResponse:
-        # It may quote where the browser came from, which no log above DEBUG is to keep.
-        logger.debug("The CSRF check failed: %s", reason)
-        message = _("This page was open too long. Please load it again.")
-        return _error("csrf_failed", message, HTTPStatus.FORBIDDEN)
-
-
-# Together: the host's middleware, whose answer is a page, leaves the check to ours.
-_check_csrf = decorator_from_middleware(_JsonCsrfMiddleware)
+def _refuse_forgery(_request: HttpRequest) -> JsonResponse:
+    message = _("This page was open too long. Please load it again.")
+    return _error("csrf_failed", message, HTTPStatus.FORBIDDEN)
 
 
 def _answer_to(*methods: str) -> Callable[[View], View]:
@@ -104,12 +93,11 @@ def connections(request: HttpRequest) -> JsonResponse:
     )
 
 
-@csrf_exempt
 @stand_alone
 @sensitive_variables()
 @keep_private
 @_answer_to("POST")
-@_check_csrf
+@check_csrf(_refuse_forgery)
 def patient_sessions(request: HttpRequest) -> JsonResponse:
     """Answer ``POST {"connection_id": …}`` with ``{"url": …}``, where the browser is to go."""
     patient = resolve_patient(request)

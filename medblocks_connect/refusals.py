@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from medblocks_connect.conf import conf
 from medblocks_connect.guards import View
 from medblocks_connect.pages import render_page
+from medblocks_connect.way_back import find_way_back
 
 
 def answer_to(*methods: str) -> Callable[[View], View]:
@@ -46,6 +47,12 @@ def refuse_stranger(request: HttpRequest, come_back_to: str) -> HttpResponseBase
         context = {"contact_url": conf.contact_url}
         return render_page(request, "no_patient", context, HTTPStatus.FORBIDDEN)
     return redirect_to_login(come_back_to)
+
+
+def refuse_forgery(request: HttpRequest) -> HttpResponseBase:
+    """Answer a form whose CSRF token is not valid: mostly its page is older than the last login."""
+    context = {"way_back": find_way_back(request)}
+    return render_page(request, "open_too_long", context, HTTPStatus.FORBIDDEN)
 
 
 def is_signed_in(request: HttpRequest) -> bool:

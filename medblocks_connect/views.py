@@ -9,9 +9,7 @@ from urllib.parse import urlencode
 
 from django.db import Error as AnyDatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
-from django.urls import reverse
 from django.views.decorators.cache import cache_control
-from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.vary import vary_on_headers
 
@@ -28,16 +26,17 @@ from medblocks_connect.conf import conf
 from medblocks_connect.facilities import FacilitySearch, list_recommendable
 from medblocks_connect.facilities.missing import count_search
 from medblocks_connect.forms import StartForm
-from medblocks_connect.guards import is_only_looking, keep_private, stand_alone
+from medblocks_connect.guards import check_csrf, is_only_looking, keep_private, stand_alone
 from medblocks_connect.messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.pages import render_page, render_throttled, render_trouble
 from medblocks_connect.patients import Patient, resolve_patient
 from medblocks_connect.place_names import find_place_name
 from medblocks_connect.redirects import SeeOther
-from medblocks_connect.refusals import answer_to, refuse_stranger
+from medblocks_connect.refusals import answer_to, refuse_forgery, refuse_stranger
 from medblocks_connect.results import describe_search_page, name_place, show_results
 from medblocks_connect.throttles import throttle
+from medblocks_connect.way_back import find_way_back
 
 logger = logging.getLogger("medblocks_connect.views")
 
@@ -101,12 +100,12 @@ def _count_missed(asked: FacilitySearch) -> None:
 @sensitive_post_parameters()
 @keep_private
 @answer_to("POST")
-@csrf_protect
+@check_csrf(refuse_forgery)
 def start(request: HttpRequest) -> HttpResponseBase:
     """Start a patient session at the chosen facility and send the browser to its portal."""
     patient = resolve_patient(request)
     if patient is None:
-        return refuse_stranger(request, reverse("medblocks_connect:search"))
+        return refuse_stranger(request, find_way_back(request))
     form = StartForm(request.POST, patient_id=patient.patient_id)
     if not form.is_valid():
         return _show_bad_request(request)
@@ -121,12 +120,12 @@ def start(request: HttpRequest) -> HttpResponseBase:
 @sensitive_post_parameters()
 @keep_private
 @answer_to("POST")
-@csrf_protect
+@check_csrf(refuse_forgery)
 def start_hosted(request: HttpRequest) -> HttpResponseBase:
     """Start a session without a facility: the patient chooses at Medblocks' own page."""
     patient = resolve_patient(request)
     if patient is None:
-        return refuse_stranger(request, reverse("medblocks_connect:search"))
+        return refuse_stranger(request, find_way_back(request))
     if not conf.hosted_fallback:
         raise Http404
     shown = list_recommendable(request.POST.getlist("shown"))

@@ -51,7 +51,7 @@ def test_flow_row_carries_the_catalogs_name_and_kind(site, get_attempt):
     ("choice", "code", "words"),
     [
         ("cancel", "user_denied", "You stopped before you were connected"),
-        ("portal_error", "oauth_error", "The hospital's portal had a problem"),
+        ("portal_error", "oauth_error", "The portal had a problem"),
         ("token_exchange_failed", "token_exchange_failed", "The last step did not work"),
     ],
 )

@@ -7,7 +7,7 @@ from django.contrib.auth.views import LoginView
 from django.test import Client
 from django.urls import include, path
 
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import MissingFacility, PatientConnectionAttempt
 
 pytestmark = pytest.mark.django_db
 
@@ -82,6 +82,37 @@ def test_wrong_method_gets_a_page_with_a_way_back(browser, method, url, allowed)
     assert f'href="{SEARCH}"' in response.text
 
 
+# A form that is older than the last login.
+
+
+@pytest.mark.parametrize("url", FORMS)
+def test_form_without_a_token_gets_a_page_and_does_nothing(patient_client, url):
+    sent = {"connection_id": "fhirsrc_1", "connection": "conn_1", "text": "Far Hill"}
+    response = patient_client.post(url, sent)
+    assert response.status_code == 403
+    assert_private(response)
+    assert "This page was open too long" in response.text
+    assert not PatientConnectionAttempt.objects.exists()
+    assert not MissingFacility.objects.exists()
+
+
+def test_form_without_a_token_leads_back_to_what_was_searched_for(patient_client):
+    came_from = f"http://testserver{SEARCH}?q=river&type=epic"
+    response = patient_client.post("/records/start/", headers={"Referer": came_from})
+    assert f'href="{SEARCH}?q=river&amp;type=epic"' in response.text
+
+
+def test_form_without_a_token_is_refused_without_the_hosts_middleware(patient_client, settings):
+    settings.MIDDLEWARE = [each for each in settings.MIDDLEWARE if "csrf" not in each.lower()]
+    assert patient_client.post("/records/start/").status_code == 403
+
+
+def test_form_of_somebody_signed_out_comes_back_to_what_was_searched_for(client):
+    came_from = f"http://testserver{SEARCH}?q=river"
+    response = client.post("/records/start/", headers={"Referer": came_from})
+    assert response["Location"] == f"/accounts/login/?next={SEARCH}%3Fq%3Driver"
+
+
 # What is not there.
 
 
@@ -90,7 +121,7 @@ def test_what_is_not_there_gets_a_private_page_with_a_way_on(browser, url):
     response = browser.get(url)
     assert response.status_code == 404
     assert_private(response)
-    assert "This page is not here" in response.text
+    assert "We cannot show this page" in response.text
     assert f'href="{SEARCH}"' in response.text
 
 
