@@ -6,7 +6,7 @@ word by word, and as a whole with rapidfuzz.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import mul
 from typing import Final
@@ -15,7 +15,7 @@ from rapidfuzz import fuzz
 
 from medblocks_connect.facilities.index import FacilityIndex
 from medblocks_connect.facilities.meanings import BEGINNING, Word, read_words
-from medblocks_connect.facilities.query import Query
+from medblocks_connect.facilities.query import STATE_MARK, Query
 
 _FIRST_NAMES: Final = 1200  # gathered for the rarest words; others only add to these
 _MANY_NAMES: Final = 6000  # the same, where the first look found nothing that is like enough
@@ -26,15 +26,18 @@ _MEASURED: Final = 60  # names measured in full
 _MOST_ALIKE: Final = 50
 _SHORT: Final = 2  # words of a query in which one that the catalog has may still be a slip
 _ENOUGH: Final = 10  # names alike, beyond which nothing else is looked for
-_LEAST_COVERED: Final = 0.5
+_LEAST_COVERED: Final = 0.4
+_WELL_COVERED: Final = 0.5
+_ALIKE_AS_WHOLE: Final = 0.75  # with a slip in each of its words a name is still so like
 _NEAR_BEST: Final = 0.75  # of the best, where that has all the words
 # What a likeness is made of: the words, the whole name, its beginning, and how large it sounds.
 _WORDS_SHARE: Final = 0.65
 _WHOLE_SHARE: Final = 0.2
 _START_SHARE: Final = 0.15
-_SIZE_SHARE: Final = 0.01
+_SIZE_SHARE: Final = 0.02
+_STATE_SHARE: Final = 0.05
 _WELL: Final = 0.6  # a word that is at least so like is understood
-_SURELY: Final = 0.75  # and so, it hardly means anything else: one slip in four letters or more
+_SURELY: Final = 0.755  # and so, it hardly means anything else: one slip in four letters or more
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +47,44 @@ class Alike:
     name: int
     likeness: float
     is_complete: bool  # every telling word is understood
-    bears_query: bool  # every one surely, and most of what they tell as it was typed
+    is_sure: bool  # and can hardly mean anything else
+    bears_query: bool  # and most of what the words tell is as it was typed
 
 
-def find_alike(index: FacilityIndex, query: Query, is_wanted: Callable[[int], bool]) -> list[Alike]:
-    """Return the names that are like the query, the most like first."""
+def find_alike(
+    index: FacilityIndex,
+    query: Query,
+    is_wanted: Callable[[int], bool],
+    chosen: Mapping[int, int],
+) -> list[Alike]:
+    """Return the names that are like the query, the most like first.
+
+    Among those that are as like, the more ``chosen``, by their keys, come first.
+    """
+
+    def order(each: Alike) -> tuple[float, int, int]:
+        return -each.likeness, -chosen.get(index.keys[each.name], 0), each.name
+
     found: dict[int, Alike] = {}
     for thoroughly in (False, True):
-        words = read_words(index, query, thoroughly=thoroughly)
-        gathered = _gather(index, words, _MANY_NAMES if thoroughly else _FIRST_NAMES)
+        words = read_words(index, query, chosen, thoroughly=thoroughly)
+        gathered = _gather(index, words, _MANY_NAMES if thoroughly else _FIRST_NAMES, chosen)
         candidates = [each for each in gathered if is_wanted(each)]
-        measured = _measure(index, query, words, candidates[:_MEASURED])
+        measured = sorted(_measure(index, query, words, candidates[:_MEASURED]), key=order)
         for each in measured:
             if each.name not in found or each.likeness > found[each.name].likeness:
                 found[each.name] = each
         is_short = len(words) <= _SHORT
-        if measured and measured[0].is_complete and not (is_short and len(measured) < _ENOUGH):
+        if measured and measured[0].is_sure and not (is_short and len(measured) < _ENOUGH):
             break
-    best_first = sorted(found.values(), key=_order)[:_MOST_ALIKE]
+    best_first = sorted(found.values(), key=order)[:_MOST_ALIKE]
     best = best_first[0].likeness if best_first and best_first[0].is_complete else 0.0
     return [each for each in best_first if each.likeness >= _NEAR_BEST * best]
 
 
-def _order(alike: Alike) -> tuple[float, int]:
-    return -alike.likeness, alike.name
-
-
-def _gather(index: FacilityIndex, words: list[Word], most: int) -> list[int]:
+def _gather(
+    index: FacilityIndex, words: list[Word], most: int, chosen: Mapping[int, int]
+) -> list[int]:
     """Return the most promising names, by the words they hold, the rarest words first.
 
     Names come in anew up to about ``most``; beyond that a word only tells between those found.
@@ -85,6 +99,8 @@ def _gather(index: FacilityIndex, words: list[Word], most: int) -> list[int]:
         spent += _add_scores(index, word, scores, most)
     least = 0.55 * max(scores.values(), default=0.0)
     promising = sorted(name for name, score in scores.items() if score >= least)
+    if chosen:
+        promising.sort(key=lambda name: chosen.get(index.keys[name], 0), reverse=True)
     promising.sort(key=scores.__getitem__, reverse=True)
     return promising
 
@@ -112,9 +128,11 @@ def _add_scores(index: FacilityIndex, word: Word, scores: dict[int, float], most
 def _worths(index: FacilityIndex, word: Word) -> dict[int, float]:
     """Return the names that hold a meaning of ``word``, each with what the best one is worth."""
     worths: dict[int, float] = {}
-    meanings = word.all_meanings()
-    for number in sorted(meanings, key=meanings.__getitem__):
-        worths.update(dict.fromkeys(index.holders(number), word.weight * meanings[number]))
+    for number, share in word.parts.items():
+        for name in index.holders(number):
+            worths[name] = worths.get(name, 0.0) + word.weight * share
+    for number in sorted(word.meanings, key=word.meanings.__getitem__):
+        worths.update(dict.fromkeys(index.holders(number), word.weight * word.meanings[number]))
     for name, likeness in word.initials_of.items():
         worths[name] = max(word.weight * likeness, worths.get(name, 0.0))
     return worths
@@ -134,20 +152,32 @@ def _measure(
     for name in candidates:
         likeness = _liken(index.texts[name].split(), meanings, words, name)
         covered = sum(map(mul, weights, likeness)) / whole
-        if covered >= _LEAST_COVERED:
-            other = index.joined(name)
+        if covered < _LEAST_COVERED:
+            continue
+        other = index.joined(name)
+        # What a long name holds beyond twice what was typed makes it no less like.
+        alike_as_whole = fuzz.ratio(joined, other[: 2 * len(joined)]) / 100
+        if covered >= _WELL_COVERED or alike_as_whole >= _ALIKE_AS_WHOLE:
             score = (
                 _WORDS_SHARE * covered
-                + _WHOLE_SHARE * fuzz.ratio(joined, other) / 100
+                + _WHOLE_SHARE * alike_as_whole
                 + _START_SHARE * fuzz.ratio(joined, other[: len(joined)]) / 100
                 - _SIZE_SHARE * index.sizes[name]
+                + _compare_states(index.texts[name], query.likely_state)
             )
             least = min(likeness[place] for place in telling)
             as_typed = sum(weights[place] for place in telling if likeness[place] >= BEGINNING)
-            bears_query = least >= _SURELY and as_typed >= to_be_told / 2
-            measured.append(Alike(name, round(score, 3), least >= _WELL, bears_query))
-    measured.sort(key=_order)
+            is_sure = least >= _SURELY
+            bears_query = is_sure and as_typed >= to_be_told / 2
+            measured.append(Alike(name, round(score, 3), least >= _WELL, is_sure, bears_query))
     return measured
+
+
+def _compare_states(text: str, state: str) -> float:
+    """Return what it is worth that a name is in the state that may have been typed, or is not."""
+    if not state or STATE_MARK not in text:
+        return 0.0
+    return _STATE_SHARE if text.endswith(STATE_MARK + state) else -_STATE_SHARE
 
 
 _Meanings = dict[str, list[tuple[int, float, bool]]]

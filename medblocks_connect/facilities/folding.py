@@ -24,6 +24,8 @@ LONG_FORMS: Final = {
     "ctr": "center",
     "ctrs": "centers",
     "dept": "department",
+    "dr": "doctor",
+    "drs": "doctors",
     "ft": "fort",
     "grp": "group",
     "hlth": "health",
@@ -49,9 +51,12 @@ LONG_FORMS: Final = {
     "univ": "university",
 }
 
+ALSO_SAID: Final = {"gyn": ("obgyn",)}
+"""Words by which people also mean others that do not begin so."""
+
 # Legal forms, degrees and little words: they are in thousands of names and tell none apart.
 _FILLER_WORDS: Final = (
-    "a an and apc apmc at co corp corporation cpa dba dc dds de del dmd do dpm dr for in inc "
+    "a an and apc apmc at co corp corporation cpa dba dc dds de del dmd do doctor dpm for in inc "
     "incorporated la limited llc llp lp ltd md mds np of on or pa pc phd plc pllc ps sc the "
     "termed to y"
 )

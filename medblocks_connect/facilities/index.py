@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import takewhile
@@ -91,10 +91,11 @@ class FacilityIndex:
         exact = list(takewhile(lambda number: self.joined(number) == joined, names[:most]))
         return exact + nsmallest(most - len(exact), names[len(exact) :])
 
-    def find_initials(self, initials: str, most: int) -> list[int]:
+    def find_initials(self, initials: str, most: int, chosen: Mapping[int, int]) -> list[int]:
         """Return the names whose initials begin so: "ucsf" and "chop" both leave out no letter.
 
-        Those with these initials and no more come first, then by number.
+        Those with these initials and no more come first, then the more ``chosen``, by their keys,
+        then by number.
         """
         found: dict[int, bool] = {}
         for order, key in (
@@ -104,7 +105,11 @@ class FacilityIndex:
             first, last = self._bounds(order, initials, key)
             for number in order[first:last]:
                 found[number] = found.get(number, False) or key(number) == initials
-        return nsmallest(most, found, key=lambda number: (not found[number], number))
+        return nsmallest(
+            most,
+            found,
+            key=lambda number: (not found[number], -chosen.get(self.keys[number], 0), number),
+        )
 
     def _bounds(
         self, order: array[int], beginning: str, key: Callable[[int], str]

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from medblocks_connect.facilities.alike import find_alike
 from medblocks_connect.facilities.folding import FILLER
 from medblocks_connect.facilities.index import FacilityIndex
 from medblocks_connect.facilities.query import STATE_MARK, Query
-from medblocks_connect.facilities.ranking import Tier
+from medblocks_connect.facilities.ranking import Size, Tier
 
 MOST_FOUND: Final = 100
 """Facilities found by one query at most: nobody reads on after that."""
@@ -56,14 +56,15 @@ def search_index(
     if not query.words or not len(index):
         return []
     is_wanted = _kind_test(index, kind)
-    ranked = _find_literally(index, query, is_wanted, chosen or {})
+    chosen = chosen or {}
+    ranked = _find_literally(index, query, is_wanted, chosen)
     only_alike: set[int] = set()
     best = min(ranked.values(), default=Tier.ALIKE)
     is_plain = len(query.telling) >= _PLAIN_FROM and best <= Tier.NAME_BEGINS
     if len(ranked) < _LITERAL_IS_ENOUGH and not is_plain:
-        for number in _find_by_initials(index, query, is_wanted):
+        for number in _find_by_initials(index, query, is_wanted, chosen):
             ranked.setdefault(number, Tier.INITIALS)
-        for each in find_alike(index, query, is_wanted):
+        for each in find_alike(index, query, is_wanted, chosen):
             if ranked.setdefault(each.name, Tier.ALIKE) is Tier.ALIKE and not each.bears_query:
                 only_alike.add(each.name)
     # A facility is in the index under its name and under each alias of it.
@@ -97,7 +98,11 @@ def _find_literally(
         found.update(dict.fromkeys(index.find_beginning(joined, _LITERAL_AT_MOST)))
     every = [query.readings(place) for place in range(len(query.words))]
     telling = [every[place] for place in query.telling]
-    for readings in (every, telling) if len(telling) < len(every) else (every,):
+    looked_for = [every, telling] if len(telling) < len(every) else [every]
+    if query.state_place is not None:
+        beside = [every[place] for place in query.telling if place != query.state_place]
+        looked_for.insert(0, [*beside, [STATE_MARK + query.likely_state]])
+    for readings in looked_for:
         holding = (
             number
             for number in _holders_of_rarest(index, readings)
@@ -110,11 +115,9 @@ def _find_literally(
             (number, None) for number in numbers if _holds_all(index.texts[number], telling)
         )
     judged = [
-        (*_judge(index, query, number), -chosen.get(index.keys[number], 0), number)
-        for number in found
-        if is_wanted(number)
+        (_judge(index, query, number, chosen), number) for number in found if is_wanted(number)
     ]
-    return {number: tier for tier, *_rest, number in sorted(judged)}
+    return {number: place.tier for place, number in sorted(judged)}
 
 
 def _holders_of_rarest(index: FacilityIndex, readings: list[list[str]]) -> Iterable[int]:
@@ -132,24 +135,50 @@ def _holds_all(text: str, readings: list[list[str]]) -> bool:
     return all(any(reading in text for reading in each) for each in readings)
 
 
-def _judge(index: FacilityIndex, query: Query, number: int) -> tuple[Tier, bool, int, int]:
-    """Return how a name that holds the query matches it: the lower, the better."""
-    text, name = index.texts[number], index.name(number)
+class _Place(NamedTuple):
+    """How a name that holds the query matches it: the lower, the better."""
+
+    is_trial: bool
+    state: int  # 0 where it is that of the query, 1 unknown, 2 another
+    tier: Tier
+    missing: int
+    is_scattered: bool
+    size: int
+    not_chosen: int
+
+
+def _judge(index: FacilityIndex, query: Query, number: int, chosen: Mapping[int, int]) -> _Place:
+    text = index.texts[number]
+    name, _mark, state = text[1:].partition(STATE_MARK)
+    is_scattered = not any(f" {' '.join(each)}" in text for each in (query.words, query.typed))
+    is_there = state == query.likely_state != ""
+    sought = query.beside_state if is_there else query.words
+    telling = {query.words[place] for place in query.telling}
     joined = name.replace(" ", "")
-    in_other_state = bool(query.state) and not text.endswith(STATE_MARK + query.state)
-    wanted = {query.words[place] for place in query.telling}
     in_order = name.split()
-    words = set(in_order)
-    if joined == query.joined:
+    held = {*in_order, *(set(query.words) - set(sought))}
+    if joined in {query.joined, "".join(sought)}:
         tier = Tier.EXACT
-    elif words - FILLER == wanted or words == wanted:
+    elif held - FILLER == telling - FILLER or held == telling:
         tier = Tier.SAME_WORDS
-    elif joined.startswith((query.joined, "".join(query.typed))) or _begins(in_order, query.words):
+    elif joined.startswith((query.joined, "".join(query.typed), "".join(sought))) or _begins(
+        in_order, sought
+    ):
         tier = Tier.NAME_BEGINS
     else:
         tier = Tier.WORDS_BEGIN
-    missing = 0 if words.issuperset(query.words) else 1 if wanted <= words else 2
-    return tier, in_other_state, missing, index.sizes[number]
+    may_be_a_word = query.state_place is not None and not is_scattered
+    is_elsewhere = query.likely_state and not (is_there or may_be_a_word)
+    size = index.sizes[number]
+    return _Place(
+        is_trial=size == Size.TRIAL and tier is not Tier.EXACT,
+        state=(2 if state else 1) if is_elsewhere else 0,
+        tier=tier,
+        missing=0 if held.issuperset(query.words) else 1 if telling <= held else 2,
+        is_scattered=is_scattered,
+        size=size,
+        not_chosen=-chosen.get(index.keys[number], 0),
+    )
 
 
 def _begins(words: list[str], typed: tuple[str, ...]) -> bool:
@@ -158,10 +187,13 @@ def _begins(words: list[str], typed: tuple[str, ...]) -> bool:
 
 
 def _find_by_initials(
-    index: FacilityIndex, query: Query, is_wanted: Callable[[int], bool]
+    index: FacilityIndex,
+    query: Query,
+    is_wanted: Callable[[int], bool],
+    chosen: Mapping[int, int],
 ) -> list[int]:
     """Return names that a lone short word abbreviates: "ucsf"."""
     if len(query.words) != 1 or len(query.typed[0]) not in _INITIALS_LENGTHS:
         return []
-    found = index.find_initials(query.typed[0], _LITERAL_AT_MOST)
+    found = index.find_initials(query.typed[0], _LITERAL_AT_MOST, chosen)
     return [number for number in found if is_wanted(number)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from medblocks_connect.facilities.folding import FILLER
+from medblocks_connect.facilities.folding import ALSO_SAID, FILLER, lengthen
 from medblocks_connect.facilities.index import FacilityIndex
 from medblocks_connect.facilities.query import Query
 from medblocks_connect.facilities.states import STATE_CODES
@@ -18,6 +18,7 @@ BEGINNING: Final = 0.9
 """Likeness of a word that was not typed to its end."""
 
 _SHORT_FORM: Final = 0.75
+_DOUBTFUL_FORM: Final = 0.6  # of a word that the catalog does not know
 _LONGEST_FORM: Final = 13  # letters of a word that is shortened; longer ones are run together
 _INITIALS: Final = 0.8
 _STATE: Final = 0.95
@@ -64,7 +65,9 @@ class Word:
         return {**self.parts, **self.meanings} if self.parts else self.meanings
 
 
-def read_words(index: FacilityIndex, query: Query, *, thoroughly: bool) -> list[Word]:
+def read_words(
+    index: FacilityIndex, query: Query, chosen: Mapping[int, int], *, thoroughly: bool
+) -> list[Word]:
     """Return the query's words with what they may mean.
 
     Not ``thoroughly``: a word that the catalog has is taken for what it says. A slip that makes
@@ -81,7 +84,7 @@ def read_words(index: FacilityIndex, query: Query, *, thoroughly: bool) -> list[
             word.parts.update(_split(vocabulary, word.typed))
     if query.state:
         words.append(_read(vocabulary, query.state, thoroughly=False))
-    _read_initials(index, query, words)
+    _read_initials(index, query, words, chosen)
     for word in words:
         _weigh(index, word)
     return words
@@ -92,9 +95,12 @@ def _read(vocabulary: Vocabulary, typed: str, *, thoroughly: bool) -> Word:
     exact = vocabulary.find(typed)
     word.mean(exact, 1.0)
     _add_beginnings(vocabulary, word, typed)
+    for other in ALSO_SAID.get(typed, ()):
+        word.mean(vocabulary.find(other), BEGINNING)
     if len(typed) <= _LONGEST_FORM:
+        form = _DOUBTFUL_FORM if exact is None else _SHORT_FORM
         for number in vocabulary.find_short_forms(typed):
-            word.mean(number, _SHORT_FORM)
+            word.mean(number, form)
     if exact is None or (thoroughly and not word.is_filler):
         for number, likeness in vocabulary.find_misspelt(typed, by_sound=thoroughly).items():
             word.mean(number, likeness)
@@ -130,7 +136,9 @@ def _read_pair(vocabulary: Vocabulary, first: Word, second: Word, *, thoroughly:
 def _split(vocabulary: Vocabulary, typed: str) -> Mapping[int, float]:
     """Return the words that ``typed`` is made of, each with its share of the letters."""
     for length in range(len(typed) - 2, 1, -1):
-        first, second = vocabulary.find(typed[:length]), vocabulary.find(typed[length:])
+        first, second = (
+            vocabulary.find(lengthen(part)) for part in (typed[:length], typed[length:])
+        )
         if first is not None and second is not None:
             share = length / len(typed)
             return {second: 1 - share, first: share}
@@ -146,7 +154,7 @@ def _split_misspelt(vocabulary: Vocabulary, typed: str) -> Iterator[Mapping[int,
     """
     for length in range(len(typed) - 3, 3, -1):
         for known, rest in ((typed[:length], typed[length:]), (typed[-length:], typed[:-length])):
-            number = vocabulary.find(known)
+            number = vocabulary.find(lengthen(known))
             if number is None or len(rest) < 3:
                 continue
             share = length / len(typed)
@@ -156,7 +164,9 @@ def _split_misspelt(vocabulary: Vocabulary, typed: str) -> Iterator[Mapping[int,
                 yield {**shares, number: share}
 
 
-def _read_initials(index: FacilityIndex, query: Query, words: list[Word]) -> None:
+def _read_initials(
+    index: FacilityIndex, query: Query, words: list[Word], chosen: Mapping[int, int]
+) -> None:
     """Let a short word mean the names with these initials, and many words their own initials."""
     initials = index.vocabulary.find(query.initials) if query.initials else None
     for word in words:
@@ -166,7 +176,7 @@ def _read_initials(index: FacilityIndex, query: Query, words: list[Word]) -> Non
             and len(word.typed) in _LENGTHS_OF_INITIALS
             and not word.is_exact
         ):
-            found = index.find_initials(word.typed, _MOST_INITIALS)
+            found = index.find_initials(word.typed, _MOST_INITIALS, chosen)
             word.initials_of = dict.fromkeys(found, _INITIALS)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from medblocks_connect.facilities.folding import FILLER, fold, initials_of, lengthen
-from medblocks_connect.facilities.states import STATE_CODES, split_state
+from medblocks_connect.facilities.folding import ALSO_SAID, FILLER, fold, initials_of, lengthen
+from medblocks_connect.facilities.states import STATE_CODES, STATE_NAMES, split_state
 
 MAXIMUM_LENGTH: Final = 64
 """Characters of the input that count; the rest changes nothing, not even the time."""
@@ -18,11 +18,15 @@ STATE_MARK: Final = "\n "
 
 @dataclass(frozen=True)
 class Query:
-    """A folded query; ``words`` are lengthened, ``state`` is the code of a prefix such as NY."""
+    """A folded query; ``words`` are lengthened, ``state`` is the code of a prefix such as NY.
+
+    ``state_place`` is the place of a first or last word that may be a state's code, or not: "or".
+    """
 
     words: tuple[str, ...]
     typed: tuple[str, ...]  # as ``words``, without lengthening
     state: str = ""
+    state_place: int | None = None
 
     @classmethod
     def of(cls, text: str) -> Query:
@@ -32,7 +36,20 @@ class Query:
         if name == bounded:  # no prefix: a code at the end is one of the words
             state = ""
         typed = tuple(fold(name).split()[:_MOST_WORDS])
-        return cls(tuple(lengthen(word) for word in typed), typed, state.lower())
+        words = tuple(lengthen(word) for word in typed)
+        ends = (len(typed) - 1, 0) if len(typed) > 1 and not state else ()
+        codes = (place for place in ends if typed[place].upper() in STATE_NAMES)
+        return cls(words, typed, state.lower(), next(codes, None))
+
+    @property
+    def likely_state(self) -> str:
+        """The code of the state that is meant, or may be."""
+        return self.state if self.state_place is None else self.typed[self.state_place]
+
+    @property
+    def beside_state(self) -> tuple[str, ...]:
+        """The words but for that which may be a state's code."""
+        return tuple(word for place, word in enumerate(self.words) if place != self.state_place)
 
     @property
     def joined(self) -> str:
@@ -57,7 +74,7 @@ class Query:
         A state that is spelt out is also its code; the last word may be unfinished, so "st" is
         "saint" and also the beginning of "stanford".
         """
-        found = [f" {self.words[place]}"]
+        found = [f" {each}" for each in (self.words[place], *ALSO_SAID.get(self.words[place], ()))]
         if place == len(self.words) - 1 and self.typed[place] != self.words[place]:
             found.append(f" {self.typed[place]}")
         for first, last in ((place, place), (place - 1, place), (place, place + 1)):

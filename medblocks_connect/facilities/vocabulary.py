@@ -103,13 +103,17 @@ class Vocabulary:
         return known
 
     def _measure(self, word: str, *, by_sound: bool) -> Mapping[int, float]:
-        candidates = self._candidates(word)
-        spelt = [self.words[number] for number in candidates]
+        shared = self._count_shared(word)
         likeness: dict[int, float] = {}
-        _note(likeness, candidates, _compare(word, spelt), word, 1.0)
-        if len(word) > _SHORT and max(likeness.values(), default=0.0) < _GOOD:
-            beginnings = [each[: len(word)] for each in spelt]
-            _note(likeness, candidates, _compare(word, beginnings), word, _BEGINNING)
+        for enough in _least_shared(word):
+            candidates = [number for number, count in shared.items() if count >= enough]
+            spelt = [self.words[number] for number in candidates]
+            _note(likeness, candidates, _compare(word, spelt), word, 1.0)
+            if len(word) > _SHORT and max(likeness.values(), default=0.0) < _GOOD:
+                beginnings = [each[: len(word)] for each in spelt]
+                _note(likeness, candidates, _compare(word, beginnings), word, _BEGINNING)
+            if likeness:
+                break
         if by_sound and max(likeness.values(), default=0.0) < _GOOD:
             for number in self._find_sound(word):
                 likeness[number] = max(likeness.get(number, 0.0), _SOUNDS_ALIKE)
@@ -126,8 +130,8 @@ class Vocabulary:
     def _sound(self, number: int) -> str:
         return sound_of(self.words[number])
 
-    def _candidates(self, word: str) -> list[int]:
-        """Return the words that share enough trigrams with ``word``."""
+    def _count_shared(self, word: str) -> Counter[int]:
+        """Return how many trigrams words share with ``word``, the rarest trigrams alone."""
         places = (self._trigrams.get(each) for each in _pieces_of(word))
         known = sorted((self._holders.length(each), each) for each in places if each is not None)
         shared: Counter[int] = Counter()
@@ -137,11 +141,7 @@ class Vocabulary:
                 break
             spent += length
             shared.update(self._holders[place])
-        if len(word) <= _SHORT + 2:
-            return list(shared)
-        # One slip leaves all but four trigrams, two slips mostly one in four.
-        least = max(2, len(word) // 4)
-        return [number for number, count in shared.items() if count >= least]
+        return shared
 
 
 def _pieces_of(word: str) -> set[str]:
@@ -156,9 +156,17 @@ def _pieces_of(word: str) -> set[str]:
     return pieces
 
 
+def _least_shared(word: str) -> tuple[int, ...]:
+    """Return how many trigrams a word must share with ``word`` to be looked at; then how few."""
+    if len(word) <= _SHORT + 2:
+        return (1,)
+    # One slip leaves all but four trigrams; two slips mostly one in three, seldom one in four.
+    return max(2, len(word) // 3), max(2, len(word) // 4)
+
+
 def allowed_slips(length: int) -> int:
     """Return how many slips of the finger a word of ``length`` letters may have."""
-    if length <= _SHORT:
+    if length <= 6:
         return 1 if length > 1 else 0
     return 2 if length <= 8 else 3
 

@@ -82,6 +82,30 @@ def test_state_decides_between_twins(find, text, name):
     assert find(text)[0] == name
 
 
+CODES_THAT_ARE_WORDS = ("CO", "DC", "DE", "IN", "LA", "MD", "OR", "PA", "SC")
+
+
+@pytest.mark.parametrize("code", [*CODES_THAT_ARE_WORDS, "TX", "ME"])
+@pytest.mark.parametrize(
+    "text", ["neal dermatology {}", "{} neal dermatology", "neal drematology {}", "neal {}"]
+)
+def test_state_decides_though_its_code_is_a_word(code, text):
+    names = [(f"{each} - Neal Dermatology", "") for each in ("AK", *CODES_THAT_ARE_WORDS, "TX")]
+    names.append(("ME - The Neal Dermatology Center", ""))
+    assert search_names(names, text.format(code.lower()))[0].startswith(code)
+
+
+def test_state_comes_before_how_the_name_matches():
+    names = [("GA - Woodstock", ""), ("Woodstock", ""), ("OR - New Woodstock Inc", "")]
+    found = search_names(names, "woodstock or")
+    assert found == ["OR - New Woodstock Inc", "Woodstock", "GA - Woodstock"]
+
+
+def test_word_that_is_also_a_code_is_found_as_a_word():
+    names = [("IN - Clinic Walk", ""), ("Walk In Clinic", ""), ("TX - Walk Clinic", "")]
+    assert search_names(names, "walk in")[0] == "Walk In Clinic"
+
+
 def test_vendor_prefix_does_not_hide_the_beginning_of_the_name(index):
     found = search_index(index, "rebecca fi")
     assert [each.tier for each in found[:2]] == [Tier.NAME_BEGINS] * 2
@@ -102,6 +126,85 @@ def test_whole_system_comes_before_the_practice():
     assert search_names(names, "mercy")[0] == "Mercy Health System of Dover County"
 
 
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("brigham", "Brigham and Women's Hospital"),
+        ("brigam", "Brigham and Women's Hospital"),
+        ("md anderson", "The University of Texas MD Anderson Cancer Center"),
+        ("northwell", "Northwell Health - PROD01"),
+        ("epic", "Epic Pediatrics LLC"),
+    ],
+)
+def test_hospital_comes_before_the_practice_and_the_trial(text, first):
+    names = [
+        ("Brigham Foot Care", "athena"),
+        ("Brigham and Women's Hospital", "epic"),
+        ("DC - Ronald L Anderson MD", "athena"),
+        ("Norman H. Anderson, M.D., P.A.", ""),
+        ("The University of Texas MD Anderson Cancer Center", "epic"),
+        ("Northwell Health QA", "epic"),
+        ("Northwell Health - PROD01", "epic"),
+        ("Epic Dev Env", "epic"),
+        ("Epic Pediatrics LLC", "epic"),
+    ]
+    assert search_names(names, text)[0] == first
+
+
+def test_trial_that_is_named_exactly_comes_first():
+    names = [("Mercy QA Center", ""), ("Mercy QA", "")]
+    assert search_names(names, "mercy qa")[0] == "Mercy QA"
+
+
+def test_words_typed_together_come_before_scattered_ones():
+    names = [("Lake Heart Dover Clinic", ""), ("New Lake Dover Heart Clinic", "")]
+    assert search_names(names, "dover heart")[0] == "New Lake Dover Heart Clinic"
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("doctor patel", "Patel Clinic"),
+        ("dr patel", "Patel Clinic"),
+        ("drs wen", "Drs. Wen and Shah"),
+        ("dearborn gyn", "Advanced OB-GYN of Dearborn, PC"),
+        ("dearbon gyn", "Advanced OB-GYN of Dearborn, PC"),
+    ],
+)
+def test_words_that_patients_use(text, first):
+    names = [
+        ("Doctors Care", ""),
+        ("My Doctor, P.A.", ""),
+        ("Patel Clinic", ""),
+        ("Drs. Wen and Shah", ""),
+        ("NJ - Bona Dea Gynecology", ""),
+        ("Advanced OB-GYN of Dearborn, PC", ""),
+    ]
+    assert search_names(names, text)[0] == first
+
+
+def test_short_word_has_one_slip_at_most():
+    assert search_names([("Mt Sinai", ""), ("Court Clinic", "")], "county") == []
+
+
+@pytest.mark.parametrize("text", ["skyinepediatrics", "skylinepeediatrics", "pediatrcsskyline"])
+def test_one_of_two_words_run_together_may_be_misspelt(text):
+    names = [
+        *((f"Anson{number} Pediatrics", "") for number in range(100)),
+        ("Skyline Pediatrics", ""),
+    ]
+    assert search_names(names, text)[0] == "Skyline Pediatrics"
+
+
+def test_misspelt_word_that_the_catalog_has_is_found_among_many():
+    names = [
+        *((f"Adams{number} Family Clini", "") for number in range(100)),
+        ("The Family Clinic", ""),
+    ]
+    names.append(("Clinix Healthcare", ""))
+    assert search_names(names, "the family clinix")[0] == "The Family Clinic"
+
+
 def test_whole_word_comes_before_its_beginning():
     names = [("Mercyhealth", ""), ("Mercy Clinic", "")]
     assert search_names(names, "mercy")[0] == "Mercy Clinic"
@@ -116,6 +219,21 @@ def test_more_chosen_comes_first_among_equals():
     names = [("Dover Heart Institute", ""), ("Dover Heart Institute of the North", "")]
     found = search_names(names, "dover", chosen={1: 3})
     assert found[0] == "Dover Heart Institute of the North"
+
+
+@pytest.mark.parametrize(
+    "text", ["riverside clinic", "riverside clinc", "rivrside clinic", "clinic riverside"]
+)
+def test_more_chosen_comes_first_among_those_as_like(text):
+    index = FacilityIndex(IndexEntry(key, "Riverside Clinic") for key in range(100))
+    assert search_index(index, text, chosen={80: 3, 90: 5})[0].key == 90
+
+
+def test_more_chosen_comes_first_among_the_same_initials():
+    names = [("Urban Clinic San Fernando", ""), ("University of California San Francisco", "")]
+    found = search_names(names, "ucsf", chosen={0: 1, 1: 2})
+    assert found[0] == "University of California San Francisco"
+    assert search_names(names, "ucsf", chosen={0: 2, 1: 1})[0] == "Urban Clinic San Fernando"
 
 
 def test_chosen_is_found_among_very_many():
