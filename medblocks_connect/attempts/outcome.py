@@ -196,8 +196,18 @@ def _connections_of_facility(
     if not connection_id:
         return list(session.connections)
     # A session started with a raw FHIR base URL answers with the catalog's id for it.
-    ours = {connection_id, session.connection_id}
-    return [each for each in session.connections if each.connection_id in ours]
+    ours = {_bare(connection_id), _bare(session.connection_id)}
+    found = [each for each in session.connections if _bare(each.connection_id) in ours]
+    if found or "://" not in connection_id or ours - {_bare(connection_id), ""}:
+        return found
+    # Or it repeats the URL, or names nothing: then the only facility that it holds is the one.
+    is_only_one = len({each.connection_id for each in session.connections}) == 1
+    return list(session.connections) if is_only_one else []
+
+
+def _bare(connection_id: str) -> str:
+    """Return an id as it compares: a FHIR base URL is the same with a slash at its end."""
+    return connection_id.rstrip("/")
 
 
 def _was_won(connection: SessionConnection) -> bool:

@@ -181,6 +181,38 @@ def test_session_started_with_a_base_url_matches_the_catalogs_id():
     assert conclude_from_session(session, "https://fhir.example/r4", NOW).status == "succeeded"
 
 
+BASE_URL = "https://fhir.example/r4"
+
+
+@pytest.mark.parametrize("named", [BASE_URL, f"{BASE_URL}/", ""], ids=["url", "slash", "nothing"])
+@pytest.mark.parametrize("facility", [FACILITY, BASE_URL, f"{BASE_URL}/"])
+def test_session_started_with_a_base_url_takes_the_only_facility_it_holds(named, facility):
+    session = make_session("complete", [make_connection("active", facility)], connection_id=named)
+    assert conclude_from_session(session, BASE_URL, NOW).status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("named", "facilities"),
+    [
+        ("", [FACILITY, OTHER_FACILITY]),
+        (BASE_URL, [FACILITY, OTHER_FACILITY]),
+        (FACILITY, [OTHER_FACILITY]),
+        (BASE_URL, []),
+    ],
+    ids=["case-28-two", "case-28-two-of-url", "case-28-another", "none"],
+)
+def test_session_started_with_a_base_url_takes_no_other_facility(named, facilities):
+    connections = [make_connection("active", facility) for facility in facilities]
+    session = make_session("complete", connections, connection_id=named)
+    assert conclude_from_session(session, BASE_URL, NOW).error == "not_connected"
+
+
+def test_session_started_with_an_id_takes_no_other_facility_though_it_is_the_only_one():
+    other = make_connection("active", OTHER_FACILITY)
+    session = make_session("complete", [other], connection_id="")
+    assert conclude_from_session(session, FACILITY, NOW).error == "not_connected"
+
+
 def test_session_of_the_hosted_page_counts_any_facility():
     session = make_session("complete", [make_connection("active", OTHER_FACILITY)])
     assert conclude_from_session(session, "", NOW).status == "succeeded"
