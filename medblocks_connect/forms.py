@@ -1,9 +1,9 @@
-"""What a browser may send to start an attempt."""
+"""What a browser may send: the facility that was chosen, or one that is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -34,15 +34,39 @@ class StartForm(forms.Form):
         return connection_id
 
 
+class _TypedField(forms.CharField):
+    """Text as the browser counted it: a line break is one letter, and NUL none."""
+
+    def to_python(self, value: object) -> str:
+        # HTML's form submission makes CRLF of each line break, after "maxlength" counted one.
+        text = super().to_python(value) or ""
+        return text.replace("\r\n", "\n").replace("\x00", "").strip()
+
+
+_NAME_IT: Final = _("Please type the name of the hospital or clinic.")
+
+
 class MissingFacilityForm(forms.Form):
     """What a patient calls the place that they did not find, and what they add to it."""
 
-    text = forms.CharField(max_length=TEXT_MAX_LENGTH)
-    note = forms.CharField(required=False, max_length=NOTE_MAX_LENGTH)
+    text = _TypedField(
+        max_length=TEXT_MAX_LENGTH,
+        error_messages={
+            "required": _NAME_IT,
+            "max_length": _("This name is too long. Please use at most %(limit_value)d letters."),
+        },
+    )
+    note = _TypedField(
+        required=False,
+        max_length=NOTE_MAX_LENGTH,
+        error_messages={
+            "max_length": _("This note is too long. Please use at most %(limit_value)d letters.")
+        },
+    )
 
     def clean_text(self) -> str:
         """Refuse what holds no letter and no digit."""
         text: str = self.cleaned_data["text"]
         if not fold(text):
-            raise ValidationError(_("Please type the name of the hospital or clinic."))
+            raise ValidationError(_NAME_IT)
         return text

@@ -10,7 +10,7 @@ from django.utils import timezone
 from medblocks_connect.facilities.catalog import catalog_base_url
 from medblocks_connect.facilities.index import FacilityIndex, IndexEntry
 from medblocks_connect.facilities.matching import search_index
-from medblocks_connect.models import CatalogSync, Facility
+from medblocks_connect.models import CatalogSync, Facility, PatientConnectionAttempt
 
 NAMES = (
     ("Riverside General Hospital", "epic"),
@@ -65,3 +65,23 @@ def add_catalog(db) -> Callable[..., list[Facility]]:
         return list(Facility.objects.order_by("id"))
 
     return add
+
+
+@pytest.fixture
+def client_in(patient_client):
+    return patient_client
+
+
+@pytest.fixture
+def connect(user):
+    """Let the patient have been connected to places of the catalog, by their numbers."""
+
+    def connect_to(*numbers, **columns):
+        for number in numbers:
+            PatientConnectionAttempt.objects.create(
+                patient_id=str(user.pk),
+                connection_id=f"fhirsrc_{number}",
+                **{"status": "succeeded", **columns},
+            )
+
+    return connect_to

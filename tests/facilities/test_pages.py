@@ -1,54 +1,22 @@
-"""What a patient sees of it all."""
+"""The search page: what it finds, counts, says and offers."""
 
 from __future__ import annotations
 
 import re
-from html import unescape
 
 import pytest
 
-from medblocks_connect.models import FacilityRequest, MissingFacility, PatientConnectionAttempt
+from medblocks_connect.models import FacilityRequest, MissingFacility
+from tests.facilities.pages import SETTLED, TYPING, configure, names, post, search, text_of
 
 pytestmark = pytest.mark.django_db
-
-TYPING = {"X-Medblocks-Fragment": "results"}
-SETTLED = {"X-Medblocks-Fragment": "settled"}
-
-
-@pytest.fixture
-def client_in(patient_client):
-    return patient_client
-
-
-def configure(settings, **changes):
-    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, **changes}
-
-
-def search(client, q, headers=None, **query):
-    response = client.get("/records/search/", {"q": q, **query}, headers=headers or {})
-    assert response.status_code == 200
-    return response.content.decode()
-
-
-def names(page):
-    return [unescape(each) for each in re.findall(r'data-medblocks-name="([^"]*)"', page)]
-
-
-def post(client, path, data):
-    token = "t" * 32
-    client.cookies["csrftoken"] = token
-    return client.post(path, {"csrfmiddlewaretoken": token, **data})
-
-
-def text_of(page):
-    return " ".join(unescape(re.sub(r"<[^>]+>", "", page)).split())
 
 
 def test_misspelt_name_is_found_and_marked(client_in, add_catalog):
     add_catalog()
     page = search(client_in, "rivrside genral")
     assert names(page)[0] == "Riverside General Hospital"
-    assert '<mark class="medblocks-match">Riverside</mark>' in page
+    assert "<mark>Riverside</mark>" in page
 
 
 def test_number_of_places_is_said_once(client_in, add_catalog):
@@ -68,56 +36,6 @@ def test_very_many_places_ask_for_more_of_the_name(client_in, add_catalog):
     add_catalog(*((f"Mercy {number}", "epic") for number in range(150)))
     page = text_of(search(client_in, "mercy", TYPING))
     assert "20 of more than 100 places. Type more of the name to find yours." in page
-
-
-def test_state_is_said_and_the_prefix_is_not(client_in, add_catalog):
-    add_catalog()
-    page = search(client_in, "NY rebecca fishman")
-    told = text_of(page)
-    assert "Rebecca Fishman MD New York" in told
-    assert "You will sign in at Rebecca Fishman MD\u2019s own portal and come back here." in told
-    assert "NY - Rebecca" not in told
-
-
-def test_facility_alone_tells_no_portal(client_in, add_catalog):
-    add_catalog(("Mercy", "epic"), portal_url="https://www.mychart.east.example/login")
-    page = text_of(search(client_in, "mercy"))
-    assert "Portal:" not in page
-
-
-def test_twins_of_different_portals(client_in, add_catalog):
-    rows = add_catalog(("Mercy", "epic"), ("MERCY", "epic"))
-    for row, host in zip(rows, ("east", "west"), strict=True):
-        row.portal_url = f"https://www.{host}.example/login"
-        row.save()
-    page = text_of(search(client_in, "mercy"))
-    assert "Portal: east.example" in page
-    assert "Portal: west.example" in page
-    assert "Entry" not in page
-
-
-def test_twins_without_portals_tell_their_record_systems_address(client_in, add_catalog):
-    add_catalog(("Mercy", "epic"), ("Mercy", "epic"), fhir_base_url="https://fhir.east.example/r4")
-    page = text_of(search(client_in, "mercy"))
-    assert page.count("Server: fhir.east.example") == 2
-
-
-def test_twins_that_nothing_tells_apart_are_numbered(client_in, add_catalog):
-    add_catalog(("Mercy", "epic"), ("Mercy", "epic"))
-    page = text_of(search(client_in, "mercy"))
-    assert "Place 1 of 2 with this name" in page
-    assert "Place 2 of 2 with this name" in page
-
-
-def test_hostile_portal_is_not_shown(client_in, add_catalog):
-    add_catalog(("Mercy", "epic"), ("Mercy", "epic"), portal_url="javascript://evil.example/x")
-    assert "evil.example" not in search(client_in, "mercy")
-
-
-def test_hostile_name_is_escaped(client_in, add_catalog):
-    add_catalog(("<script>alert(1)</script> Mercy", "epic"))
-    page = search(client_in, "mercy script")
-    assert "<script>alert" not in page
 
 
 def test_filter_offers_what_the_catalog_has(client_in, add_catalog):
@@ -141,20 +59,55 @@ def test_nothing_found_in_one_record_system_says_so(client_in, add_catalog):
     assert not MissingFacility.objects.exists()
 
 
-def test_places_used_before_come_before_typing(client_in, add_catalog, user):
+def test_search_page_is_kept_by_no_browser(client_in):
+    response = client_in.get("/records/search/")
+    assert set(response["Cache-Control"].split(", ")) == {"private", "no-store"}
+
+
+@pytest.mark.parametrize(("q", "is_open"), [("", True), ("riverside", False), ("r", False)])
+def test_journey_is_told_and_folded_once_something_is_typed(client_in, add_catalog, q, is_open):
     add_catalog()
-    PatientConnectionAttempt.objects.create(
-        patient_id=str(user.pk), connection_id="fhirsrc_2", status="succeeded"
-    )
+    page = search(client_in, q)
+    assert "Who sees your records, and how do you stop it?" in page
+    assert ("data-medblocks-journey open" in page) is is_open
+
+
+def test_journey_is_folded_for_whoever_made_it(client_in, add_catalog, connect):
+    add_catalog()
+    connect(1)
+    assert "data-medblocks-journey>" in search(client_in, "")
+
+
+def test_one_letter_is_too_short_and_the_box_says_so(client_in):
+    page = search(client_in, "r")
+    assert "<title>Error: Find your hospital or clinic</title>" in page
+    box = re.search(r'<input[^>]* name="q"[^>]*>', page)[0]
+    assert 'aria-invalid="true"' in box
+    assert "medblocks-too-short" in box
+    assert 'id="medblocks-too-short"' in page
+
+
+def test_empty_box_is_no_error(client_in):
     page = search(client_in, "")
-    assert "Connect again to a place you used before" in page
-    assert names(page) == ["Riverside Dental, LLC"]
+    assert "Error:" not in page
+    assert "aria-invalid" not in page
 
 
-def test_hosts_places_come_before_typing(client_in, add_catalog, settings):
-    add_catalog()
-    configure(settings, PINNED_FACILITIES=["fhirsrc_1"])
-    assert names(search(client_in, "")) == ["Riverside Health System"]
+def test_own_limit_does_not_speak_of_too_many_people(client_in, settings):
+    configure(settings, THROTTLES={"search": "1/m"})
+    search(client_in, "riverside")
+    response = client_in.get("/records/search/", {"q": "riverside"})
+    assert response.status_code == 429
+    assert "That was a lot at once" in response.text
+    assert "Please wait a minute" in response.text
+    assert "Too many people" not in response.text
+
+
+def test_limit_of_an_hour_does_not_speak_of_a_minute(client_in, settings):
+    configure(settings, THROTTLES={"search": "1/d"})
+    search(client_in, "riverside")
+    response = client_in.get("/records/search/", {"q": "riverside"})
+    assert "Please come back later" in response.text
 
 
 def test_nothing_is_offered_once_a_letter_is_typed(client_in, add_catalog, settings):
@@ -185,6 +138,31 @@ def test_prefetch_is_not_counted(client_in, add_catalog):
     assert not MissingFacility.objects.exists()
 
 
+MISSED = "childrens hospital of boston"  # Philadelphia's is like it
+
+
+def test_places_that_are_only_alike_are_called_so(client_in, add_catalog):
+    add_catalog()
+    page = search(client_in, MISSED)
+    assert "Nothing is called exactly so. Similar names: 1 place found" in text_of(page)
+    assert re.search(r'id="medblocks-missing" open', page)
+
+
+def test_search_that_found_only_the_like_is_counted(client_in, add_catalog):
+    add_catalog()
+    search(client_in, MISSED, TYPING)
+    assert not MissingFacility.objects.exists()
+    search(client_in, MISSED, SETTLED)
+    assert MissingFacility.objects.get().searches == 1
+
+
+def test_place_that_was_found_is_not_called_alike(client_in, add_catalog):
+    add_catalog()
+    page = search(client_in, "rivrside general")
+    assert "Nothing is called exactly so." not in page
+    assert not re.search(r'id="medblocks-missing" open', page)
+
+
 def test_search_that_found_something_is_not_counted(client_in, add_catalog):
     add_catalog()
     search(client_in, "riverside")
@@ -198,14 +176,6 @@ def test_missing_hospital_is_noted_and_the_patient_thanked(client_in):
     assert (row.text, row.requests) == ("St. Elsewhere", 1)
     assert not FacilityRequest.objects.exists()
     assert "Thank you" in client_in.get(response["Location"]).content.decode()
-
-
-@pytest.mark.parametrize("text", ["", "   ", "...", "x" * 101])
-def test_missing_hospital_without_a_name_is_asked_for_again(client_in, text):
-    response = post(client_in, "/records/not-found/", {"text": text})
-    assert response.status_code == 400
-    assert "Please type the name of the hospital or clinic." in response.content.decode()
-    assert not MissingFacility.objects.exists()
 
 
 def test_missing_hospital_needs_the_csrf_token(client_in):
