@@ -17,18 +17,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ErrorMessage:
-    """The words for one kind of failure.
-
-    ``title``, ``what_happened`` and ``what_to_do`` are for the patient, at a 6th grader's reading
-    level, and name nobody to ask, since only a page knows whom; ``meaning`` and ``next_step`` are
-    for staff. ``is_patients_choice`` is for what is no error, ``leads_elsewhere`` for a place
-    that takes nobody now.
+class PatientMessage:
+    """What a patient is told: at a 6th grader's reading level, and naming nobody to ask, since
+    only a page knows whom.
     """
 
     title: StrPromise
     what_happened: StrPromise
     what_to_do: StrPromise
+
+
+@dataclass(frozen=True)
+class ErrorMessage(PatientMessage):
+    """The words for one kind of failure.
+
+    ``meaning`` and ``next_step`` are for staff. ``is_patients_choice`` is for what is no error,
+    ``leads_elsewhere`` for a place that takes nobody now.
+    """
+
     meaning: StrPromise
     next_step: StrPromise
     is_patients_choice: bool = False
@@ -41,6 +47,11 @@ def describe_error(error: str, *, at_start: bool = False) -> ErrorMessage:
     ``at_start`` says that there was no session: the patient never was at a portal.
     """
     return _MESSAGES.get(error, _UNKNOWN_AT_START if at_start else _UNKNOWN)
+
+
+def describe_limit(seconds: int) -> PatientMessage:
+    """Return the words for a patient who reached this site's limit and is to wait ``seconds``."""
+    return _TOO_FAST if seconds <= _A_MINUTE else _TOO_FAST_FOR_LONG
 
 
 _TRY_AGAIN_LATER: Final = _("Please wait a few minutes, then try again.")
@@ -133,6 +144,14 @@ _BUSY = ErrorMessage(
     meaning=_("Medblocks limited the rate of our requests."),
     next_step=_("Passes by itself. If it is frequent, ask Medblocks for a higher limit."),
 )
+# Ours, not Medblocks': one patient did it, and not too many people.
+_A_MINUTE: Final = 61  # seconds; throttles round up
+_TOO_FAST = PatientMessage(
+    title=_("That was a lot at once"),
+    what_happened=_BUSY.what_happened,
+    what_to_do=_BUSY.what_to_do,
+)
+_TOO_FAST_FOR_LONG = replace(_TOO_FAST, what_to_do=_("Please come back later and try again."))
 _CONFLICT = ErrorMessage(
     title=_("This was changed at the same time"),
     what_happened=_("Something else changed your connection while we were working on it."),

@@ -15,7 +15,7 @@ from django.template.base import FilterExpression, Origin
 from django.template.loader_tags import BlockNode, ExtendsNode
 
 from medblocks_connect.conf import conf
-from medblocks_connect.messages import describe_error
+from medblocks_connect.messages import describe_error, describe_limit
 
 _TITLE_BLOCKS: Final = ("title",)
 _HEAD_BLOCKS: Final = ("extra_head", "extrahead", "head_extra", "head")
@@ -107,6 +107,7 @@ def render_trouble(request: HttpRequest, error: str, status: int) -> HttpRespons
 
 def render_throttled(request: HttpRequest, seconds: int) -> HttpResponse:
     """Return the page for a patient who is to wait ``seconds`` (RFC 9110, ``Retry-After``)."""
-    response = render_trouble(request, "throttled", HTTPStatus.TOO_MANY_REQUESTS)
+    context = {"message": describe_limit(seconds)}
+    response = render_page(request, "trouble", context, HTTPStatus.TOO_MANY_REQUESTS)
     response["Retry-After"] = str(seconds)
     return response
