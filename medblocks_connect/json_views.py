@@ -26,10 +26,10 @@ from medblocks_connect.attempts.start import StartRefusedError, build_return_url
 from medblocks_connect.facilities import FacilitySearch, search_facilities
 from medblocks_connect.forms import StartForm
 from medblocks_connect.guards import View, check_csrf, keep_private, stand_alone
-from medblocks_connect.messages import describe_error
+from medblocks_connect.messages import describe_error, describe_limit
 from medblocks_connect.patients import resolve_patient
+from medblocks_connect.public_urls import is_public_https
 from medblocks_connect.refusals import is_signed_in
-from medblocks_connect.results import is_public_https
 from medblocks_connect.throttles import throttle
 
 logger = logging.getLogger("medblocks_connect.views")
@@ -172,7 +172,9 @@ def _failure(code: str, status: int, *, at_start: bool = True) -> JsonResponse:
 
 
 def _throttled(seconds: int) -> JsonResponse:
-    response = _failure("throttled", HTTPStatus.TOO_MANY_REQUESTS)
+    message = describe_limit(seconds)
+    told = f"{message.what_happened} {message.what_to_do}"
+    response = _error("throttled", told, HTTPStatus.TOO_MANY_REQUESTS)
     response["Retry-After"] = str(seconds)
     return response
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError
+from medblocks_connect.attempts.connected import find_connected
 from medblocks_connect.conf import conf
-from medblocks_connect.facilities import FacilitySearch, find_facilities, get_facility
+from medblocks_connect.facilities import (
+    FacilitySearch,
+    FoundFacilities,
+    find_facilities,
+    get_facility,
+)
 from medblocks_connect.facilities.catalog import find_catalog, get_index
-from medblocks_connect.facilities.folding import fold
 from medblocks_connect.facilities.marking import NamePart, mark_match
 from medblocks_connect.facilities.states import STATE_NAMES, split_state
 from medblocks_connect.facilities.suggestions import suggest_facilities
 from medblocks_connect.messages import RECORD_SYSTEMS, name_record_system
 from medblocks_connect.patients import Patient
+from medblocks_connect.public_urls import is_public_https
+from medblocks_connect.twins import Difference, tell_apart
 
 _WORD = re.compile(r"[^\W\d_]+", re.UNICODE)
 _SMALL_WORDS: Final = {"and", "at", "de", "del", "for", "in", "la", "of", "on", "s", "the", "y"}
@@ -34,18 +40,19 @@ class FacilityResult:
     record_system: str
     initials: str
     logo_url: str  # "" unless it is safe to show
-    full_name: str = ""  # as Medblocks has it
     parts: tuple[NamePart, ...] = ()  # of the name; what was typed is marked
     state: str = ""  # the state's name, where the facility's name gives it
-    host: str = ""  # only where another facility has the same name
-    is_portal: bool = True  # the host is the portal's, and not the record system's
-    entry: int = 0  # which of several that nothing else tells apart; 0 for a facility alone
-    entries: int = 0
+    alias: tuple[NamePart, ...] = ()  # what people here call it too
+    is_connected: bool = False  # the patient is, as far as we know
+    difference: Difference = field(default_factory=Difference)
 
 
 @dataclass(frozen=True)
 class SuggestedGroup:
-    """Facilities offered before typing, and why: ``used``, ``pinned`` or ``popular``."""
+    """Facilities offered before typing, and why: ``connected``, ``used``, ``pinned``, ``popular``.
+
+    Those that the patient is ``connected`` to are named, and not offered.
+    """
 
     reason: str
     facilities: tuple[FacilityResult, ...]
@@ -58,6 +65,7 @@ class SearchResults:
     facilities: tuple[FacilityResult, ...] = ()
     is_hint: bool = False  # too short to ask
     is_away: bool = False  # nobody could be asked
+    is_only_alike: bool = False  # nothing found bears what was typed
     more: str = ""  # query string of the next page
     shown: int = 0  # how many are shown with the pages before; 0 where nobody counted
     total: int | None = None  # None where nobody counted
@@ -69,6 +77,16 @@ class SearchResults:
     def is_none(self) -> bool:
         """Whether the search was asked, and nothing was found."""
         return not (self.facilities or self.is_hint or self.is_away)
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether what was looked for may well be missing."""
+        return self.is_none or self.is_only_alike
+
+    @property
+    def knows_the_patient(self) -> bool:
+        """Whether places are told that the patient connected before."""
+        return any(group.reason in {"connected", "used"} for group in self.suggested)
 
 
 def show_results(search: FacilitySearch, patient: Patient | None = None) -> SearchResults:
@@ -84,7 +102,7 @@ def show_results(search: FacilitySearch, patient: Patient | None = None) -> Sear
     except InvalidRequestError:
         # Medblocks does not take this cursor or kind: the first page of all that matches it does.
         first = FacilitySearch(search.q)
-        return SearchResults(is_away=True) if search == first else show_results(first)
+        return SearchResults(is_away=True) if search == first else show_results(first, patient)
     except MedblocksError:
         return SearchResults(is_away=True)
     more = ""
@@ -92,7 +110,8 @@ def show_results(search: FacilitySearch, patient: Patient | None = None) -> Sear
         asked = {"q": search.q, "type": search.type, "starting_after": found.page.next_cursor}
         more = urlencode({name: value for name, value in asked.items() if value})
     return SearchResults(
-        tuple(tell_apart(found.page.data, search.q)),
+        _show_page(found, search.q, patient),
+        is_only_alike=found.only_alike,
         more=more,
         shown=found.first + len(found.page.data) if found.total is not None else 0,
         total=found.total,
@@ -101,64 +120,67 @@ def show_results(search: FacilitySearch, patient: Patient | None = None) -> Sear
     )
 
 
+def _show_page(
+    found: FoundFacilities, typed: str, patient: Patient | None
+) -> tuple[FacilityResult, ...]:
+    # Told apart over all that was found: a twin may be on the next page.
+    differences = tell_apart(found.listed)
+    ids = [each.id for each in found.page.data]
+    connected = find_connected(patient, ids) if patient else frozenset()
+    return tuple(
+        replace(
+            show_facility(each, typed, found.aliases.get(each.id, "")),
+            is_connected=each.id in connected,
+            difference=differences.get(each.id, Difference()),
+        )
+        for each in found.page.data
+    )
+
+
 def _suggest(patient: Patient) -> tuple[SuggestedGroup, ...]:
     suggestions = suggest_facilities(patient)
+    offered = (*suggestions.used, *suggestions.pinned, *suggestions.popular)
+    differences = tell_apart(offered)
+    connected = find_connected(patient, [each.id for each in offered])
+
+    def show(reason: str, facilities: Sequence[FhirSource]) -> SuggestedGroup:
+        shown = (
+            replace(
+                show_facility(each, alias=suggestions.aliases.get(each.id, "")),
+                difference=differences[each.id],
+            )
+            for each in facilities
+        )
+        return SuggestedGroup(reason, tuple(shown))
+
     groups = (
-        SuggestedGroup(reason, tuple(tell_apart(getattr(suggestions, reason))))
-        for reason in ("used", "pinned", "popular")
+        show("connected", [each for each in offered if each.id in connected]),
+        *(
+            show(reason, _leave_out(connected, getattr(suggestions, reason)))
+            for reason in ("used", "pinned", "popular")
+        ),
     )
     return tuple(group for group in groups if group.facilities)
 
 
-def tell_apart(facilities: Sequence[FhirSource], typed: str = "") -> Iterator[FacilityResult]:
-    """Yield ``facilities`` as a patient sees them; those of one name with what tells them apart.
-
-    Where neither the state nor the record system nor the host differs, they are numbered.
-    """
-    results = [show_facility(each, typed) for each in facilities]
-    names = Counter(fold(each.name) for each in results)
-    hosts = [
-        _host_of(facility) if names[fold(result.name)] > 1 else ("", True)
-        for facility, result in zip(facilities, results, strict=True)
-    ]
-    told = [
-        (fold(result.name), result.state, result.record_system, host)
-        for result, (host, _is_portal) in zip(results, hosts, strict=True)
-    ]
-    entries, entry = Counter(told), Counter[tuple[str, str, str, str]]()
-    for result, (host, is_portal), same in zip(results, hosts, told, strict=True):
-        entry[same] += 1
-        numbered = entries[same] > 1
-        yield replace(
-            result,
-            host=host,
-            is_portal=is_portal,
-            entry=entry[same] if numbered else 0,
-            entries=entries[same] if numbered else 0,
-        )
+def _leave_out(
+    connected: AbstractSet[str], facilities: Sequence[FhirSource]
+) -> Sequence[FhirSource]:
+    return [each for each in facilities if each.id not in connected]
 
 
-def _host_of(facility: FhirSource) -> tuple[str, bool]:
-    """Return the portal's host and True, else that of the record system's address and False."""
-    for url, is_portal in ((facility.portal_url, True), (facility.fhir_base_url, False)):
-        if is_public_https(url):
-            return (urlsplit(url).hostname or "").removeprefix("www."), is_portal
-    return "", True
-
-
-def show_facility(facility: FhirSource, typed: str = "") -> FacilityResult:
+def show_facility(facility: FhirSource, typed: str = "", alias: str = "") -> FacilityResult:
     """Put one facility of the catalog as a patient sees it, what they ``typed`` marked in it."""
-    full_name = facility.name or facility.id
-    state, name = split_state(full_name)
+    state, name = split_state(facility.name or facility.id)
     return FacilityResult(
         connection_id=facility.id,
         name=name,
         record_system=name_record_system(facility.type),
         initials=initials_of(name if facility.name else ""),
         logo_url=facility.logo_url if is_public_https(facility.logo_url) else "",
-        full_name=full_name,
         parts=mark_match(name, typed),
         state=STATE_NAMES.get(state, ""),
+        alias=mark_match(alias, typed),
     )
 
 
@@ -196,32 +218,3 @@ def initials_of(name: str) -> str:
     words = _WORD.findall(name)
     telling = [word for word in words if word.casefold() not in _SMALL_WORDS] or words
     return "".join(word[0] for word in telling[:2]).upper()
-
-
-def is_public_https(url: str) -> bool:
-    """Whether ``url`` may be given to a browser: https, a named public host, nothing odd.
-
-    An address or a name inside somebody's network is refused: a page must not make the patient's
-    browser knock there.
-    """
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").rstrip(".")
-        _port = parts.port
-    except ValueError:
-        return False
-    if parts.scheme != "https" or not url.isascii() or not url.isprintable() or "@" in parts.netloc:
-        return False
-    if any(each in url for each in " \\\"'<>"):
-        return False
-    return "." in host and not _is_inner(host)
-
-
-def _is_inner(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        inner = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".localdomain")
-        # A last label of digits is an address in disguise (WHATWG URL, "ends in a number").
-        return host.endswith(inner) or host.rpartition(".")[2][:1].isdigit()
-    return True

@@ -34,10 +34,16 @@ def test_search_page_weighs_under_30_kilobytes(site):
     assert weigh(page, read("medblocks.css"), read("search.js"), read("start.js")) < 30_000
 
 
-def test_search_answer_weighs_under_10_kilobytes(site):
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_search_answer_weighs_under_10_kilobytes_as_it_is_and_2_compressed(
+    site, settings, language
+):
+    settings.LANGUAGE_CODE = language
     answer = site.get(FULL, headers={"X-Medblocks-Fragment": "results"}).content
     assert answer.count(b'name="connection_id"') == 20
-    assert weigh(answer) < 10_000
+    assert answer.count(b"<small>") == 20  # what comes next, in each of them
+    assert len(answer) < 10_000
+    assert weigh(answer) < 2_000
 
 
 def test_style_sheet_touches_nothing_of_the_hosts():
