@@ -58,7 +58,7 @@ _CARRIED_THROUGH_LOGIN = (
 
 @stand_alone
 @answer_to("GET", "HEAD")
-@cache_control(private=True, no_cache=True)
+@cache_control(private=True, no_store=True)  # it tells where the patient is connected
 @vary_on_headers(FRAGMENT_HEADER)
 def search(request: HttpRequest) -> HttpResponseBase:
     """Show the search box, and the facilities found where something was asked for."""
@@ -77,7 +77,7 @@ def search(request: HttpRequest) -> HttpResponseBase:
         request.GET.get("starting_after", ""),
     )
     results = show_results(asked, patient)
-    if results.is_none and fragment != _TYPING and not is_only_looking(request):
+    if results.is_missed and fragment != _TYPING and not is_only_looking(request):
         _count_missed(asked)
     context = {"search": asked, "results": results, "show_logos": conf.logos}
     if only_results:
