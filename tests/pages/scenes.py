@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.utils import timezone
 
+from medblocks_connect.connections import list_connections
+from medblocks_connect.connections_told import forget_connections
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.sandbox.models import SandboxConnection, SandboxPatient, SandboxSession
+from medblocks_connect.patients import Patient
+from medblocks_connect.sandbox.faults import queue_fault
+from medblocks_connect.sandbox.models import (
+    Operation,
+    SandboxConnection,
+    SandboxPatient,
+    SandboxSession,
+)
 
 RIVERSIDE = "fhirsrc_riverside_general"
 SEARCH = "/records/search/"
@@ -24,12 +34,9 @@ class Stage:
         self.change_settings = change_settings
 
     def attempt(self, status="succeeded", **columns):
+        place = {"connection_id": RIVERSIDE, "connection_name": "Riverside General"}
         return PatientConnectionAttempt.objects.create(
-            patient_id=self.patient_id,
-            connection_id=RIVERSIDE,
-            connection_name="Riverside General",
-            status=status,
-            **columns,
+            patient_id=self.patient_id, status=status, **{**place, **columns}
         )
 
     def link(self, status, conn_id, facility):
@@ -67,16 +74,23 @@ def _attempt(status, **columns):
     return Scene(lambda stage: stage.attempt(status, **columns).get_absolute_url())
 
 
-def _waiting(stage):
-    attempt = stage.attempt("returned", returned_at=timezone.now(), patient_session_id="ps_none")
-    return attempt.get_absolute_url()
+def _waiting(**ago):
+    def prepare(stage):
+        came_back = timezone.now() - timedelta(**ago)
+        stage.change_settings(CONTACT_URL="tel:+15550100")
+        return stage.attempt("returned", returned_at=came_back).get_absolute_url()
+
+    return prepare
 
 
-def _failed_twice(stage):
-    stage.change_settings(CONTACT_URL="tel:+15550100")
-    for _ in range(2):
-        attempt = stage.attempt("failed", error="oauth_error")
-    return attempt.get_absolute_url()
+def _failed_twice(contact):
+    def prepare(stage):
+        stage.change_settings(CONTACT_URL=contact)
+        for _ in range(2):
+            attempt = stage.attempt("failed", error="oauth_error")
+        return attempt.get_absolute_url()
+
+    return prepare
 
 
 def _connections(stage):
@@ -84,7 +98,19 @@ def _connections(stage):
     stage.link("refresh_failed", "conn_2", "fhirsrc_faded_stamp")
     stage.link("disconnected", "conn_3", "fhirsrc_broken_bridge")
     stage.link("active", "conn_4", "fhirsrc_nobody_knows")
-    stage.attempt("returned", returned_at=timezone.now(), connection_type="epic")
+    elsewhere = {"connection_id": "fhirsrc_pine_lake_clinic", "connection_name": "Pine Lake Clinic"}
+    stage.attempt("returned", returned_at=timezone.now(), **elsewhere)
+    won = stage.attempt(patient_connection_id="conn_1", connection_status="active")
+    won.events.create(kind="records_synced", source="webhook", fingerprint="1")
+    return CONNECTIONS
+
+
+def _connections_last_known(stage):
+    stage.link("active", "conn_1", RIVERSIDE)
+    patient = Patient(stage.patient_id)
+    list_connections(patient)
+    forget_connections(patient, with_last_word=False)
+    queue_fault(Operation.GET_PATIENT, 500, "internal_error", times=9)
     return CONNECTIONS
 
 
@@ -105,9 +131,9 @@ def _disconnect_away(stage):
     return f"{CONNECTIONS}disconnect/?connection=conn_1"
 
 
-def _away(path):
+def _set(path, **changes):
     def prepare(stage):
-        stage.change_settings(**AWAY)
+        stage.change_settings(**changes)
         return path
 
     return prepare
@@ -132,13 +158,14 @@ def _suggested(stage):
     return SEARCH
 
 
-def _no_patient(stage):
-    stage.change_settings(CONTACT_URL="tel:+15550100", PATIENT_RESOLVER="tests.resolvers.nobody")
-    return SEARCH
-
-
 def _press(selector):
     return lambda page: page.locator(selector).first.click()
+
+
+def _press_with_an_old_token(page):
+    tokens = page.locator("[name=csrfmiddlewaretoken]")
+    tokens.evaluate_all("all => all.forEach((each) => { each.value = 'x'.repeat(64); })")
+    _press("[name=connection_id]")(page)
 
 
 def _tell_what_is_missing(text):
@@ -167,27 +194,39 @@ SCENES = {
     "missing-unnamed": Scene(_nothing, _tell_what_is_missing("")),
     "suggested": Scene(_suggested),
     "too-short": _at(f"{SEARCH}?q=a"),
-    "search-away": Scene(_away(f"{SEARCH}?q=riverside")),
+    "search-away": Scene(_set(f"{SEARCH}?q=riverside", **AWAY)),
+    "hosted": Scene(_set(f"{SEARCH}?q=qqqqqq", HOSTED_FALLBACK=True)),
+    "notes": Scene(_set(f"{SEARCH}?q=qqqqqq", REQUEST_NOTES=True)),
     "throttled": Scene(_throttled, lambda page: page.reload()),
     "confirm": Scene(_confirm, _press("[name=connection_id]")),
     "connected": _attempt("succeeded"),
     "lost": _attempt("succeeded", lost_at=timezone.now(), connection_status="refresh_failed"),
     "turned-off": _attempt("succeeded", lost_at=timezone.now(), connection_status="disconnected"),
-    "waiting": Scene(_waiting),
+    "connected-unnamed": _attempt("succeeded", connection_id="", connection_name=""),
+    "waiting": Scene(_waiting(seconds=0)),
+    "waiting-long": Scene(_waiting(hours=5)),
     "unfinished": _attempt("started"),
     "cancelled": _attempt("failed", error="user_denied"),
     "failed": _attempt("failed", error="access_denied"),
-    "failed-twice": Scene(_failed_twice),
+    "failed-twice": Scene(_failed_twice("tel:+15550100")),
+    "failed-twice-no-contact": Scene(_failed_twice("")),
+    "takes-nobody": _attempt("failed", error="resource_not_found"),
     "expired": _attempt("expired"),
     "not-started": _attempt("created"),
     "unreadable": _at("/records/return/?patient_session_id="),
     "wrong-method": _at("/records/start/"),
     "not-here": _at("/records/attempts/none/"),
-    "no-patient": Scene(_no_patient),
+    "no-patient": Scene(
+        _set(SEARCH, CONTACT_URL="tel:+15550100", PATIENT_RESOLVER="tests.resolvers.nobody")
+    ),
+    "open-too-long": Scene(_suggested, _press_with_an_old_token),
     "connections": Scene(_connections),
     "connections-none": _at(CONNECTIONS),
     "connections-away": Scene(_connections_away),
+    "connections-last-known": Scene(_connections_last_known),
     "disconnect": Scene(_disconnect),
     "disconnected": Scene(_disconnect, _press("[name=connection]")),
     "not-disconnected": Scene(_disconnect_away, _press("[name=connection]")),
+    "in-a-site": Scene(_set(f"{SEARCH}?q=hospital", BASE_TEMPLATE="hosts/plain.html")),
+    "embedded": _at("/embedded/"),
 }

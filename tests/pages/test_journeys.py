@@ -86,19 +86,63 @@ def test_patient_signed_out_meanwhile_signs_in_and_lands_right(open_page, stage)
     page.get_by_role("heading", name="You are connected").wait_for()
 
 
-def test_patient_with_a_strict_cookie_signs_in_and_lands_right(open_page, stage, live_server):
-    page = open_page(who=None)
-    session = open_page().context.cookies()[0]
-    page.context.add_cookies([{**session, "sameSite": "Strict"}])
-    attempt = stage.attempt()
-    # Another site than the server's own: "localhost" and "127.0.0.1" are two.
+def sign_in(page, name="pat"):
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(name)
+    page.get_by_role("button", name="Log in").click()
+
+
+@pytest.fixture
+def portal_elsewhere(stage, live_server):
+    """Put the portal on another site than ours: "localhost" and "127.0.0.1" are two."""
     elsewhere = live_server.url.replace("localhost", "127.0.0.1")
-    page.goto(f"{elsewhere}/accounts/login/")
-    page.evaluate("url => location.assign(url)", live_server.url + attempt.get_absolute_url())
-    page.wait_for_url(re.compile(r"/accounts/login/\?next="))
-    assert page.get_by_text("Riverside General").count() == 0
-    page.goto(live_server.url + parse_qs(urlsplit(page.url).query)["next"][0])
+    stage.change_settings(BASE_URL=f"{elsewhere}/medblocks-sandbox")
+
+
+def test_patient_with_a_strict_cookie_signs_in_and_lands_right(
+    open_page, settings, portal_elsewhere
+):
+    settings.SESSION_COOKIE_SAMESITE = "Strict"
+    page = open_page(who=None)
+    page.goto(f"{SEARCH}?q=riverside")
+    sign_in(page)
+    assert page.context.cookies()[-1]["sameSite"] == "Strict"
+    page.get_by_role("button", name="Riverside General").click()
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("button", name="Sign in and approve").click()
+    page.wait_for_url(re.compile(r"/accounts/login/\?next=/records/return/"))
+    assert "patient_id" not in page.url
+    sign_in(page)
     page.get_by_role("heading", name="You are connected").wait_for()
+    assert page.url.endswith(PatientConnectionAttempt.objects.get().get_absolute_url())
+
+
+def test_patient_signed_in_anew_elsewhere_is_led_back_to_the_search(open_page, stage):
+    page = open_page(who=None)
+    page.goto(f"{SEARCH}?q=riverside")
+    sign_in(page)
+    page.get_by_role("button", name="Riverside General").wait_for()
+    other = page.context.new_page()
+    other.goto("/accounts/login/")
+    sign_in(other)
+    other.wait_for_load_state()
+    page.get_by_role("button", name="Riverside General").click()
+    page.get_by_role("heading", name="This page was open too long").wait_for()
+    assert not PatientConnectionAttempt.objects.exists()
+    page.get_by_role("link", name="Go back and choose again").click()
+    page.get_by_role("button", name="Riverside General").click()
+    page.get_by_role("heading", name="Sign in").wait_for()
+
+
+def test_patient_signed_out_while_choosing_comes_back_to_the_search(open_page, stage):
+    page = open_page()
+    page.goto(f"{SEARCH}?q=riverside")
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Riverside General").click()
+    page.wait_for_url(re.compile(r"/accounts/login/"))
+    sign_in(page)
+    page.get_by_role("button", name="Riverside General").wait_for()
+    assert page.get_by_role("searchbox").input_value() == "riverside"
 
 
 def test_somebody_else_who_signs_in_on_return_sees_nothing(open_page, stage, user, other_user):

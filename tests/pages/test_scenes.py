@@ -12,6 +12,29 @@ from tests.pages.scenes import SCENES, SEARCH, act
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
+# What only this state of the page says.
+SAID = {
+    "connections": [
+        "Connected",
+        "Records last came on",
+        "Being checked",
+        "Access has ended",
+        "Disconnected",
+        "A hospital or clinic",
+    ],
+    "connections-last-known": ["This is what we knew on"],
+    "hosted": ["You can also look for it on the page of Medblocks"],
+    "notes": ["Please do not write about your health here."],
+    "waiting": ["This mostly takes a few seconds."],
+    "waiting-long": ["This takes longer than usual."],
+    "failed-twice": ["Contact us"],
+    "failed-twice-no-contact": ["You can also ask the people who care for you."],
+    "open-too-long": ["This page was open too long"],
+    "in-a-site": ["The clinic's menu"],
+    "embedded": ["Where else were you treated?"],
+}
+
+
 @pytest.fixture(autouse=True)
 def _no_reports_yet():
     strict.reports.clear()
@@ -27,6 +50,14 @@ def test_scene_fits_a_narrow_screen_and_breaks_no_policy(open_page, stage, live_
     assert [url for url in asked if not url.startswith(live_server.url)] == []
     assert page.evaluate("breaches") == []
     assert strict.reports == []
+
+
+@pytest.mark.parametrize("scene", SAID)
+def test_scene_is_the_one_that_is_meant(open_page, stage, scene):
+    page = open_page()
+    act(page, SCENES[scene], stage)
+    shown = [page.get_by_text(words).first.is_visible() for words in SAID[scene]]
+    assert all(shown)
 
 
 def test_broken_policy_is_reported(open_page, stage):
