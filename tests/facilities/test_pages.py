@@ -144,7 +144,7 @@ MISSED = "childrens hospital of boston"  # Philadelphia's is like it
 def test_places_that_are_only_alike_are_called_so(client_in, add_catalog):
     add_catalog()
     page = search(client_in, MISSED)
-    assert "Nothing is called exactly so. Similar names: 1 place found" in text_of(page)
+    assert "Nothing is called exactly so. Names like it: 1 place found" in text_of(page)
     assert re.search(r'id="medblocks-missing" open', page)
 
 
