@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 
 from medblocks_connect.api.addresses import check_base_url, is_token
 from medblocks_connect.conf import DEFAULTS, conf
-from medblocks_connect.pages import find_frame
+from medblocks_connect.pages import find_frame, lacks_title
 from medblocks_connect.throttles import RATE
 
 _CONTACT_PREFIXES = ("https://", "mailto:", "tel:", "/")
@@ -190,6 +190,14 @@ def _check_pages(configured: dict[str, Any]) -> Iterator[CheckMessage]:
             "both out to use base.html and its block content where they are there.",
             id="medblocks_connect.E015",
         )
+    if lacks_title():
+        yield CheckWarning(
+            f"MEDBLOCKS_CONNECT['BASE_TEMPLATE'], {conf.base_template!r}, has no block 'title': "
+            "all pages of this app have the same title there.",
+            hint="Put {% block title %}{% endblock %} into its <title>: a screen reader reads the "
+            "title first, and WCAG 2.4.2 asks for one that tells the page.",
+            id="medblocks_connect.W002",
+        )
     if not isinstance(configured.get("CONFIRM_BEFORE_PORTAL", False), bool):
         yield Error(
             "MEDBLOCKS_CONNECT['CONFIRM_BEFORE_PORTAL'] must be True or False.",
@@ -199,7 +207,7 @@ def _check_pages(configured: dict[str, Any]) -> Iterator[CheckMessage]:
     if conf.contact_url and not conf.contact_url.startswith(_CONTACT_PREFIXES):
         yield Error(
             "MEDBLOCKS_CONNECT['CONTACT_URL'] must begin with https://, mailto:, tel: or /.",
-            hint="It is where a patient finds help after the second failure at one hospital.",
+            hint="It is where a patient finds help when something failed.",
             id="medblocks_connect.E017",
         )
 

@@ -140,7 +140,7 @@ class MedblocksSettings:
 
     @property
     def contact_url(self) -> str:
-        """Where a patient finds help after the second failure: https, mailto, tel or a path."""
+        """Where a patient finds help when something failed: https, mailto, tel or a path."""
         return str(self._read("CONTACT_URL"))
 
     @property

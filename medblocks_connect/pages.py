@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
@@ -17,7 +18,8 @@ from django.template.loader_tags import BlockNode, ExtendsNode
 from medblocks_connect.conf import conf
 from medblocks_connect.messages import describe_error, describe_limit
 
-_TITLE_BLOCKS: Final = ("title",)
+_OUR_BASE: Final = "medblocks_connect/base.html"
+_TITLE_BLOCKS: Final = ("title", "head_title")
 _HEAD_BLOCKS: Final = ("extra_head", "extrahead", "head_extra", "head")
 
 
@@ -42,9 +44,27 @@ def find_frame() -> Template | None:
     blocks = _blocks(base)
     if conf.base_block not in blocks:
         return None
-    title = next((name for name in _TITLE_BLOCKS if name in blocks), "")
+    title = _find_title_block(blocks)
     head = next((name for name in _HEAD_BLOCKS if name in blocks), "")
     return _build(engine, conf.base_template, conf.base_block, title, head)
+
+
+def lacks_title() -> bool:
+    """Whether our pages stand in the host's base template, and it has no place for their title."""
+    found = _load(conf.base_template)
+    if found is None or _is_our_base_replaced():
+        return False
+    blocks = _blocks(found[1])
+    return conf.base_block in blocks and not _find_title_block(blocks)
+
+
+def _find_title_block(blocks: set[str]) -> str:
+    return next((name for name in _TITLE_BLOCKS if name in blocks), "")
+
+
+def _is_our_base_replaced() -> bool:
+    found = _load(_OUR_BASE)
+    return found is not None and Path(__file__).parent not in Path(found[1].origin.name).parents
 
 
 def _load(name: str) -> tuple[str, Template] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from medblocks_connect.checks import check_settings
@@ -69,6 +71,7 @@ def test_settings_that_are_no_dict(settings):
         ({"CONNECTIONS_CACHE_SECONDS": -1}, "E014"),
         ({"BASE_TEMPLATE": "nowhere.html"}, "E015"),
         ({"BASE_TEMPLATE": "medblocks_connect/frame.html", "BASE_BLOCK": "nothing"}, "E015"),
+        ({"BASE_TEMPLATE": "hosts/bare.html", "BASE_BLOCK": "main"}, "W002"),
         ({"CONFIRM_BEFORE_PORTAL": "yes"}, "E016"),
         ({"CONTACT_URL": "javascript:alert(1)"}, "E017"),
     ],
@@ -87,6 +90,7 @@ def test_misuse_is_reported_with_its_mend(settings, changes, identifier):
         {"RETURN_URL": "https://clinic.example/records/return/"},
         {"THROTTLES": {"start": None}},
         {"BASE_TEMPLATE": "admin/base.html"},
+        {"BASE_TEMPLATE": "hosts/plain.html"},
         {"BASE_TEMPLATE": ""},
         {"CONTACT_URL": "tel:+15550100"},
         {"WEBHOOK_SECRETS": ["whsec_1", "whsec_2"]},
@@ -94,3 +98,13 @@ def test_misuse_is_reported_with_its_mend(settings, changes, identifier):
 )
 def test_good_use_passes(settings, changes):
     assert check(settings, **changes) == []
+
+
+def test_base_without_a_title_is_no_matter_where_it_is_not_used(settings, tmp_path):
+    """A site that replaces our base.html has a frame, and a title, of its own."""
+    (tmp_path / "medblocks_connect").mkdir()
+    (tmp_path / "medblocks_connect" / "base.html").write_text("<title>Mine</title>")
+    engines = copy.deepcopy(settings.TEMPLATES)
+    engines[0]["DIRS"].insert(0, tmp_path)
+    settings.TEMPLATES = engines
+    assert check(settings, BASE_TEMPLATE="hosts/bare.html", BASE_BLOCK="main") == []
