@@ -45,6 +45,16 @@ def test_demo_serves_when_it_says_so(demo):
     assert "Riverbend Clinic" in requests.get(demo.url, timeout=10).text
 
 
+@pytest.mark.parametrize(
+    ("asked", "language", "words"),
+    [("es-MX", "es", "Conectar su hospital"), ("en-GB", "en", "Connect your hospital")],
+)
+def test_demo_speaks_the_visitors_language(demo, asked, language, words):
+    page = requests.get(demo.url, headers={"Accept-Language": asked}, timeout=10).text
+    assert f'<html lang="{language}">' in page
+    assert words in page
+
+
 def test_demo_has_a_database_of_its_own(demo):
     rows = len(demo.history())
     with closing(sqlite3.connect(own_database(demo))) as database:

@@ -1,0 +1,28 @@
+"""The clinic speaks the language of its visitors: English or Spanish."""
+
+from __future__ import annotations
+
+import gettext
+import re
+
+from tests.example.demo import ROOT
+
+CLINIC = ROOT / "example_project" / "riverbend"
+SPANISH = CLINIC / "locale" / "es" / "LC_MESSAGES"
+
+
+def test_clinic_has_its_spanish_for_every_text():
+    templates = (CLINIC / "templates" / "riverbend").glob("*.html")
+    texts = {
+        text
+        for each in templates
+        for text in re.findall(r'{% translate "([^"]+)" %}', each.read_text(encoding="utf-8"))
+    }
+    with (SPANISH / "django.mo").open("rb") as opened:
+        installed = gettext.GNUTranslations(opened)._catalog
+    assert texts
+    assert set(installed) - {""} == texts
+    written = re.findall(
+        r'^msgstr "(.+)"$', (SPANISH / "django.po").read_text("utf-8"), re.MULTILINE
+    )
+    assert set(written) == {text for key, text in installed.items() if key}
