@@ -6,6 +6,8 @@ The rows are written by :mod:`medblocks_connect.attempts` alone; models hold no 
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
+from typing import Final
 
 from django.db import models
 from django.urls import reverse
@@ -35,6 +37,10 @@ __all__ = [
     "WebhookDelivery",
     "generate_public_id",
 ]
+
+
+LOOK_FOR: Final = timedelta(minutes=2)
+"""How long after the return a page waits for Medblocks' word, before a mere claim is shown."""
 
 
 def generate_public_id() -> str:
@@ -110,6 +116,8 @@ class PatientConnectionAttempt(models.Model):
         default="",
         help_text=_("As Medblocks calls it."),
     )
+    # Medblocks' own id of the facility where it is another than the one it was started with.
+    facility_id = IdentifierField(max_length=500, blank=True, default="", editable=False)
 
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     expires_at = models.DateTimeField(_("session expires"), null=True, blank=True)
@@ -117,7 +125,7 @@ class PatientConnectionAttempt(models.Model):
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
     lost_at = models.DateTimeField(_("access lost"), null=True, blank=True)
     asked_at = models.DateTimeField(_("Medblocks last asked"), null=True, blank=True)
-    answered_at = models.DateTimeField(_("Medblocks last answered"), null=True, blank=True)
+    answered_at = models.DateTimeField(_("Medblocks answered"), null=True, blank=True)
     settled_at = models.DateTimeField(
         _("settled"),
         null=True,
@@ -178,14 +186,14 @@ class PatientConnectionAttempt(models.Model):
     def is_confirming(self) -> bool:
         """Whether the patient is back and Medblocks has yet to say what came of it.
 
-        A failure that only the return URL claims counts as an answer once Medblocks was heard
-        after it: until then a page that says "failed" could turn into "connected".
+        A failure that only the return URL claims waits for a while, for Medblocks' last word:
+        until then a page that says "failed" could turn into "connected".
         """
         if self.status in {self.Status.STARTED, self.Status.RETURNED}:
             return True
-        if not self.unconfirmed or self.returned_at is None:
+        if not self.unconfirmed or self.settled_at is not None or self.returned_at is None:
             return False
-        return self.answered_at is None or self.answered_at < self.returned_at
+        return timezone.now() < self.returned_at + LOOK_FOR
 
 
 class PatientHistory(PatientConnectionAttempt):
@@ -343,6 +351,7 @@ class WebhookDelivery(models.Model):
             models.Index(fields=["event_type", "id"], name="medblocks_delivery_type"),
             # Not db_index, which makes PostgreSQL keep a second one, for LIKE.
             models.Index(fields=["patient_session_id"], name="medblocks_delivery_session"),
+            models.Index(fields=["patient_connection_id"], name="medblocks_delivery_link"),
         ]
         permissions = [
             ("process_webhookdelivery", _("Can process a webhook delivery again")),

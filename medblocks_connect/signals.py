@@ -1,11 +1,31 @@
-"""What a host can listen to. Each is sent once per change, after the change is committed.
+"""What a host can listen to, after each change is committed.
 
-Every signal has ``sender=PatientConnectionAttempt`` and ``attempt=<the attempt>``.
+Every signal has ``sender=PatientConnectionAttempt`` and ``attempt=<the attempt>``. Each change
+sends one. Those that a webhook causes are sent again where a receiver raised or the process died
+before it was through, so a receiver may be called twice for one change.
 """
 
 from __future__ import annotations
 
-from django.dispatch import Signal
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django import dispatch
+
+logger = logging.getLogger("medblocks_connect.signals")
+
+
+class Signal(dispatch.Signal):
+    """A signal whose receivers' errors are logged by their kind alone.
+
+    Django logs an error's text and its traceback, which may hold a patient's data.
+    """
+
+    def _log_robust_failure(self, receiver: Callable[..., Any], err: Exception) -> None:
+        name = getattr(receiver, "__qualname__", type(receiver).__qualname__)
+        logger.error("A receiver raised %s: %s", type(err).__name__, name)
+
 
 attempt_started = Signal()
 """Medblocks has opened a patient session; the browser is on its way to the portal."""
@@ -14,13 +34,21 @@ attempt_succeeded = Signal()
 """Medblocks confirmed that the facility is connected. Records may still be on their way."""
 
 attempt_failed = Signal()
-"""It did not work: ``attempt.error`` says why, ``attempt.unconfirmed`` who says so."""
+"""It did not work, says Medblocks: ``attempt.error`` says why.
+
+Never for a return URL's claim alone, which may be wrong. Where the session ended and Medblocks
+said nothing else, the claim stands, and ``attempt.unconfirmed`` is true. ``attempt_succeeded``
+may still follow: a patient can try again in the same session.
+"""
 
 attempt_expired = Signal()
 """The patient never finished, and the session is over."""
 
 connection_lost = Signal()
-"""Access that this attempt had won is gone; the patient can connect again."""
+"""Access that this attempt had won is gone; the patient can connect again.
+
+Of several attempts that share the connection, the newest is named.
+"""
 
 records_synced = Signal()
 """Medblocks has fetched records; also given ``total`` and ``errors``, each an int or None."""

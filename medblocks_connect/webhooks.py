@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from django.db import IntegrityError
-from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -23,11 +21,7 @@ from django.views.decorators.http import require_POST
 
 from medblocks_connect.api import InvalidSignatureError, clean_text, parse_time, verify
 from medblocks_connect.api.fields import MAX_SHORT_ID_LENGTH
-from medblocks_connect.attempts.deliver import (
-    RECEIVERS_MAY_TAKE,
-    claim_delivery,
-    process_delivery,
-)
+from medblocks_connect.attempts.deliver import receive_delivery
 from medblocks_connect.clock import storable
 from medblocks_connect.conf import conf
 from medblocks_connect.guards import stand_alone
@@ -65,45 +59,6 @@ def webhook(request: HttpRequest) -> HttpResponse:
         return _refuse("The body is no JSON object.")
     receive_delivery(delivery)
     return HttpResponse(status=HTTPStatus.OK)
-
-
-def receive_delivery(delivery: WebhookDelivery) -> None:
-    """Store a verified event and give it its effect, once, however often it is sent.
-
-    Raises what the database raises when nothing could be stored; Medblocks then sends it again.
-    """
-    try:
-        process_delivery(delivery, receivers_may_take=RECEIVERS_MAY_TAKE)
-    except IntegrityError:
-        _receive_again(delivery)
-    except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept
-        # Verified, and not to be lost because a step after it broke: kept, marked, tried again.
-        logger.error("A webhook could not be processed: %s", type(error).__name__)
-        _keep_failure(delivery, error)
-
-
-def _keep_failure(delivery: WebhookDelivery, error: Exception) -> None:
-    delivery.pk = None  # whatever was stored was rolled back
-    delivery.attempt = None
-    delivery.unsent_signals = ""
-    delivery.claimed_until = None
-    delivery.state = WebhookDelivery.State.FAILED
-    delivery.failure = type(error).__name__
-    delivery.tries = 1
-    try:
-        delivery.save()
-    except IntegrityError:
-        stored = WebhookDelivery.objects.filter(event_id=delivery.event_id)
-        stored.update(failure=delivery.failure, tries=F("tries") + 1, claimed_until=None)
-
-
-def _receive_again(delivery: WebhookDelivery) -> None:
-    stored = WebhookDelivery.objects.get(event_id=delivery.event_id)
-    if stored.digest != delivery.digest:
-        # The first stands; that there was another is for staff to see.
-        WebhookDelivery.objects.filter(pk=stored.pk).update(conflicts=F("conflicts") + 1)
-    elif stored.state != WebhookDelivery.State.PROCESSED and claim_delivery(stored):
-        process_delivery(stored, receivers_may_take=RECEIVERS_MAY_TAKE)
 
 
 def read_delivery(body: bytes) -> WebhookDelivery | None:

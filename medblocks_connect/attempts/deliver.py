@@ -6,20 +6,30 @@ noted on the delivery, for ``medblocks_reconcile``, the admin or Medblocks' next
 
 from __future__ import annotations
 
+import logging
 import threading
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from django.db import connections, router, transaction
-from django.db.models import Q
-from django.dispatch import Signal
+from django.db import IntegrityError, connections, router, transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
 from medblocks_connect import signals
 from medblocks_connect.attempts.events import Said, read_event, read_records
-from medblocks_connect.attempts.settle import try_to_settle
+from medblocks_connect.attempts.settle import (
+    Evidence,
+    Step,
+    plan_step,
+    settle,
+    try_to_settle,
+)
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+
+logger = logging.getLogger("medblocks_connect.webhooks")
 
 State = WebhookDelivery.State
 
@@ -27,7 +37,21 @@ RECEIVERS_MAY_TAKE: Final = 2.0
 """Seconds that the host's signal receivers may take before the answer to Medblocks leaves without
 them (it waits 5); they run on in their thread."""
 
+Store: TypeAlias = Callable[[WebhookDelivery, str], bool]
+
 _CLAIM = timedelta(minutes=2)
+
+_EFFECT: Final = (
+    "attempt",
+    "failure",
+    "unsent_signals",
+    "state",
+    "processed_at",
+    "claimed_until",
+)
+"""The columns that processing writes, beside the number of tries."""
+
+_FAILED: Final = {"state": State.FAILED, "claimed_until": None}
 
 _SIGNALS: Final = {
     "attempt_started": signals.attempt_started,
@@ -40,66 +64,205 @@ _SIGNALS: Final = {
 }
 
 
-def process_delivery(delivery: WebhookDelivery, *, receivers_may_take: float | None = None) -> None:
-    """Give a delivery its effect and store it, or store why it has none yet.
+def receive_delivery(delivery: WebhookDelivery) -> None:
+    """Store a verified event and give it its effect, once, however often it is sent.
 
-    ``receivers_may_take`` is in seconds, None for as long as they like. Never raises for what the
-    event holds or what a receiver does; raises what the database raises (``IntegrityError``: this
-    event was stored before).
+    Raises what the database raises when nothing could be stored; Medblocks then sends it again.
     """
-    if not delivery.unsent_signals:
-        while not _try_to_process(delivery):
-            pass
-    if delivery.unsent_signals:
+    try:
+        _receive(delivery)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept
+        # Verified, and not to be lost because a step after it broke: kept, marked, tried again.
+        _note_failure(delivery, error)
+        _keep(delivery)
+
+
+def process_delivery(delivery: WebhookDelivery, *, receivers_may_take: float | None = None) -> None:
+    """Give a stored delivery, claimed by this process, its effect, or note why it has none yet.
+
+    ``receivers_may_take`` is in seconds, None for as long as they like. Raises what the database
+    raises when not even the failure could be noted.
+    """
+    try:
+        if not delivery.unsent_signals:
+            connected = _give_effect(delivery, read_event(delivery), _save)
+        else:
+            connected = []
         _send_within(delivery, receivers_may_take)
+        _catch_up(connected, receivers_may_take)
+    except Exception as error:  # noqa: BLE001 - one that breaks must not stop those after it
+        _note_failure(delivery, error)
+        unfinished = WebhookDelivery.objects.filter(pk=delivery.pk).exclude(state=State.PROCESSED)
+        unfinished.update(**_FAILED, failure=delivery.failure)
 
 
-def process_waiting_deliveries(attempt: PatientConnectionAttempt) -> None:
-    """Give their effect to the events that came before ``attempt`` was known here."""
-    waiting = WebhookDelivery.objects.filter(
-        patient_session_id=attempt.patient_session_id, state=State.RECEIVED
-    )
-    for delivery in waiting:
-        if claim_delivery(delivery):
-            process_delivery(delivery)
+def process_waiting_deliveries(
+    attempt: PatientConnectionAttempt, *, receivers_may_take: float | None = None
+) -> bool:
+    """Give their effect to the events that came before ``attempt`` was known; whether any did."""
+    of_it = Q(patient_session_id=attempt.patient_session_id)
+    if attempt.patient_connection_id:
+        of_it |= Q(patient_connection_id=attempt.patient_connection_id)
+    waiting = WebhookDelivery.objects.filter(of_it, state=State.RECEIVED, unsent_signals="")
+    claimed = [each for each in waiting.order_by("id") if claim_delivery(each)]
+    for delivery in claimed:
+        process_delivery(delivery, receivers_may_take=receivers_may_take)
+    return bool(claimed)
+
+
+def settle_and_catch_up(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
+    """Settle what Medblocks says, then what came too early for the connection that it names."""
+    known = attempt.patient_connection_id
+    settle(attempt, evidence)
+    if attempt.patient_connection_id != known and process_waiting_deliveries(attempt):
+        attempt.refresh_from_db()
 
 
 def claim_delivery(delivery: WebhookDelivery) -> bool:
     """Whether this process may process ``delivery`` now, and no other meanwhile.
 
-    A claimed one is read anew: another process may just have given it a part of its effect.
+    Counts the try. One that another process worked on since it was read is not free: it may have
+    a part of its effect.
     """
     now = timezone.now()
-    free = Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
-    unfinished = WebhookDelivery.objects.filter(free, pk=delivery.pk).exclude(state=State.PROCESSED)
-    if not unfinished.update(claimed_until=now + _CLAIM):
+    as_read = WebhookDelivery.objects.filter(
+        _is_free(now),
+        pk=delivery.pk,
+        state=delivery.state,
+        tries=delivery.tries,
+        unsent_signals=delivery.unsent_signals,
+    ).exclude(state=State.PROCESSED)
+    if not as_read.update(claimed_until=now + _CLAIM, tries=delivery.tries + 1):
         return False
-    delivery.refresh_from_db()
+    delivery.claimed_until = now + _CLAIM
+    delivery.tries += 1
     return True
 
 
-def _try_to_process(delivery: WebhookDelivery) -> bool:
-    database = router.db_for_write(WebhookDelivery)
+def _is_free(now: datetime) -> Q:
+    return Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
+
+
+def _receive(delivery: WebhookDelivery) -> None:
     said = read_event(delivery)
-    with transaction.atomic(using=database):
-        due: list[Signal] | None = []
-        if said.attempt is not None and said.evidence is not None:
-            due = try_to_settle(said.attempt, said.evidence, database)
-        if due is None:
-            return False
-        _note_effect(delivery, said, due)
-        delivery.save(using=database)
+    try:
+        connected = _give_effect(delivery, said, _insert)
+    except IntegrityError:  # it came before
+        _receive_again(delivery, said)
+        return
+    _send_within(delivery, RECEIVERS_MAY_TAKE)
+    _catch_up(connected, RECEIVERS_MAY_TAKE)
+
+
+def _receive_again(delivery: WebhookDelivery, said: Said) -> None:
+    """Give an event that came before the effect that it still owes, if any.
+
+    What waited for its connection is left to reconciliation: the answer is due.
+    """
+    if _give_effect(delivery, said, _take_over) is not None:
+        _send_within(delivery, RECEIVERS_MAY_TAKE)
+        return
+    stored = WebhookDelivery.objects.get(event_id=delivery.event_id)
+    if stored.digest != delivery.digest:
+        # The first stands; that there was another is for staff to see.
+        WebhookDelivery.objects.filter(pk=stored.pk).update(conflicts=F("conflicts") + 1)
+    elif stored.unsent_signals and claim_delivery(stored):
+        _send_within(stored, RECEIVERS_MAY_TAKE)
+
+
+def _give_effect(
+    delivery: WebhookDelivery, said: Said, store: Store
+) -> list[PatientConnectionAttempt] | None:
+    """Settle what ``said`` says and ``store`` the delivery, in one transaction.
+
+    Return the attempts whose connection is known since, None where ``store`` refused.
+    """
+    database = router.db_for_write(WebhookDelivery)
+    while True:
+        steps = [plan_step(each, said.evidence) for each in said.attempts if said.evidence]
+        _note_effect(delivery, said, steps)
+        with transaction.atomic(using=database):
+            # First, so that an event that was stored before costs no more than this.
+            if not store(delivery, database):
+                return None
+            if all(try_to_settle(step, database) for step in steps):
+                return [step.attempt for step in steps if "patient_connection_id" in step.changes]
+            transaction.set_rollback(True, using=database)
+        said = read_event(delivery)
+
+
+def _catch_up(
+    connected: Sequence[PatientConnectionAttempt] | None, receivers_may_take: float | None
+) -> None:
+    for attempt in connected or ():
+        if _is_awaited(attempt.patient_connection_id):
+            process_waiting_deliveries(attempt, receivers_may_take=receivers_may_take)
+
+
+def _is_awaited(patient_connection_id: str) -> bool:
+    # Plain SQL: every success asks this, and to build the query would take longer than to run it.
+    with connections[router.db_for_read(WebhookDelivery)].cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM medblocks_connect_webhookdelivery"
+            " WHERE patient_connection_id = %s AND state = %s",
+            [patient_connection_id, str(State.RECEIVED)],
+        )
+        return cursor.fetchone() is not None
+
+
+def _insert(delivery: WebhookDelivery, database: str) -> bool:
+    delivery.pk = None  # a former try may have been rolled back
+    delivery.tries = 1
+    delivery.save(using=database, force_insert=True)
     return True
 
 
-def _note_effect(delivery: WebhookDelivery, said: Said, due: list[Signal]) -> None:
+def _save(delivery: WebhookDelivery, database: str) -> bool:
+    delivery.save(using=database)
+    return True
+
+
+def _take_over(delivery: WebhookDelivery, database: str) -> bool:
+    """Store the effect of an event that came before and has none yet: the UPDATE is the claim."""
+    unfinished = WebhookDelivery.objects.using(database).filter(
+        _is_free(timezone.now()),
+        event_id=delivery.event_id,
+        digest=delivery.digest,
+        unsent_signals="",
+    )
+    changes = {name: getattr(delivery, name) for name in _EFFECT}
+    changed = unfinished.exclude(state=State.PROCESSED).update(**changes, tries=F("tries") + 1)
+    return bool(changed)
+
+
+def _note_failure(delivery: WebhookDelivery, error: Exception) -> None:
+    # The error's kind and not its text, which may hold anything.
+    logger.error("A webhook could not be processed: %s", type(error).__name__)
+    delivery.failure = type(error).__name__
+    delivery.state = State.FAILED
+
+
+def _keep(delivery: WebhookDelivery) -> None:
+    """Store a delivery that failed; whatever was written of it before was rolled back."""
+    stored = WebhookDelivery.objects.filter(event_id=delivery.event_id)
+    unfinished = stored.exclude(state=State.PROCESSED)
+    if unfinished.update(**_FAILED, failure=delivery.failure, tries=F("tries") + 1):
+        return
+    delivery.attempt = None
+    delivery.unsent_signals = ""
+    delivery.claimed_until = None
+    with suppress(IntegrityError):  # another one was processed, or is stored since
+        _insert(delivery, router.db_for_write(WebhookDelivery))
+
+
+def _note_effect(delivery: WebhookDelivery, said: Said, steps: Sequence[Step]) -> None:
+    due = {*said.signals, *(signal for step in steps for signal in step.due)}
     listened = [
         name
         for name, signal in _SIGNALS.items()
-        if signal in (*due, *said.signals) and signal.has_listeners(PatientConnectionAttempt)
+        if signal in due and signal.has_listeners(PatientConnectionAttempt)
     ]
-    delivery.attempt = said.attempt
-    delivery.tries += 1
+    delivery.attempt = said.attempts[0] if said.attempts else None
     delivery.failure = said.failure
     delivery.unsent_signals = " ".join(listened)
     if said.failure:
@@ -113,6 +276,8 @@ def _note_effect(delivery: WebhookDelivery, said: Said, due: list[Signal]) -> No
 
 
 def _send_within(delivery: WebhookDelivery, seconds: float | None) -> None:
+    if not delivery.unsent_signals:
+        return
     if seconds is None:
         _send(delivery)
         return
@@ -138,15 +303,14 @@ def _send(delivery: WebhookDelivery) -> None:
         raised = [type(answer).__name__ for _, answer in answers if isinstance(answer, Exception)]
         if raised:
             failed[name] = raised[0]
-    # The error's kind and not its text, which may hold anything.
     why = ", ".join(f"a receiver of {name} raised {kind}" for name, kind in failed.items())
-    WebhookDelivery.objects.filter(pk=delivery.pk).update(
-        unsent_signals=" ".join(failed),
-        failure=why[:200],
-        state=State.FAILED if failed else State.PROCESSED,
-        processed_at=None if failed else timezone.now(),
-        claimed_until=None,
-    )
+    delivery.unsent_signals = " ".join(failed)
+    delivery.failure = why[:200]
+    delivery.state = State.FAILED if failed else State.PROCESSED
+    delivery.processed_at = None if failed else timezone.now()
+    delivery.claimed_until = None
+    told = {name: getattr(delivery, name) for name in _EFFECT}
+    WebhookDelivery.objects.filter(event_id=delivery.event_id).update(**told)
 
 
 def _arguments(name: str, delivery: WebhookDelivery) -> dict[str, Any]:

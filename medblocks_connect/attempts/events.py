@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Q
 from django.dispatch import Signal
 
 from medblocks_connect import signals
 from medblocks_connect.api import PatientSession, UnexpectedReplyError, clean_text, parse_time
-from medblocks_connect.attempts.confirm import read_session
+from medblocks_connect.api.fields import MAX_CODE_LENGTH, MAX_ID_LENGTH, MAX_STATUS_LENGTH
 from medblocks_connect.attempts.outcome import LOST_STATUSES, Link, Outcome
+from medblocks_connect.attempts.sessions import read_session
 from medblocks_connect.attempts.settle import Evidence, Kind, Source
 from medblocks_connect.clock import aware
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
@@ -25,9 +27,12 @@ Status = PatientConnectionAttempt.Status
 
 @dataclass(frozen=True)
 class Said:
-    """What an event says, and whether it waits for an attempt that is not there yet."""
+    """What an event says, and whether it waits for an attempt that is not there yet.
 
-    attempt: PatientConnectionAttempt | None = None
+    ``attempts`` are the newest first; the evidence is about all of them.
+    """
+
+    attempts: tuple[PatientConnectionAttempt, ...] = ()
     evidence: Evidence | None = None
     signals: tuple[Signal, ...] = ()
     is_waiting: bool = False
@@ -70,37 +75,40 @@ def _read_session(_delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
         attempt = PatientConnectionAttempt.objects.get(patient_session_id=session.id)
     except PatientConnectionAttempt.DoesNotExist:
         return Said(is_waiting=True)
-    return Said(attempt, read_session(attempt, session, Source.WEBHOOK))
+    return Said((attempt,), read_session(attempt, session, Source.WEBHOOK))
 
 
 def _read_loss(delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
     if not delivery.patient_connection_id:
         return Said(failure="The event names no connection.")
-    attempt = PatientConnectionAttempt.objects.filter(
-        patient_connection_id=delivery.patient_connection_id
-    ).first()
-    if attempt is None:
+    holders = tuple(
+        PatientConnectionAttempt.objects.filter(
+            patient_connection_id=delivery.patient_connection_id
+        )
+    )
+    if not holders:
         return Said(is_waiting=True)
-    status = clean_text(about.get("status"), 50)
+    # Connecting again may keep the link: an event that comes late is not about what began after it.
+    lost_at = parse_time(about.get("failure_at"))
+    lost = tuple(each for each in holders if lost_at is None or aware(each.created_at) < lost_at)
+    if not lost:
+        return Said(holders[:1])
+    status = clean_text(about.get("status"), MAX_STATUS_LENGTH)
     link = Link(
-        status if status in LOST_STATUSES else "refresh_failed", attempt.patient_connection_id
+        status if status in LOST_STATUSES else "refresh_failed", delivery.patient_connection_id
     )
     evidence = Evidence(
         Source.WEBHOOK,
         Kind.LOST,
         Outcome(link=link),
-        occurred_at=parse_time(about.get("failure_at")),
-        error=clean_text(about.get("failure_code"), 100),
+        occurred_at=lost_at,
+        error=clean_text(about.get("failure_code"), MAX_CODE_LENGTH),
     )
-    return Said(attempt, evidence)
+    return Said(lost, evidence)
 
 
 def _read_sync(delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
-    attempt = PatientConnectionAttempt.objects.filter(
-        patient_id=clean_text(about.get("patient_id"), 200),
-        connection_id=clean_text(about.get("connection_id"), 500),
-        status=Status.SUCCEEDED,
-    ).first()
+    attempt = _find_connected(about.get("patient_id"), about.get("connection_id"))
     if attempt is None:
         return Said(is_waiting=True)
     came = delivery.event_type == "records.sync.completed"
@@ -114,7 +122,25 @@ def _read_sync(delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
         detail=told if came else clean_text(about.get("error_message"), 200),
     )
     signal = signals.records_synced if came else signals.records_sync_failed
-    return Said(attempt, evidence, (signal,))
+    return Said((attempt,), evidence, (signal,))
+
+
+def _find_connected(patient_id: object, facility_id: object) -> PatientConnectionAttempt | None:
+    """Return the patient's newest attempt that connected the facility."""
+    if not (_is_text(patient_id) and _is_text(facility_id)):
+        return None
+    connected = PatientConnectionAttempt.objects.filter(
+        Q(connection_id=facility_id) | Q(facility_id=facility_id),
+        patient_id=patient_id,
+        status=Status.SUCCEEDED,
+    )
+    # Compared here too: MySQL takes "ab " for "ab".
+    return next((each for each in connected if each.patient_id == patient_id), None)
+
+
+def _is_text(value: object) -> bool:
+    """Whether ``value`` is an id that can be looked for, and not one that cleaning would change."""
+    return bool(value) and clean_text(value, MAX_ID_LENGTH) == value
 
 
 _READERS: Mapping[str, Callable[[WebhookDelivery, Mapping[str, Any]], Said]] = {

@@ -7,7 +7,7 @@ from typing import Final
 
 from django.utils import timezone
 
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import LOOK_FOR, PatientConnectionAttempt
 
 LOOK_EVERY_SECONDS: Final = 5
 """How often a page that waits for Medblocks loads itself anew, at first."""
@@ -17,9 +17,6 @@ LOOK_THEN_EVERY_SECONDS: Final = 15
 
 USUAL_WAIT: Final = timedelta(minutes=1)
 """After this long a wait is told to be a long one, and the page looks less often."""
-
-LOOK_FOR: Final = timedelta(minutes=2)
-"""How long it does so: a page left open must not go on for ever."""
 
 _CANCELLED: Final = "user_denied"
 _RECENT: Final = timedelta(days=30)
@@ -49,6 +46,7 @@ def seconds_until_next_look(attempt: PatientConnectionAttempt, *, stopped: bool)
     came_back = attempt.returned_at
     if stopped or not attempt.is_confirming or came_back is None:
         return 0
+    # A page left open must not go on for ever.
     if timezone.now() - came_back >= LOOK_FOR:
         return 0
     return LOOK_THEN_EVERY_SECONDS if is_long_wait(attempt) else LOOK_EVERY_SECONDS

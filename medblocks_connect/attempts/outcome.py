@@ -30,6 +30,10 @@ LAPSE = timedelta(minutes=10)
 """How far our clock and Medblocks' may differ before a session that is still called open, but
 past its ``expires_at``, counts as over."""
 
+GIVE_UP = timedelta(days=30)
+"""How long after its end a finished session may have a connection that is neither won nor failed
+(a status that was never seen before) until nobody asks about it any more."""
+
 # A connection that Medblocks shows as one of these was active once, and is not any more.
 LOST_STATUSES = frozenset({"refresh_failed", "disconnected", "expired"})
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
@@ -167,13 +171,17 @@ def conclude_from_return(returned: Returned) -> Outcome:
     return Outcome(Rank.RETURNED, claimed_success=isinstance(returned, ReturnedSuccess))
 
 
-def conclude_from_session(session: PatientSession, connection_id: str, now: datetime) -> Outcome:
+def conclude_from_session(
+    session: PatientSession, connection_id: str, now: datetime, ends_at: datetime | None = None
+) -> Outcome:
     """Conclude from Medblocks' own session, the truth, for the facility ``connection_id``.
 
     ``connection_id`` is ``""`` where the patient was to choose at Medblocks: then any connection
-    of the session counts. ``now`` is aware.
+    of the session counts. ``now`` is aware, as is ``ends_at``: when the session ends where it does
+    not say so itself.
     """
-    over = session.status in {"complete", "expired"}
+    ends_at = session.expires_at or ends_at
+    lapsed = ends_at is not None and now > ends_at + LAPSE
     connections = _connections_of_facility(session, connection_id)
     if links := [_link_of(each) for each in connections if _was_won(each)]:
         return Outcome(Rank.SUCCEEDED, link=max(links, key=_lost_last), settled=True)
@@ -181,13 +189,17 @@ def conclude_from_session(session: PatientSession, connection_id: str, now: date
         failures = [
             Failure(each.failure_code or "unknown_error", "", each.failure_at) for each in failed
         ]
+        over = lapsed or session.status in {"complete", "expired"}
         return Outcome(Rank.FAILED, failure=min(failures, key=_latest_first), settled=over)
-    if connections:
-        # A status that was never seen before: kept as it came, and no success.
-        return _unfinished(session, now, Link(connections[0].status, connections[0].id))
-    if session.status == "complete":
+    if session.status == "complete" and not connections:
         return Outcome(Rank.FAILED, failure=Failure(NOT_CONNECTED), settled=True)
-    return _unfinished(session, now, None)
+    # A status that was never seen before: kept as it came, and no success.
+    link = _link_of(connections[0]) if connections else None
+    if session.status == "expired" or (lapsed and (link is None or session.status == "open")):
+        return Outcome(Rank.EXPIRED, link=link, settled=True)
+    # The patient may have finished: only Medblocks can say what came of it.
+    given_up = ends_at is not None and now > ends_at + GIVE_UP
+    return Outcome(Rank.STARTED, link=link, settled=given_up)
 
 
 def _connections_of_facility(
@@ -216,10 +228,3 @@ def _was_won(connection: SessionConnection) -> bool:
 
 def _link_of(connection: SessionConnection) -> Link:
     return Link(connection.status, connection.id)
-
-
-def _unfinished(session: PatientSession, now: datetime, link: Link | None) -> Outcome:
-    lapsed = session.expires_at is not None and now > session.expires_at + LAPSE
-    if session.status == "expired" or lapsed:
-        return Outcome(Rank.EXPIRED, link=link, settled=True)
-    return Outcome(Rank.STARTED, link=link)

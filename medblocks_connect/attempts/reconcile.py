@@ -6,6 +6,7 @@ with ``SKIP LOCKED`` where the database has it, else with a conditional UPDATE.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -14,36 +15,57 @@ from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Final
 
-from django.db import connections, router, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db import IntegrityError, connections, router, transaction
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone as django_timezone
 
 from medblocks_connect.api import (
+    AuthenticationError,
+    MedblocksConnectionError,
     MedblocksError,
+    NoAnswerError,
     NotFoundError,
     PatientSession,
+    PermissionDeniedError,
     RateLimitError,
 )
-from medblocks_connect.attempts.confirm import read_session
-from medblocks_connect.attempts.deliver import (
-    claim_delivery,
-    process_delivery,
-    process_waiting_deliveries,
-)
-from medblocks_connect.attempts.outcome import LAPSE, Outcome, Rank, Status
+from medblocks_connect.attempts.deliver import process_waiting_deliveries, settle_and_catch_up
+from medblocks_connect.attempts.outcome import LAPSE, Failure, Outcome, Rank, Status
+from medblocks_connect.attempts.retry import retry_deliveries
+from medblocks_connect.attempts.sessions import end_of_session, name_facility, read_session
 from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
-from medblocks_connect.clock import aware, storable
+from medblocks_connect.attempts.start import DUPLICATE_SESSION
+from medblocks_connect.clock import storable
 from medblocks_connect.conf import conf
 from medblocks_connect.medblocks import get_client
-from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.models import PatientConnectionAttempt
+
+logger = logging.getLogger("medblocks_connect.reconcile")
 
 FAILURES_IN_A_ROW: Final = 3
 """After so many calls that Medblocks did not answer, the run ends: it is away."""
 
 _BATCH: Final = 20
 _MAX_SESSIONS_LOOKED_THROUGH: Final = 500
-_WAIT_FOR_RECORDS = timedelta(days=1)
-_UNSETTLED = Q(status__in=[Status.CREATED, Status.STARTED, Status.RETURNED]) | Q(unconfirmed=True)
+_FIRST_SERVER_STATUS: Final = 500
+
+_OLD: Final = timedelta(days=1)
+"""How old an attempt is when it is asked about every hour, and no longer in every run."""
+
+_HOUR: Final = timedelta(hours=1)
+
+_NAMED_WITHIN: Final = timedelta(days=30)
+
+_ODD_FOR: Final = timedelta(days=1)
+"""How long after a session's end Medblocks may answer oddly before its attempt has expired: an
+answer that some proxy makes up for an hour must not decide."""
+
+# A failure in a session that goes on is not the last word: the patient may try again there.
+_UNSETTLED = (
+    Q(status__in=[Status.CREATED, Status.STARTED, Status.RETURNED])
+    | Q(unconfirmed=True)
+    | Q(status=Status.FAILED, patient_session_id__isnull=False)
+)
 
 
 @dataclass
@@ -53,13 +75,20 @@ class Reconciliation:
     statuses: Counter[str] = field(default_factory=Counter)
     adopted: int = 0
     unanswered: int = 0
+    broken: int = 0  # attempts that could not be settled here
     deliveries: int = 0
+    failed_deliveries: int = 0
     stopped: str = ""  # "" when it came to its end
 
     @property
     def asked(self) -> int:
         """How many attempts Medblocks was asked about."""
-        return self.statuses.total() + self.unanswered
+        return self.statuses.total() + self.unanswered + self.broken
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of it has to be done again."""
+        return not (self.unanswered or self.broken or self.failed_deliveries)
 
 
 def reconcile_attempts(
@@ -67,17 +96,14 @@ def reconcile_attempts(
 ) -> Reconciliation:
     """Settle up to ``limit`` attempts that have no confirmed outcome, and waiting deliveries.
 
-    Raises what the database raises.
+    Raises what the database raises where not even a failure can be noted.
     """
     done = Reconciliation()
-    # A list of keys: an open cursor would keep other writers out of SQLite until its end.
-    for key in list(_unfinished_deliveries().values_list("pk", flat=True)[:limit]):
-        delivery = WebhookDelivery(pk=key)
-        if claim_delivery(delivery):
-            process_delivery(delivery)
-            done.deliveries += 1
+    done.deliveries, done.failed_deliveries = retry_deliveries(limit)
     with closing(_claim_attempts(limit)) as attempts:
         _ask_about(attempts, done, on_progress)
+    if not done.stopped:
+        _name_places()
     return done
 
 
@@ -88,24 +114,43 @@ def _ask_about(
 ) -> None:
     away = 0
     for attempt in attempts:
+        away_before, away = away, 0
         try:
-            adopted = _reconcile(attempt)
-        except RateLimitError:
-            done.unanswered += 1
-            done.stopped = "rate_limited"
-        except MedblocksError:
-            done.unanswered += 1
-            away += 1
-            done.stopped = "away" if away >= FAILURES_IN_A_ROW else ""
-        else:
-            away = 0
-            done.adopted += adopted
+            done.adopted += _reconcile(attempt)
             done.statuses[attempt.status] += 1
+        except MedblocksError as error:
+            done.unanswered += 1
+            away = away_before + 1 if _is_away(error) else 0
+            done.stopped = _why_stop(error, away)
+        except Exception as error:  # noqa: BLE001 - one that breaks must not stop those after it
+            # The error's kind and not its text, which may hold anything.
+            logger.error("Attempt %s was not settled: %s", attempt.pk, type(error).__name__)
+            done.broken += 1
         finally:
             _release(attempt, asked_at=django_timezone.now())
         on_progress(done)
         if done.stopped:
             break
+
+
+def _is_away(error: MedblocksError) -> bool:
+    if isinstance(error, (NoAnswerError, MedblocksConnectionError)):
+        return True
+    return (error.status_code or 0) >= _FIRST_SERVER_STATUS
+
+
+def _may_pass(error: MedblocksError) -> bool:
+    """Whether ``error`` is about the moment and not about the attempt's session."""
+    passing = (AuthenticationError, PermissionDeniedError, RateLimitError)
+    return _is_away(error) or isinstance(error, passing)
+
+
+def _why_stop(error: MedblocksError, away: int) -> str:
+    if isinstance(error, RateLimitError):
+        return "rate_limited"
+    if isinstance(error, (AuthenticationError, PermissionDeniedError)):
+        return "refused"
+    return "away" if away >= FAILURES_IN_A_ROW else ""
 
 
 def count_unsettled() -> int:
@@ -118,8 +163,9 @@ def _unsettled(now: datetime) -> QuerySet[PatientConnectionAttempt]:
     in_hand = now - timedelta(seconds=conf.timeout)
     free = Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
     not_asked = Q(asked_at__isnull=True) | Q(asked_at__lt=now)
+    due = Q(created_at__gt=now - _OLD) | Q(asked_at__isnull=True) | Q(asked_at__lt=now - _HOUR)
     return PatientConnectionAttempt.objects.filter(
-        _UNSETTLED, free, not_asked, settled_at__isnull=True, created_at__lt=in_hand
+        _UNSETTLED, free, not_asked, due, settled_at__isnull=True, created_at__lt=in_hand
     ).order_by(F("asked_at").asc(nulls_first=True), "id")
 
 
@@ -177,16 +223,21 @@ def _release(attempt: PatientConnectionAttempt, **changes: datetime) -> None:
 def _reconcile(attempt: PatientConnectionAttempt) -> bool:
     """Ask Medblocks and settle ``attempt``; whether its session was only now found.
 
-    Raises ``MedblocksError`` when it cannot be asked.
+    Raises ``MedblocksError`` when it cannot be asked, or answers oddly and may yet do better.
     """
-    session = _find_session(attempt)
-    if session is None:
-        _expire_if_lapsed(attempt)
+    try:
+        session = _find_session(attempt)
+        if session is None:
+            _expire_if_past(attempt, LAPSE)
+            return False
+        adopted = not attempt.patient_session_id
+        if adopted and not _adopt(attempt, session):
+            return False
+        settle_and_catch_up(attempt, read_session(attempt, session, Source.MEDBLOCKS))
+    except MedblocksError as error:
+        if _may_pass(error) or not _expire_if_past(attempt, _ODD_FOR, error.code):
+            raise
         return False
-    adopted = not attempt.patient_session_id
-    if adopted:
-        _adopt(attempt, session)
-    settle(attempt, read_session(attempt, session, Source.MEDBLOCKS))
     if adopted:
         process_waiting_deliveries(attempt)
     return adopted
@@ -209,42 +260,53 @@ def _look_through_sessions(attempt: PatientConnectionAttempt) -> PatientSession 
     return None
 
 
-def _adopt(attempt: PatientConnectionAttempt, session: PatientSession) -> None:
-    settle(
-        attempt,
-        Evidence(
-            Source.MEDBLOCKS,
-            Kind.ADOPTED,
-            Outcome(Rank.STARTED),
-            request_id=session.request_id,
-            facts={
-                "patient_session_id": session.id,
-                "expires_at": storable(session.expires_at),
-            },
-        ),
+def _adopt(attempt: PatientConnectionAttempt, session: PatientSession) -> bool:
+    """Make ``session`` the attempt's own; whether no other attempt has it."""
+    facts = {"patient_session_id": session.id, "expires_at": storable(session.expires_at)}
+    adopted = Evidence(
+        Source.MEDBLOCKS,
+        Kind.ADOPTED,
+        Outcome(Rank.STARTED),
+        request_id=session.request_id,
+        facts=facts,
     )
+    try:
+        settle(attempt, adopted)
+    except IntegrityError:
+        attempt.refresh_from_db()
+        refused = Outcome(Rank.FAILED, failure=Failure(DUPLICATE_SESSION), settled=True)
+        settle(
+            attempt,
+            Evidence(Source.SITE, Kind.REFUSED, refused, request_id=session.request_id),
+        )
+        return False
+    return True
 
 
-def _expire_if_lapsed(attempt: PatientConnectionAttempt) -> None:
-    lifetime = timedelta(seconds=conf.session_expires_in) + LAPSE
-    if datetime.now(timezone.utc) > aware(attempt.created_at) + lifetime:
-        settle(attempt, Evidence(Source.SITE, Kind.EXPIRED, Outcome(Rank.EXPIRED, settled=True)))
+def _expire_if_past(attempt: PatientConnectionAttempt, grace: timedelta, error: str = "") -> bool:
+    if datetime.now(timezone.utc) <= end_of_session(attempt) + grace:
+        return False
+    expired = Outcome(Rank.EXPIRED, settled=True)
+    settle(attempt, Evidence(Source.SITE, Kind.EXPIRED, expired, error=error))
+    return True
 
 
-def _unfinished_deliveries() -> QuerySet[WebhookDelivery]:
-    """Deliveries whose processing failed, or whose attempt has appeared since."""
-    attempts = PatientConnectionAttempt.objects
-    of_session = attempts.filter(patient_session_id=OuterRef("patient_session_id"))
-    of_connection = attempts.exclude(patient_connection_id="").filter(
-        patient_connection_id=OuterRef("patient_connection_id")
-    )
-    lately = django_timezone.now() - _WAIT_FOR_RECORDS
-    waiting = Q(state=WebhookDelivery.State.RECEIVED) & (
-        Exists(of_session)
-        | Exists(of_connection)
-        | ~Q(unsent_signals="")
-        | Q(event_type__startswith="records.", received_at__gte=lately)
-    )
-    return WebhookDelivery.objects.filter(Q(state=WebhookDelivery.State.FAILED) | waiting).order_by(
-        "tries", "id"
-    )
+def _name_places() -> None:
+    """Name the facilities of attempts that a webhook settled: it has no time to ask."""
+    nameless = PatientConnectionAttempt.objects.filter(
+        status=Status.SUCCEEDED,
+        created_at__gt=django_timezone.now() - _NAMED_WITHIN,
+        connection_name="",
+        asked_at__isnull=True,
+        settled_at__isnull=False,
+    ).exclude(connection_id="")
+    for attempt in nameless[:_BATCH]:
+        try:
+            told = name_facility(attempt.connection_id)
+        except NotFoundError:
+            told = {}  # and not asked for again: nobody can tell it
+        except MedblocksError:
+            return
+        PatientConnectionAttempt.objects.filter(pk=attempt.pk).update(
+            **told, asked_at=django_timezone.now()
+        )

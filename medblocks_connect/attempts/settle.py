@@ -33,7 +33,6 @@ _ENDS = {Status.EXPIRED, Status.FAILED, Status.SUCCEEDED}
 _SIGNALS: Mapping[Status, Signal] = {
     Status.STARTED: signals.attempt_started,
     Status.EXPIRED: signals.attempt_expired,
-    Status.FAILED: signals.attempt_failed,
     Status.SUCCEEDED: signals.attempt_succeeded,
 }
 
@@ -54,6 +53,16 @@ class Evidence:
     error: str = ""  # a code that belongs on the timeline and decides nothing
     detail: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one piece of evidence changes about an attempt, and the signals due after it."""
+
+    attempt: PatientConnectionAttempt
+    changes: Mapping[str, Any]
+    event: AttemptEvent
+    due: tuple[Signal, ...]
 
 
 def settle(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
@@ -77,11 +86,13 @@ def settle(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
 
 
 def _settle_now(attempt: PatientConnectionAttempt, evidence: Evidence, database: str) -> bool:
+    step = plan_step(attempt, evidence)
     with transaction.atomic(using=database):
-        due = try_to_settle(attempt, evidence, database)
-        for signal in due or ():
+        if not try_to_settle(step, database):
+            return False
+        for signal in step.due:
             transaction.on_commit(partial(_send, signal, attempt), using=database)
-    return due is not None
+    return True
 
 
 def _is_known(attempt: PatientConnectionAttempt, evidence: Evidence, database: str) -> bool:
@@ -93,28 +104,32 @@ def _is_known(attempt: PatientConnectionAttempt, evidence: Evidence, database: s
     return events.filter(attempt=attempt, fingerprint=told).exists()
 
 
-def try_to_settle(
-    attempt: PatientConnectionAttempt, evidence: Evidence, database: str
-) -> list[Signal] | None:
-    """Merge ``evidence`` inside the caller's transaction; return the signals due after it.
-
-    None where somebody else changed the attempt meanwhile: nothing was written, and the caller
-    leaves the transaction, refreshes the attempt and tries again.
-    """
+def plan_step(attempt: PatientConnectionAttempt, evidence: Evidence) -> Step:
+    """Return what ``evidence`` changes about ``attempt``; nothing is written."""
     changes = _changes(attempt, evidence)
     event = _event(attempt, evidence, changes)
-    if changes:
+    return Step(attempt, changes, event, _signals(attempt, changes))
+
+
+def try_to_settle(step: Step, database: str) -> bool:
+    """Write ``step`` inside the caller's transaction, and to its attempt's object.
+
+    False where somebody else changed the attempt meanwhile: nothing was written, and the caller
+    leaves the transaction, refreshes the attempt and plans anew.
+    """
+    attempt = step.attempt
+    if step.changes:
         unchanged = PatientConnectionAttempt.objects.using(database).filter(
             pk=attempt.pk, revision=attempt.revision
         )
-        if not unchanged.update(**changes, revision=attempt.revision + 1):
-            return None
+        if not unchanged.update(**step.changes, revision=attempt.revision + 1):
+            return False
         # Before the commit, so that the signals' receivers see the attempt as it is then.
         attempt.revision += 1
-        for name, value in changes.items():
+        for name, value in step.changes.items():
             setattr(attempt, name, value)
-    AttemptEvent.objects.using(database).bulk_create([event], ignore_conflicts=True)
-    return _signals(changes)
+    AttemptEvent.objects.using(database).bulk_create([step.event], ignore_conflicts=True)
+    return True
 
 
 def outcome_of(attempt: PatientConnectionAttempt) -> Outcome:
@@ -122,10 +137,12 @@ def outcome_of(attempt: PatientConnectionAttempt) -> Outcome:
     rank = Rank[attempt.status.upper()]
     if attempt.unconfirmed and rank is Rank.FAILED:
         rank = Rank.FAILED_CLAIMED
-    # The claim's words stand beside a confirmed code; they are read back as the claim's.
     described = attempt.error_description
-    own_words = "" if described == attempt.claimed_error_description else described
-    claimed_error = attempt.claimed_error or (attempt.error if rank is Rank.FAILED_CLAIMED else "")
+    claimed_error, claimed_words = attempt.claimed_error, attempt.claimed_error_description
+    if rank is Rank.FAILED_CLAIMED and not claimed_error:  # a row that a host made itself
+        claimed_error, claimed_words = attempt.error, described
+    # A failure without words of its own shows the claim's; they are read back as the claim's.
+    own_words = "" if described == claimed_words else described
     return Outcome(
         rank=rank,
         failure=Failure(
@@ -136,9 +153,7 @@ def outcome_of(attempt: PatientConnectionAttempt) -> Outcome:
         if rank is Rank.FAILED
         else None,
         claimed_success=attempt.claimed_success,
-        claimed_failure=Failure(claimed_error, attempt.claimed_error_description or own_words)
-        if claimed_error
-        else None,
+        claimed_failure=Failure(claimed_error, claimed_words) if claimed_error else None,
         link=Link(attempt.connection_status, attempt.patient_connection_id)
         if attempt.connection_status
         else None,
@@ -208,11 +223,28 @@ def _event(
     return event
 
 
-def _signals(changes: Mapping[str, Any]) -> list[Signal]:
-    sent = [_SIGNALS[changes["status"]]] if changes.get("status") in _SIGNALS else []
-    return [*sent, signals.connection_lost] if changes.get("lost_at") else sent
+def _signals(attempt: PatientConnectionAttempt, changes: Mapping[str, Any]) -> tuple[Signal, ...]:
+    due = [_SIGNALS[changes["status"]]] if changes.get("status") in _SIGNALS else []
+    if _has_failed(attempt, changes) and not _has_failed(attempt, {}):
+        due.append(signals.attempt_failed)
+    if changes.get("lost_at"):
+        due.append(signals.connection_lost)
+    return tuple(due)
+
+
+def _has_failed(attempt: PatientConnectionAttempt, changes: Mapping[str, Any]) -> bool:
+    """Whether it failed and no return URL's claim alone says so.
+
+    A claim may come before Medblocks' word, which may be that it is connected: who listens would
+    hear of a failure first and of a success later. Once Medblocks has no more to say, it stands.
+    """
+    status, unconfirmed, settled_at = (
+        changes.get(name, getattr(attempt, name))
+        for name in ("status", "unconfirmed", "settled_at")
+    )
+    return status == Status.FAILED and (not unconfirmed or settled_at is not None)
 
 
 def _send(signal: Signal, attempt: PatientConnectionAttempt) -> None:
-    # A receiver that raises must not turn the patient's page into an error: Django logs it.
+    # A receiver that raises must not turn the patient's page into an error: it is logged.
     signal.send_robust(sender=PatientConnectionAttempt, attempt=attempt)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime, timedelta
+
+import hypothesis
 import pytest
 import responses
+from django.utils import timezone
 
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 from medblocks_connect.patients import Patient
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("without a deadline", deadline=None)
+hypothesis.settings.load_profile("without a deadline")
 
 BASE_URL = "https://medblocks.example"
 FACILITY = "fhirsrc_riverside"
@@ -43,6 +52,9 @@ def connection_json(status="active", **changes):
         "created_at": "2026-11-22T12:00:00.000Z",
         **changes,
     }
+
+
+ACTIVE = {"status": "complete", "connections": [connection_json()]}
 
 
 @pytest.fixture
@@ -89,3 +101,59 @@ def make_attempt(db):
         return PatientConnectionAttempt.objects.create(**fields)
 
     return make
+
+
+def long_ago() -> datetime:
+    return timezone.now() - timedelta(hours=2)
+
+
+@pytest.fixture
+def make_old(make_attempt):
+    """Make an attempt that no request has in hand any more."""
+
+    def make(number: int = 1, **changes):
+        fields = {"patient_session_id": f"ps_{number}", "created_at": long_ago(), **changes}
+        return make_attempt(**fields)
+
+    return make
+
+
+def answer(medblocks, number: int = 1, **changes):
+    """Let Medblocks know the session ``ps_<number>``."""
+    return medblocks.get(
+        f"{BASE_URL}/patient-sessions/ps_{number}", json=session_json(id=f"ps_{number}", **changes)
+    )
+
+
+def answer_list(medblocks, sessions, **page):
+    whole = {"resource_type": "list", "data": sessions, "has_more": False, "next_cursor": None}
+    medblocks.get(f"{BASE_URL}/patients/p-1/patient-sessions", json={**whole, **page})
+
+
+def store_delivery(session_id: str, about: object, **changes) -> WebhookDelivery:
+    fields = {
+        "event_id": f"evt_{session_id}",
+        "event_type": "patient_session.completed",
+        "payload": json.dumps({"data": {"object": about}}),
+        "patient_session_id": session_id,
+        **changes,
+    }
+    return WebhookDelivery.objects.create(**fields)
+
+
+@pytest.fixture
+def breaks_once(monkeypatch):
+    """Make a function break at its first call, with a text that no log may hold."""
+
+    def let_break(module, name):
+        function, calls = getattr(module, name), []
+
+        def call(*args, **kwargs):
+            calls.append(name)
+            if len(calls) == 1:
+                raise RuntimeError("ann@mail.example")
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, call)
+
+    return let_break

@@ -52,6 +52,7 @@ def counts():
 
 def test_process_waits_for_its_attempt(make_delivery):
     delivery = make_delivery()
+    assert claim_delivery(delivery)
     process_delivery(delivery)
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempt, delivery.tries) == ("received", None, 1)

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from medblocks_connect.api import PatientSession
-from medblocks_connect.attempts.confirm import confirm_attempt, read_session
+from medblocks_connect.attempts.confirm import confirm_attempt
+from medblocks_connect.attempts.sessions import read_session
 from medblocks_connect.attempts.settle import Source, settle
 from medblocks_connect.attempts.start import start_attempt
 from tests.attempts.conftest import BASE_URL, FACILITY, connection_json, session_json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import reduce
 
@@ -157,16 +158,44 @@ def test_return_is_a_claim(returned, status, error):
         (make_session("expired", []), "expired", ""),
         (make_session("open", [], expires_in=-5), "started", ""),
         (make_session("open", [], expires_in=-11), "expired", ""),
+        (make_session("complete", [], expires_in=-11), "failed", "not_connected"),
+        (make_session("complete", [make_connection("pondering")], expires_in=-11), "started", ""),
+        (make_session("dreaming", [make_connection("pondering")], expires_in=-11), "started", ""),
+        (make_session("open", [make_connection("pondering")], expires_in=-11), "expired", ""),
     ],
     ids=[
         "active", "active-in-open-session", "lost-since", "complete-without-connection", "failed",
         "failed-without-code", "case-28-other-facility", "case-28-unknown-status", "open",
-        "expired", "case-46-within-the-clocks-tolerance", "lapsed",
+        "expired", "case-46-within-the-clocks-tolerance", "lapsed", "complete-and-past",
+        "case-28-unknown-status-complete-and-past", "case-28-unknown-words-and-past",
+        "case-28-unknown-status-lapsed",
     ],
 )  # fmt: skip
 def test_session_concludes(session, status, error):
     outcome = conclude_from_session(session, FACILITY, NOW)
     assert (outcome.status, outcome.error) == (status, error)
+
+
+@pytest.mark.parametrize(
+    ("session", "settled"),
+    [
+        (make_session("open", [make_connection("failed")]), False),
+        (make_session("open", [make_connection("failed")], expires_in=-11), True),
+        (make_session("complete", [make_connection("failed")]), True),
+        (make_session("complete", [make_connection("pondering")], expires_in=-60 * 24 * 29), False),
+        (make_session("complete", [make_connection("pondering")], expires_in=-60 * 24 * 31), True),
+    ],
+    ids=["may-try-again", "lapsed", "complete", "unknown-status", "unknown-status-for-a-month"],
+)
+def test_session_has_the_last_word(session, settled):
+    assert conclude_from_session(session, FACILITY, NOW).settled is settled
+
+
+@pytest.mark.parametrize(("minutes", "status"), [(-11, "expired"), (-9, "started")])
+def test_session_without_an_end_ends_with_its_lifetime(minutes, status):
+    session = replace(make_session("open"), expires_at=None)
+    ends_at = NOW + timedelta(minutes=minutes)
+    assert conclude_from_session(session, FACILITY, NOW, ends_at).status == status
 
 
 def test_session_keeps_an_unknown_status_as_it_came():

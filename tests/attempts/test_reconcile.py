@@ -1,49 +1,26 @@
-"""Reconciliation: who is asked about, who is left alone, and what one run tells cron."""
+"""Reconciliation: who is asked about, who is left alone, and how one attempt stops no other."""
 
 from __future__ import annotations
 
-import io
-import json
 from datetime import timedelta
 
 import pytest
 import responses
-from django.core.management import call_command
-from django.db import connections
 from django.utils import timezone
 
+from medblocks_connect.attempts import reconcile
 from medblocks_connect.attempts.reconcile import reconcile_attempts
-from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
-from tests.attempts.conftest import BASE_URL, FACILITY, connection_json, session_json
-
-ACTIVE = {"status": "complete", "connections": [connection_json()]}
-
-
-def long_ago() -> object:
-    return timezone.now() - timedelta(hours=2)
-
-
-@pytest.fixture
-def make_old(make_attempt):
-    """Make an attempt that no request has in hand any more."""
-
-    def make(number: int = 1, **changes):
-        fields = {"patient_session_id": f"ps_{number}", "created_at": long_ago(), **changes}
-        return make_attempt(**fields)
-
-    return make
-
-
-def answer(medblocks, number: int = 1, **changes):
-    """Let Medblocks know the session ``ps_<number>``."""
-    return medblocks.get(
-        f"{BASE_URL}/patient-sessions/ps_{number}", json=session_json(id=f"ps_{number}", **changes)
-    )
-
-
-def answer_list(medblocks, sessions, **page):
-    whole = {"resource_type": "list", "data": sessions, "has_more": False, "next_cursor": None}
-    medblocks.get(f"{BASE_URL}/patients/p-1/patient-sessions", json={**whole, **page})
+from medblocks_connect.models import PatientConnectionAttempt
+from tests.attempts.conftest import (
+    ACTIVE,
+    BASE_URL,
+    FACILITY,
+    answer,
+    answer_list,
+    connection_json,
+    long_ago,
+    session_json,
+)
 
 
 def asked(medblocks) -> int:
@@ -80,7 +57,14 @@ def test_reconcile_second_run_asks_nothing(medblocks, make_old):
             {"claimed_until": timezone.now() + timedelta(days=1)}, id="claimed-by-another-machine"
         ),
         pytest.param({"settled_at": timezone.now(), "status": "failed"}, id="settled"),
-        pytest.param({"status": "failed", "unconfirmed": False}, id="confirmed"),
+        pytest.param({"status": "failed", "patient_session_id": None}, id="without-a-session"),
+        pytest.param(
+            {
+                "created_at": timezone.now() - timedelta(days=2),
+                "asked_at": timezone.now() - timedelta(minutes=30),
+            },
+            id="old-and-asked-within-the-hour",
+        ),
     ],
 )
 def test_reconcile_leaves_alone(medblocks, make_old, changes):
@@ -95,7 +79,12 @@ def test_reconcile_leaves_alone(medblocks, make_old, changes):
         pytest.param(
             {"status": "failed", "unconfirmed": True, "error": "user_denied"}, id="claimed-failure"
         ),
+        pytest.param({"status": "failed", "error": "oauth_error"}, id="failed-in-an-open-session"),
         pytest.param({"claimed_until": long_ago()}, id="claimed-by-a-machine-that-died"),
+        pytest.param(
+            {"created_at": timezone.now() - timedelta(days=2), "asked_at": long_ago()},
+            id="old-and-not-asked-within-the-hour",
+        ),
     ],
 )
 def test_reconcile_asks_about(medblocks, make_old, changes):
@@ -137,59 +126,6 @@ def test_reconcile_session_that_medblocks_forgot(medblocks, make_old):
     reconcile_attempts(limit=10)
     attempt.refresh_from_db()
     assert attempt.status == "expired"
-
-
-def test_reconcile_adoption_gives_waiting_deliveries_their_effect(medblocks, make_old):
-    """Its second run must find nothing left to do."""
-    attempt = make_old(patient_session_id=None, status="created")
-    ours = session_json(id="ps_ours", metadata={"attempt": attempt.public_id}, **ACTIVE)
-    answer_list(medblocks, [ours])
-    waiting = make_delivery("ps_ours", ours)
-    reconcile_attempts(limit=10)
-    waiting.refresh_from_db()
-    assert (waiting.state, waiting.attempt) == ("processed", attempt)
-    assert reconcile_attempts(limit=10).deliveries == 0
-
-
-def make_delivery(session_id: str, about: object, **changes) -> WebhookDelivery:
-    fields = {
-        "event_id": f"evt_{session_id}",
-        "event_type": "patient_session.completed",
-        "payload": json.dumps({"data": {"object": about}}),
-        "patient_session_id": session_id,
-        **changes,
-    }
-    return WebhookDelivery.objects.create(**fields)
-
-
-class WrittenError(Exception):
-    """Another connection could write while the run was at its deliveries."""
-
-
-@pytest.mark.django_db(transaction=True)
-def test_reconcile_many_deliveries_lock_nobody_out(db):
-    """An open cursor over them would keep every other writer out of SQLite meanwhile."""
-    failed = {"event_type": "patient_session.completed", "payload": "{}", "state": "failed"}
-    WebhookDelivery.objects.bulk_create(
-        WebhookDelivery(event_id=f"evt_{number}", **failed) for number in range(150)
-    )
-
-    def write_elsewhere(execute, sql, params, many, context):
-        if not sql.startswith("UPDATE"):
-            return execute(sql, params, many, context)
-        other = connections.create_connection("default")
-        if other.vendor == "sqlite":
-            other.settings_dict = {**other.settings_dict, "OPTIONS": {"timeout": 0.2}}
-        try:
-            with other.cursor() as cursor:
-                cursor.execute("UPDATE medblocks_connect_webhookdelivery SET tries = tries + 5")
-        finally:
-            other.close()
-        raise WrittenError
-
-    with connections["default"].execute_wrapper(write_elsewhere), pytest.raises(WrittenError):
-        reconcile_attempts(limit=1000)
-    assert not WebhookDelivery.objects.filter(tries=0).exists()
 
 
 def test_reconcile_stops_when_limited(medblocks, make_old):
@@ -241,50 +177,113 @@ def test_reconcile_is_bounded(medblocks, make_old):
     assert reconcile_attempts(limit=5).asked == 5
 
 
-def run(**options) -> tuple[str, int]:
-    out = io.StringIO()
-    try:
-        call_command("medblocks_reconcile", stdout=out, **options)
-    except SystemExit as end:
-        return out.getvalue(), int(end.code or 0)
-    return out.getvalue(), 0
+def test_reconcile_failure_in_an_open_session_until_its_end(medblocks, make_old):
+    """The patient may try again in the same session; once it is over nobody is asked."""
+    attempt = make_old(status="failed", error="oauth_error")
+    tried = [connection_json("failed", failure_code="oauth_error")]
+    answer(medblocks, connections=tried, expires_at=in_minutes(5))
+    reconcile_attempts(limit=10)
+    assert reconcile_attempts(limit=10).asked == 1
+    medblocks.reset()
+    answer(medblocks, connections=tried, expires_at=in_minutes(-11))
+    PatientConnectionAttempt.objects.update(expires_at=None)
+    reconcile_attempts(limit=10)
+    assert reconcile_attempts(limit=10).asked == 0
+    attempt.refresh_from_db()
+    assert (attempt.status, attempt.error, attempt.settled_at is None) == (
+        "failed",
+        "oauth_error",
+        False,
+    )
 
 
-def test_command_one_line(medblocks, make_old):
+def in_minutes(minutes: int) -> str:
+    return (timezone.now() + timedelta(minutes=minutes)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("minutes", "status"),
+    [pytest.param(41, "expired", id="lapsed"), pytest.param(39, "started", id="not-yet")],
+)
+def test_reconcile_open_session_that_names_no_end(medblocks, make_old, minutes, status):
+    attempt = make_old(created_at=timezone.now() - timedelta(minutes=minutes))
+    answer(medblocks, expires_at=None)
+    reconcile_attempts(limit=10)
+    attempt.refresh_from_db()
+    assert attempt.status == status
+
+
+@pytest.mark.parametrize(
+    ("hours", "status", "unanswered"),
+    [pytest.param(25, "expired", 0, id="a-day"), pytest.param(23, "started", 1, id="not-yet")],
+)
+def test_reconcile_odd_answers_end_with_the_session(medblocks, make_old, hours, status, unanswered):
+    attempt = make_old(created_at=timezone.now() - timedelta(hours=hours))
+    answer(medblocks, patient_id="somebody-else")
+    assert reconcile_attempts(limit=10).unanswered == unanswered
+    attempt.refresh_from_db()
+    assert attempt.status == status
+    assert [each.error for each in attempt.events.all()] == ["unexpected_reply"] * (1 - unanswered)
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+def test_reconcile_outage_expires_nothing(medblocks, make_old, status):
+    attempt = make_old(created_at=timezone.now() - timedelta(days=60))
+    medblocks.get(f"{BASE_URL}/patient-sessions/ps_1", status=status)
+    reconcile_attempts(limit=10)
+    attempt.refresh_from_db()
+    assert attempt.status == "started"
+
+
+def test_reconcile_attempt_that_breaks_stops_nobody(medblocks, make_old, breaks_once, caplog):
     make_old(1)
-    make_old(2)
+    other = make_old(2)
     answer(medblocks, 1, **ACTIVE)
-    answer(medblocks, 2)
-    told, code = run()
-    assert told == "medblocks_reconcile: 2 asked (1 At the portal, 1 Connected).\n"
-    assert code == 0
+    answer(medblocks, 2, **ACTIVE)
+    breaks_once(reconcile, "settle_and_catch_up")
+    assert reconcile_attempts(limit=10).broken == 1
+    other.refresh_from_db()
+    assert other.status == "succeeded"
+    assert "RuntimeError" in caplog.text
+    assert "ann@mail.example" not in caplog.text
+    assert not PatientConnectionAttempt.objects.exclude(claimed_until=None).exists()
 
 
-def test_command_nothing_to_do(db):
-    assert run() == ("medblocks_reconcile: 0 asked.\n", 0)
-    assert run(verbosity=0) == ("", 0)
+def test_reconcile_session_that_another_attempt_has(medblocks, make_old):
+    """It is not adopted twice, and stands in nobody's way."""
+    make_old(1, settled_at=timezone.now())
+    attempt = make_old(2, patient_session_id=None, status="created")
+    answer_list(medblocks, [session_json(metadata={"attempt": attempt.public_id})])
+    assert reconcile_attempts(limit=10).broken == 0
+    attempt.refresh_from_db()
+    assert (attempt.status, attempt.error) == ("failed", "duplicate_session")
+    assert reconcile_attempts(limit=10).asked == 0
 
 
-def test_command_exit_code_when_limited(medblocks, make_old):
-    make_old()
-    medblocks.get(f"{BASE_URL}/patient-sessions/ps_1", status=429)
-    told, code = run()
-    assert "asked us to slow down" in told
-    assert told.count("\n") == 1
-    assert code == 1
+def test_reconcile_names_the_place_that_a_webhook_settled(medblocks, make_attempt):
+    """Asked once: a name that nobody can tell is not asked for in every run."""
+    settled = {"status": "succeeded", "settled_at": timezone.now()}
+    attempt = make_attempt(**settled)
+    make_attempt(patient_session_id="ps_2", connection_id="fhirsrc_unknown", **settled)
+    medblocks.get(f"{BASE_URL}/connections/fhirsrc_unknown", status=404)
+    reconcile_attempts(limit=10)
+    before = asked(medblocks)
+    reconcile_attempts(limit=10)
+    attempt.refresh_from_db()
+    assert (attempt.connection_name, attempt.connection_type) == ("Riverside General", "epic")
+    assert (before, asked(medblocks)) == (2, 2)
 
 
-def test_command_progress_on_a_terminal(medblocks, make_old):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    for number in range(3):
-        make_old(number)
-        answer(medblocks, number, **ACTIVE)
-    terminal = Terminal()
-    run(stderr=terminal, no_color=True)
-    assert "3 of 3" in terminal.getvalue()
+def test_reconcile_names_a_place_later_where_medblocks_is_away(medblocks, make_attempt):
+    settled = {"status": "succeeded", "settled_at": timezone.now()}
+    attempt = make_attempt(connection_id="fhirsrc_slow", **settled)
+    medblocks.get(f"{BASE_URL}/connections/fhirsrc_slow", status=503)
+    reconcile_attempts(limit=10)
+    medblocks.reset()
+    medblocks.get(f"{BASE_URL}/connections/fhirsrc_slow", json={"id": "fhirsrc_slow", "name": "S"})
+    reconcile_attempts(limit=10)
+    attempt.refresh_from_db()
+    assert attempt.connection_name == "S"
 
 
 def test_reconcile_names_the_facility_by_its_id(medblocks, make_old):

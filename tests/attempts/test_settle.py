@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medblocks_connect import signals
 from medblocks_connect.api import ReturnedFailure, ReturnedSuccess
@@ -13,9 +15,17 @@ from medblocks_connect.attempts.outcome import (
     Rank,
     conclude_from_return,
 )
-from medblocks_connect.attempts.settle import Evidence, Kind, Source, outcome_of, settle
+from medblocks_connect.attempts.settle import (
+    Evidence,
+    Kind,
+    Source,
+    outcome_of,
+    plan_step,
+    settle,
+)
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.attempts.conftest import FACILITY
+from tests.attempts.test_outcome import evidence, merge_all
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,19 +34,27 @@ CONNECTED = Evidence(
     Kind.CONNECTED,
     Outcome(Rank.SUCCEEDED, link=Link("active", "conn_1"), settled=True),
 )
-DENIED = Evidence(
-    Source.RETURN,
-    Kind.CLAIMED_FAILURE,
-    conclude_from_return(ReturnedFailure("ps_1", "", "user_denied", "They said no")),
-)
+
+
+def claim_of(code, words):
+    return conclude_from_return(ReturnedFailure("ps_1", "", code, words))
+
+
+DENIED = Evidence(Source.RETURN, Kind.CLAIMED_FAILURE, claim_of("user_denied", "They said no"))
 CAME_BACK = Evidence(
     Source.RETURN,
     Kind.CLAIMED_SUCCESS,
     conclude_from_return(ReturnedSuccess("ps_1", "", FACILITY)),
 )
+OVER = Evidence(Source.MEDBLOCKS, Kind.EXPIRED, Outcome(Rank.EXPIRED, settled=True))
 REFUSED = Evidence(
     Source.MEDBLOCKS, Kind.REFUSED, Outcome(Rank.FAILED, failure=Failure("oauth_error", "Words"))
 )
+OUTCOME_COLUMNS = (
+    "status", "unconfirmed", "error", "error_description", "failure_at", "claimed_success",
+    "claimed_error", "claimed_error_description", "claim_disagrees", "patient_connection_id",
+    "connection_status",
+)  # fmt: skip
 LOST = Evidence(Source.WEBHOOK, Kind.LOST, Outcome(link=Link("refresh_failed", "conn_1")))
 
 
@@ -120,11 +138,62 @@ def test_settle_same_evidence_twice_is_told_once(make_attempt, heard):
     assert heard == [("attempt_succeeded", "succeeded")]
 
 
-def test_settle_confirming_a_claimed_failure_signals_nothing_new(make_attempt, heard):
+def test_settle_claimed_failure_is_signalled_once_confirmed(make_attempt, heard):
     attempt = make_attempt()
     settle(attempt, DENIED)
+    assert heard == []
     settle(attempt, REFUSED)
+    settle(read(attempt), REFUSED)
     assert heard == [("attempt_failed", "failed")]
+
+
+def test_settle_claimed_failure_is_signalled_once_the_session_is_over(make_attempt, heard):
+    attempt = make_attempt()
+    settle(attempt, DENIED)
+    settle(attempt, OVER)
+    assert heard == [("attempt_failed", "failed")]
+    assert read(attempt).unconfirmed
+
+
+def test_settle_claimed_failure_after_the_session_is_over(make_attempt, heard):
+    attempt = make_attempt()
+    settle(attempt, OVER)
+    settle(attempt, DENIED)
+    assert heard == [("attempt_expired", "expired"), ("attempt_failed", "failed")]
+
+
+def test_settle_claimed_failure_that_was_none_is_never_signalled(make_attempt, heard):
+    attempt = make_attempt()
+    settle(attempt, DENIED)
+    settle(attempt, CONNECTED)
+    assert heard == [("attempt_succeeded", "succeeded")]
+
+
+def columns_after(pieces):
+    """What a row holds of the outcome once it has met ``pieces``, one by one."""
+    attempt = PatientConnectionAttempt(patient_id="p-1")
+    for piece in pieces:
+        step = plan_step(attempt, Evidence(Source.MEDBLOCKS, Kind.FAILED, piece))
+        for name, value in step.changes.items():
+            setattr(attempt, name, value)
+    return [getattr(attempt, name) for name in OUTCOME_COLUMNS]
+
+
+@given(st.lists(evidence, max_size=5), st.randoms(use_true_random=False))
+def test_settle_any_order_leaves_the_same_columns(pieces, random):
+    """Written to a row and read back between any two, the evidence merges as it does at once."""
+    shuffled = pieces + [random.choice(pieces) for _ in range(2) if pieces]
+    random.shuffle(shuffled)
+    assert columns_after(shuffled) == columns_after(pieces) == columns_after([merge_all(pieces)])
+
+
+def test_settle_claim_without_words_takes_none_of_the_facts(make_attempt):
+    attempt = make_attempt()
+    settle(attempt, Evidence(Source.RETURN, Kind.CLAIMED_FAILURE, claim_of("oauth_error", "")))
+    settle(attempt, REFUSED)
+    settle(attempt, CAME_BACK)
+    assert read(attempt).claimed_error_description == ""
+    assert read(attempt).error_description == "Words"
 
 
 def test_settle_loss_keeps_the_outcome_and_is_signalled_once(make_attempt, heard):
@@ -140,7 +209,7 @@ def test_settle_loss_keeps_the_outcome_and_is_signalled_once(make_attempt, heard
 
 def test_settle_receiver_that_raises_harms_nobody(make_attempt, heard, caplog):
     def raise_error(**_kwargs):
-        raise ValueError("a receiver of the host")
+        raise ValueError("ann@mail.example")
 
     signals.attempt_succeeded.connect(raise_error)
     try:
@@ -148,7 +217,8 @@ def test_settle_receiver_that_raises_harms_nobody(make_attempt, heard, caplog):
     finally:
         signals.attempt_succeeded.disconnect(raise_error)
     assert heard == [("attempt_succeeded", "succeeded")]
-    assert "receiver" in caplog.text
+    assert "A receiver raised ValueError: " in caplog.text
+    assert "ann@mail.example" not in caplog.text
 
 
 def test_settle_signals_nothing_when_the_transaction_fails(make_attempt, heard):

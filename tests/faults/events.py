@@ -8,10 +8,11 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
 
 from medblocks_connect.api import sign
 from medblocks_connect.sandbox.models import SandboxConnection, SandboxSession
-from medblocks_connect.sandbox.shapes import show_connection, show_session
+from medblocks_connect.sandbox.shapes import show_connection, show_session, write_moment
 
 SECRET = "whsec_of_the_clinic"
 WEBHOOK = "/records/webhook/"
@@ -37,7 +38,7 @@ def lost(connection: SandboxConnection, event_id: str = "evt_lost") -> dict[str,
     about = show_connection(connection) | {
         "status": "refresh_failed",
         "failure_code": "token_unavailable",
-        "failure_at": "2026-11-02T10:00:00.000Z",
+        "failure_at": write_moment(timezone.now()),
     }
     return event("connection.token_refresh_failed", about, event_id)
 

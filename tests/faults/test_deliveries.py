@@ -9,10 +9,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from medblocks_connect import signals, webhooks
+from medblocks_connect import signals
+from medblocks_connect.attempts import deliver
 from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 from medblocks_connect.sandbox import flows
+from medblocks_connect.sandbox.catalog import find_facility
+from medblocks_connect.sandbox.shapes import show_connection
+from tests.faults.clinic import RIVERSIDE
 from tests.faults.events import (
     completed,
     event,
@@ -63,10 +67,11 @@ def test_delivery_every_order(clinic, order):
         "return": clinic.come_back,
     }
     assert {deeds[each]().status_code for each in order} <= {200, 303}
-    reconcile_attempts(limit=10)
+    # Before any reconciliation: what waited for the connection was not forgotten.
     attempt = clinic.attempt
     assert (attempt.status, attempt.connection_status) == ("succeeded", "refresh_failed")
     assert attempt.lost_at is not None
+    reconcile_attempts(limit=10)
     assert set(WebhookDelivery.objects.values_list("state", "attempt")) == {
         ("processed", attempt.pk)
     }
@@ -143,7 +148,7 @@ def test_delivery_case_36_receiver_raises_until_redelivery(clinic, listen):
 
 @pytest.mark.django_db(transaction=True)
 def test_delivery_case_36_receiver_sleeps(clinic, listen, monkeypatch):
-    monkeypatch.setattr(webhooks, "RECEIVERS_MAY_TAKE", 0.2)
+    monkeypatch.setattr(deliver, "RECEIVERS_MAY_TAKE", 0.2)
     wake, slept = threading.Event(), threading.Event()
 
     def receive(**kwargs):
@@ -165,16 +170,104 @@ def test_delivery_case_36_receiver_sleeps(clinic, listen, monkeypatch):
     assert delivery().state == "processed"
 
 
-def test_delivery_queries(clinic):
+def count_queries(send) -> int:
+    """Count the statements of one delivery, less what begins and ends its transaction."""
+    with CaptureQueriesContext(connection) as asked:
+        assert send().status_code == 200
+    verbs = [each["sql"].split()[0] for each in asked]
+    return sum(verb in {"SELECT", "INSERT", "UPDATE", "DELETE"} for verb in verbs)
+
+
+@pytest.fixture
+def approved(clinic):
+    """The event of a session that its patient has approved."""
     clinic.started()
     flows.approve(clinic.session)
-    event = completed(clinic.session)
-    with CaptureQueriesContext(connection) as asked:
-        assert clinic.send(event).status_code == 200
-    verbs = [each["sql"].split()[0] for each in asked]
-    told = [verb for verb in verbs if verb in {"SELECT", "INSERT", "UPDATE", "DELETE"}]
-    assert len(told) <= 5
+    return completed(clinic.session)
+
+
+def test_delivery_queries(clinic, approved):
+    assert count_queries(lambda: clinic.send(approved)) <= 5
+    assert clinic.attempt.status == "succeeded"
     assert clinic.medblocks.count("GET", "/patient-sessions/") == 0
+
+
+def test_delivery_queries_without_a_name(clinic, approved):
+    PatientConnectionAttempt.objects.update(connection_name="")
+    assert count_queries(lambda: clinic.send(approved)) <= 5
+    assert clinic.attempt.status == "succeeded"
+
+
+@pytest.mark.parametrize("kind", ["patient_session.completed", "patient_flow.completed"])
+def test_delivery_queries_again(clinic, kind):
+    """Whether it waits for its attempt or has had its effect."""
+    about = {"id": "ps_elsewhere", "patient_id": "p", "status": "complete", "connections": []}
+    told = event(kind, about)
+    clinic.send(told)
+    assert count_queries(lambda: clinic.send(told)) <= 5
+    assert WebhookDelivery.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_delivery_queries_of_a_failed_one_again(clinic, approved, monkeypatch, heard):
+    def fail(*args, **kwargs):
+        raise RuntimeError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(deliver, "try_to_settle", fail)
+        clinic.send(approved)
+    assert delivery().state == "failed"
+    assert count_queries(lambda: clinic.send(approved)) <= 5
+    assert (clinic.attempt.status, delivery().tries) == ("succeeded", 2)
+
+
+def test_delivery_loss_from_before_the_attempt(clinic):
+    """Connecting again may keep the link: a late event is about the former attempt alone."""
+    clinic.started()
+    link = flows.approve(clinic.session)
+    clinic.come_back()
+    former, late = clinic.attempt, lost(link)
+    clinic.started()
+    PatientConnectionAttempt.objects.filter(pk=clinic.attempt.pk).update(
+        patient_connection_id=link.conn_id, status="succeeded", connection_status="active"
+    )
+    clinic.send(late)
+    former.refresh_from_db()
+    assert (former.connection_status, clinic.attempt.connection_status) == (
+        "refresh_failed",
+        "active",
+    )
+    assert delivery().state == "processed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_delivery_loss_of_all_that_share_the_connection(clinic, heard):
+    clinic.started()
+    link = flows.approve(clinic.session)
+    for _ in range(2):
+        clinic.started()
+        again = completed(clinic.session, f"evt_{clinic.session.session_id}")
+        again["data"]["object"] |= {"status": "complete"}
+        again["data"]["object"]["connections"] = [show_connection(link) | {"id": link.conn_id}]
+        clinic.send(again)
+    heard.clear()
+    clinic.send(lost(link))
+    held = PatientConnectionAttempt.objects.filter(patient_connection_id=link.conn_id)
+    assert [each.connection_status for each in held] == ["refresh_failed"] * 2
+    assert all(each.lost_at for each in held)
+    assert WebhookDelivery.objects.get(event_id="evt_lost").attempt == clinic.attempt
+
+
+def test_delivery_sync_of_a_facility_started_by_its_address(clinic):
+    """Medblocks' events name its own id of the facility."""
+    clinic.started(find_facility(RIVERSIDE).fhir_base_url)
+    link = flows.approve(clinic.session)
+    clinic.send(completed(clinic.session))
+    clinic.send(synced(link))
+    told = clinic.attempt.events.values_list("kind", flat=True)
+    assert link.connection_id != clinic.attempt.connection_id
+    assert "records_synced" in told
+    assert WebhookDelivery.objects.get(event_id="evt_sync").state == "processed"
 
 
 def test_delivery_stores_no_url_and_no_name(clinic):

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from medblocks_connect.attempts import confirm
 from medblocks_connect.attempts.reconcile import reconcile_attempts
-from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
+from medblocks_connect.models import LOOK_FOR, AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.shapes import write_moment
 from tests.faults.clinic import RIVERSIDE
@@ -117,33 +117,52 @@ def test_hosted_page_says_nothing(clinic, end, expected):
     assert clinic.attempt.status == expected
 
 
-@pytest.mark.parametrize("success", ["true", "false"])
 @pytest.mark.parametrize(
-    ("then", "words"),
-    [(flows.approve, "You are connected"), (flows.cancel, "You are not connected")],
-    ids=["connected", "not-connected"],
+    ("success", "then", "words"),
+    [
+        pytest.param(success, then, words, id=f"case-22-{success}-{name}")
+        for success in ("true", "false")
+        for name, then, words in (
+            ("connected", flows.approve, "You are connected"),
+            ("not-connected", flows.cancel, "You are not connected"),
+        )
+    ],
 )
-def test_medblocks_away(clinic, monkeypatch, success, then, words):
-    """case-22: confirming, and then the one right answer."""
+@pytest.mark.parametrize("is_away", [True, False], ids=["away", "open"])
+def test_no_answer_yet(clinic, monkeypatch, success, then, words, is_away):
+    """Medblocks is away, or the session is still open: confirming, then the one right answer."""
     settle_without_patience(monkeypatch)
     clinic.started()
-    then(clinic.session)
-    clinic.medblocks.replace("GET", SESSION, b"", 503)
+    if is_away:
+        clinic.medblocks.replace("GET", SESSION, b"", 503)
     clinic.come_back(success=success, error="user_denied", error_description=None)
     for _ in range(2):
         assert "Checking your connection" in clinic.page()
+    then(clinic.session)
     clinic.medblocks.mend()
     assert words in clinic.page()
     assert words in clinic.page()
 
 
-def test_still_open_case_22(clinic, monkeypatch):
+def test_claimed_failure_case_22_is_shown_in_the_end(clinic, monkeypatch):
+    """A page that waits for ever helps nobody: after a while it says what the claim says."""
     settle_without_patience(monkeypatch)
     clinic.started()
-    clinic.come_back(success="true", connection_id=RIVERSIDE)
+    clinic.come_back(success="false", error="user_denied", connection_id=None)
     assert "Checking your connection" in clinic.page()
+    PatientConnectionAttempt.objects.update(returned_at=timezone.now() - LOOK_FOR)
+    assert "You are not connected" in clinic.page()
+    assert clinic.attempt.unconfirmed
+
+
+@pytest.mark.django_db(transaction=True)
+def test_claimed_failure_case_22_is_no_signal(clinic, heard):
+    clinic.started()
+    clinic.come_back(success="false", error="user_denied", connection_id=None)
+    assert heard == ["attempt_started"]
     flows.approve(clinic.session)
-    assert "You are connected" in clinic.page()
+    clinic.come_back()
+    assert heard == ["attempt_started", "attempt_succeeded"]
 
 
 def test_still_open_case_22_asks_politely(clinic):

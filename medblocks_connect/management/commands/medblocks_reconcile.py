@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from medblocks_connect.attempts.reconcile import (
     Reconciliation,
@@ -17,6 +16,7 @@ from medblocks_connect.models import PatientConnectionAttempt
 
 _STOPPED = {
     "rate_limited": "Medblocks asked us to slow down; the rest waits for the next run",
+    "refused": "Medblocks refused the API key; the rest waits until that is mended",
     "away": "Medblocks did not answer; the rest waits for the next run",
 }
 
@@ -27,8 +27,9 @@ class Command(BaseCommand):
     help = (
         "Asks Medblocks about every attempt without a confirmed outcome and settles it; expires "
         "what has lapsed; processes webhook deliveries that failed or came too early. Run it from "
-        "cron every few minutes, on as many machines as you like. Exit code 1: Medblocks could "
-        "not be asked about some of them."
+        "cron every few minutes, on as many machines as you like. Exit code 1: something has to "
+        "be done again, as Medblocks could not be asked about an attempt, an attempt could not be "
+        "settled or a delivery failed again. The one line that it prints says which."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -42,6 +43,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, limit: int, verbosity: int, **options: Any) -> None:
         """Reconcile, show progress on a terminal, and end with one line for cron's mail."""
+        if limit < 1:
+            raise CommandError("--limit takes a number, 1 or more.")
         shows_progress = verbosity > 0 and self.stderr.isatty()
         total = min(count_unsettled(), limit) if shows_progress else 0
 
@@ -53,10 +56,10 @@ class Command(BaseCommand):
         done = reconcile_attempts(limit=limit, on_progress=show)
         if shows_progress and done.asked:
             self.stderr.write("")
+        if not done.is_whole:
+            raise CommandError(_summarise(done), returncode=1)
         if verbosity > 0:
             self.stdout.write(_summarise(done))
-        if done.unanswered:
-            sys.exit(1)
 
 
 def _summarise(done: Reconciliation) -> str:
@@ -66,8 +69,12 @@ def _summarise(done: Reconciliation) -> str:
         parts.append(f"{done.adopted} sessions found again")
     if done.deliveries:
         parts.append(f"{done.deliveries} webhook deliveries processed")
+    if done.failed_deliveries:
+        parts.append(f"{done.failed_deliveries} webhook deliveries failed again")
     if done.unanswered:
-        parts.append(f"{done.unanswered} without an answer")
+        parts.append(f"{done.unanswered} without a usable answer")
+    if done.broken:
+        parts.append(f"{done.broken} not settled because of an error here, see the log")
     told = f"medblocks_reconcile: {done.asked} asked"
     told = f"{told} ({', '.join(parts)})" if parts else told
     return f"{told}. {_STOPPED[done.stopped]}." if done.stopped else f"{told}."

@@ -1,0 +1,108 @@
+"""What one run of ``medblocks_reconcile`` tells cron: one line, and an exit code."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from medblocks_connect.attempts import reconcile
+from tests.attempts.conftest import (
+    ACTIVE,
+    BASE_URL,
+    answer,
+    store_delivery,
+)
+
+
+def run(**options) -> tuple[str, int]:
+    """Run the command; return its one line and its exit code."""
+    out = io.StringIO()
+    try:
+        call_command("medblocks_reconcile", stdout=out, **options)
+    except CommandError as error:
+        assert not out.getvalue()
+        return str(error), error.returncode
+    return out.getvalue(), 0
+
+
+def test_command_one_line(medblocks, make_old):
+    make_old(1)
+    make_old(2)
+    answer(medblocks, 1, **ACTIVE)
+    answer(medblocks, 2)
+    told, code = run()
+    assert told == "medblocks_reconcile: 2 asked (1 At the portal, 1 Connected).\n"
+    assert code == 0
+
+
+def test_command_nothing_to_do(db):
+    assert run() == ("medblocks_reconcile: 0 asked.\n", 0)
+    assert run(verbosity=0) == ("", 0)
+
+
+def test_command_exit_code_when_limited(medblocks, make_old):
+    make_old()
+    medblocks.get(f"{BASE_URL}/patient-sessions/ps_1", status=429)
+    told, code = run()
+    assert "asked us to slow down" in told
+    assert "\n" not in told
+    assert code == 1
+
+
+def test_command_progress_on_a_terminal(medblocks, make_old):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for number in range(3):
+        make_old(number)
+        answer(medblocks, number, **ACTIVE)
+    terminal = Terminal()
+    run(stderr=terminal, no_color=True)
+    assert "3 of 3" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (401, "invalid_api_key", "Medblocks refused the API key"),
+        (403, "insufficient_scope", "Medblocks refused the API key"),
+        (429, "throttled", "Medblocks asked us to slow down"),
+    ],
+)
+def test_command_says_why_it_stopped(medblocks, make_old, status, code, words):
+    for number in range(3):
+        make_old(number)
+        error = {"error": {"type": "", "code": code}}
+        medblocks.get(f"{BASE_URL}/patient-sessions/ps_{number}", json=error, status=status)
+    told, exit_code = run()
+    assert f"1 asked (1 without a usable answer). {words}" in told
+    assert exit_code == 1
+
+
+def test_command_counts_a_delivery_that_fails_again(medblocks, make_old):
+    make_old()
+    answer(medblocks, **ACTIVE)
+    store_delivery("ps_1", {"id": "ps_1", "connections": "none"}, state="failed", tries=1)
+    told, code = run()
+    assert "1 webhook deliveries failed again" in told
+    assert "processed" not in told
+    assert code == 1
+    assert run() == ("medblocks_reconcile: 0 asked.\n", 0)
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_command_refuses_a_limit_below_1(db, limit):
+    with pytest.raises(CommandError, match="--limit"):
+        call_command("medblocks_reconcile", limit=limit)
+
+
+def test_command_tells_of_an_error_here(medblocks, make_old, breaks_once):
+    make_old()
+    answer(medblocks, **ACTIVE)
+    breaks_once(reconcile, "settle_and_catch_up")
+    told, code = run()
+    assert "1 not settled because of an error here" in told
+    assert code == 1
