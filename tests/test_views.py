@@ -174,8 +174,10 @@ def test_search_that_medblocks_never_takes_is_told_as_away(browser, medblocks): 
 # What the return does.
 
 
-def test_return_claimed_failure_is_told_at_once_when_medblocks_was_heard(browser, attempt, answer):
-    answer(status="open")
+def test_return_claimed_failure_is_told_at_once_where_medblocks_says_no_more(
+    browser, attempt, answer
+):
+    answer(status="expired")
     url = f"{RETURN}?patient_session_id=ps_1&success=false&error=user_denied"
     page = browser.get(f"{url}&error_description=They+said+no", follow=True)
     assert "You stopped before you were connected" in page.text
