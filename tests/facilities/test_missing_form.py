@@ -75,3 +75,21 @@ def test_what_was_typed_stays(tell):
     page = tell(text="...", note="east <b>").text
     assert 'value="..."' in page
     assert "east &lt;b&gt;</textarea>" in page
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_problem_takes_the_focus(chromium, site, has_scripts):
+    context = chromium.new_context(base_url=site.url, java_script_enabled=has_scripts)
+    session_id = site.browser.cookies["sessionid"]
+    context.add_cookies([{"name": "sessionid", "value": session_id, "url": site.url}])
+    page = context.new_page()
+    page.goto("/records/search/?q=qqqqqq")
+    page.get_by_label("Name of the missing hospital or clinic").fill("...")
+    page.get_by_role("button", name="Tell us").click()
+    focused = page.locator(":focus")
+    focused.get_by_role("heading", name="There is a problem").wait_for()
+    focused.get_by_role("link", name=NAME_IT).click()
+    assert page.locator(":focus").get_attribute("name") == "text"
+    context.close()

@@ -155,7 +155,13 @@ def _nothing(_stage):
 
 def _suggested(stage):
     stage.attempt()
+    stage.attempt(connection_id="fhirsrc_faded_stamp", lost_at=timezone.now())
     return SEARCH
+
+
+def _connected_result(stage):
+    stage.attempt()
+    return f"{SEARCH}?q=riverside"
 
 
 def _press(selector):
@@ -171,6 +177,7 @@ def _press_with_an_old_token(page):
 def _tell_what_is_missing(text):
     def press(page):
         form = page.locator(".medblocks-missing form").first
+        form.locator("[name=text]").evaluate("each => each.removeAttribute('maxlength')")
         form.locator("[name=text]").fill(text)
         form.evaluate("each => { each.noValidate = true; }")
         form.get_by_role("button").click()
@@ -192,7 +199,9 @@ SCENES = {
     "nothing": _at(f"{SEARCH}?q=qqqqqq"),
     "thanks": Scene(_nothing, _tell_what_is_missing("Far Hill")),
     "missing-unnamed": Scene(_nothing, _tell_what_is_missing("")),
+    "missing-too-long": Scene(_nothing, _tell_what_is_missing("x" * 101)),
     "suggested": Scene(_suggested),
+    "connected-result": Scene(_connected_result),
     "too-short": _at(f"{SEARCH}?q=a"),
     "search-away": Scene(_set(f"{SEARCH}?q=riverside", **AWAY)),
     "hosted": Scene(_set(f"{SEARCH}?q=qqqqqq", HOSTED_FALLBACK=True)),

@@ -14,6 +14,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 # What only this state of the page says.
 SAID = {
+    "suggested": ["You are connected to", "Connect again to a place you used before"],
+    "connected-result": ["You are connected"],
+    "missing-unnamed": ["There is a problem"],
+    "missing-too-long": ["This name is too long."],
     "connections": [
         "Connected",
         "Records last came on",

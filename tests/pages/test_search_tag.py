@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from django.template import engines
 
 
@@ -26,3 +27,30 @@ def test_box_has_the_hosts_label_escaped():
 def test_two_boxes_share_no_id():
     ids = re.findall(r' id="([^"]+)"', render("{% medblocks_search %}{% medblocks_search %}"))
     assert len(ids) == len(set(ids)) == 4
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_box_on_a_hosts_page_leads_on_with_what_was_typed(open_page, stage, has_scripts):
+    page = open_page(viewport={"width": 320, "height": 640}, java_script_enabled=has_scripts)
+    page.goto("/embedded/")
+    page.get_by_role("searchbox", name="Where else were you treated?").fill("riverside")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/records/search/?q=riverside")
+    assert page.get_by_role("searchbox").input_value() == "riverside"
+    assert page.get_by_role("button", name="Riverside General").is_visible()
+    assert page.get_by_text("How it works and who sees what").is_visible()
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+def test_box_on_a_hosts_page_is_kept_for_whoever_signs_in_first(open_page, stage):
+    page = open_page(who=None)
+    page.goto("/embedded/")
+    page.get_by_role("searchbox").fill("riverside")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_label("Username").fill("pat")
+    page.get_by_label("Password").fill("pat")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Riverside General").wait_for()
