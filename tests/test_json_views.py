@@ -105,6 +105,10 @@ def test_wrong_method_is_refused_in_json(browser, method, url, allowed):
     assert response["Allow"] == allowed
 
 
+def test_wrong_method_is_refused_in_json_where_csrf_is_checked(patient_client):
+    assert error_of(patient_client.post(CONNECTIONS)) == (405, "method_not_allowed")
+
+
 def test_head_of_a_search_is_answered(browser):
     response = browser.head(CONNECTIONS)
     assert (response.status_code, response.content) == (200, b"")

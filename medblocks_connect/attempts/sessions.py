@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -13,7 +14,7 @@ from medblocks_connect.attempts.outcome import Outcome, Rank, conclude_from_sess
 from medblocks_connect.attempts.settle import Evidence, Kind, Source
 from medblocks_connect.clock import aware, storable
 from medblocks_connect.conf import conf
-from medblocks_connect.facilities import get_facility
+from medblocks_connect.facilities import find_known_facility, get_facility
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 
 _NAME_TIMEOUT = 2.0  # seconds: a patient waits for the page
@@ -29,7 +30,9 @@ def read_session(
     if session.patient_id != attempt.patient_id:
         raise UnexpectedReplyError("The session is another patient's.")
     now = datetime.now(timezone.utc)
-    outcome = conclude_from_session(session, attempt.connection_id, now, end_of_session(attempt))
+    outcome = conclude_from_session(
+        _name_asked_facility(attempt, session), attempt.connection_id, now, end_of_session(attempt)
+    )
     facts: dict[str, Any] = {"expires_at": storable(session.expires_at)}
     if outcome.rank >= Rank.EXPIRED:
         facts["answered_at"] = django_timezone.now()
@@ -50,6 +53,23 @@ def end_of_session(attempt: PatientConnectionAttempt) -> datetime:
     if attempt.expires_at is not None:
         return aware(attempt.expires_at)
     return aware(attempt.created_at) + timedelta(seconds=conf.session_expires_in)
+
+
+def _name_asked_facility(
+    attempt: PatientConnectionAttempt, session: PatientSession
+) -> PatientSession:
+    """Return ``session`` with our own word for its facility, where it cannot be told without.
+
+    Started with a FHIR base URL, it may repeat that or name nothing, while its connections have
+    the catalog's ids: of several, ours is the one that the catalog knows by that URL.
+    """
+    asked = attempt.connection_id
+    is_named = session.connection_id.rstrip("/") not in ("", asked.rstrip("/"))
+    several = len({each.connection_id for each in session.connections}) > 1
+    if "://" not in asked or is_named or not several:
+        return session
+    known = find_known_facility(asked)
+    return replace(session, connection_id=known.id) if known else session
 
 
 def _describe_facility(
