@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
-from urllib.parse import urlencode
 
 from django.db import Error as AnyDatabaseError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.cache import cache_control
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.vary import vary_on_headers
 
-from medblocks_connect.api import parse_return_url
+from medblocks_connect.api import parse_return_url, write_return_query
 from medblocks_connect.attempts.come_back import come_back, find_attempt
 from medblocks_connect.attempts.confirm import confirm_attempt_politely
 from medblocks_connect.attempts.look_back import (
@@ -46,14 +45,7 @@ FRAGMENT_HEADER = "X-Medblocks-Fragment"
 _TYPING = "results"  # may be followed by another letter
 _SETTLED = "settled"  # the patient has finished typing
 
-# What a return URL may carry into the login page's ``next``: no patient id.
-_CARRIED_THROUGH_LOGIN = (
-    "patient_session_id",
-    "success",
-    "connection_id",
-    "error",
-    "error_description",
-)
+_QUERY_THROUGH_LOGIN = 2000  # characters; in the login page's address it is longer again
 
 
 @stand_alone
@@ -110,6 +102,9 @@ def start(request: HttpRequest) -> HttpResponseBase:
     if not form.is_valid():
         return _show_bad_request(request)
     if conf.confirm_before_portal and not form.cleaned_data["confirmed"]:
+        # To name the place may ask Medblocks: it counts as a start.
+        if seconds := throttle(patient, "start"):
+            return render_throttled(request, seconds)
         place = name_place(form.cleaned_data["connection_id"])
         return render_page(request, "confirm", {"place": place})
     return _lead_to_portal(request, patient, form.cleaned_data["connection_id"])
@@ -162,7 +157,8 @@ def return_from_portal(request: HttpRequest) -> HttpResponseBase:
         return _show_bad_request(request)
     patient = resolve_patient(request)
     if patient is None:
-        return refuse_stranger(request, f"{request.path}?{_without_patient_id(request.GET)}")
+        query = write_return_query(returned, _QUERY_THROUGH_LOGIN)
+        return refuse_stranger(request, f"{request.path}?{query}")
     attempt = come_back(patient, returned)
     if attempt is None:
         raise Http404
@@ -207,7 +203,3 @@ def _show_outcome(
 
 def _show_bad_request(request: HttpRequest) -> HttpResponse:
     return render_page(request, "bad_request", {}, HTTPStatus.BAD_REQUEST)
-
-
-def _without_patient_id(query: QueryDict) -> str:
-    return urlencode({name: query[name] for name in _CARRIED_THROUGH_LOGIN if name in query})

@@ -34,6 +34,7 @@ from medblocks_connect.api.returns import (
     ReturnedFromHostedPage,
     ReturnedSuccess,
     parse_return_url,
+    write_return_query,
 )
 from medblocks_connect.api.signatures import InvalidSignatureError, sign, verify
 from medblocks_connect.api.text import clean_text
@@ -75,4 +76,5 @@ __all__ = [
     "parse_time",
     "sign",
     "verify",
+    "write_return_query",
 ]

@@ -8,12 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
-from medblocks_connect.api.fields import MAX_CODE_LENGTH, MAX_ID_LENGTH
+from medblocks_connect.api.fields import (
+    MAX_CODE_LENGTH,
+    MAX_ID_LENGTH,
+    MAX_SHORT_ID_LENGTH,
+)
 from medblocks_connect.api.text import clean_text
 
 MAX_DESCRIPTION_LENGTH = 2000
+_CARRIED_LENGTH = 200  # of a description, through a login
 UNKNOWN_ERROR = "unknown_error"
 _KNOWN = frozenset(
     {
@@ -25,7 +30,11 @@ _KNOWN = frozenset(
         "error_description",
     }
 )
-_IDS = ("patient_session_id", "patient_id", "connection_id")
+_IDS = {
+    "patient_session_id": MAX_SHORT_ID_LENGTH,
+    "patient_id": MAX_ID_LENGTH,
+    "connection_id": MAX_ID_LENGTH,
+}
 _MAX_PARAMETERS = 100
 _BEFORE_QUERY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.\-]*://|/)[^?#]*\??")
 # What a decoder that does not fail (Django's) puts where the bytes were not UTF-8.
@@ -80,10 +89,12 @@ def parse_return_url(
     values = _parse_query(query) if isinstance(query, str) else _read_values(query)
     if values is None or not values.get("patient_session_id"):
         return None
-    ids = [values.get(name, "") for name in _IDS]
-    if any(clean_text(value, MAX_ID_LENGTH) != value or _UNDECODABLE in value for value in ids):
+    ids = {name: values.get(name, "") for name in _IDS}
+    if any(_UNDECODABLE in ids[name] for name in ids):
         return None
-    session_id, patient_id, connection_id = ids
+    if any(clean_text(ids[name], length) != ids[name] for name, length in _IDS.items()):
+        return None
+    session_id, patient_id, connection_id = ids.values()
     success = values.get("success")
     if success is None:
         return ReturnedFromHostedPage(session_id, patient_id)
@@ -97,6 +108,23 @@ def parse_return_url(
         error=clean_text(values.get("error"), MAX_CODE_LENGTH) or UNKNOWN_ERROR,
         error_description=clean_text(values.get("error_description"), MAX_DESCRIPTION_LENGTH),
     )
+
+
+def write_return_query(returned: Returned, max_length: int) -> str:
+    """Return the query of a return URL that claims the same, for a patient who has to sign in.
+
+    It names no patient. What makes it longer than ``max_length`` is left out, the least telling
+    first: servers and browsers refuse long addresses.
+    """
+    told = {"patient_session_id": returned.patient_session_id}
+    if isinstance(returned, ReturnedSuccess):
+        told |= {"success": "true", "connection_id": returned.connection_id}
+    elif isinstance(returned, ReturnedFailure):
+        told |= {"success": "false", "error": returned.error}
+        told["error_description"] = clean_text(returned.error_description, _CARRIED_LENGTH)
+    while len(query := urlencode(told)) > max_length and len(told) > 1:
+        told.popitem()
+    return query
 
 
 def _parse_query(query: str) -> dict[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from medblocks_connect.api import (
     ReturnedFromHostedPage,
     ReturnedSuccess,
     parse_return_url,
+    write_return_query,
 )
 
 SUCCESS = "patient_id=p1&patient_session_id=ps_1&success=true&connection_id=f1"
@@ -149,6 +151,36 @@ def test_repr_names_no_patient(query: str) -> None:
     shown = repr(parse_return_url(query))
     assert "p1" not in shown
     assert "why" not in shown
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "patient_session_id=ps_1&success=true&connection_id=fhirsrc_1",
+        "patient_session_id=ps_1&success=false&error=user_denied&error_description=No+%C3%A9",
+        "patient_session_id=ps_1",
+    ],
+)
+def test_written_query_claims_the_same(query: str) -> None:
+    returned = parse_return_url(f"{query}&patient_id=p1")
+    assert returned is not None
+    assert write_return_query(returned, 2000) == query
+
+
+@pytest.mark.parametrize(
+    ("session_id", "description"),
+    [("ps_1", "a" * 1000), ("ps_1", "\U0001f3e5" * 1000), ("\U0001f3e5" * 255, "why")],
+    ids=["long", "long-when-written", "long-id"],
+)
+def test_written_query_is_bounded_and_keeps_the_session(session_id: str, description: str) -> None:
+    given = {"patient_session_id": session_id, "success": "false", "error_description": description}
+    returned = parse_return_url(urlencode(given))
+    assert returned is not None
+    query = write_return_query(returned, 2000)
+    again = parse_return_url(query)
+    assert again is not None
+    assert again.patient_session_id == session_id
+    assert len(query) <= max(2000, len(urlencode({"patient_session_id": session_id})))
 
 
 @given(st.text())

@@ -199,6 +199,22 @@ def test_other_browser_signs_in_first(clinic, user, headers):
     assert "You are connected" in outcome.content.decode()
 
 
+@pytest.mark.parametrize("letter", ["a", "\u00e9 ", "\U0001f3e5"], ids=["plain", "accent", "emoji"])
+def test_signed_out_case_24_with_a_long_description(clinic, user, letter):
+    """No server, and not Django itself, refuses the way through the login."""
+    clinic.started()
+    flows.cancel(clinic.session)
+    stranger = Client()
+    said = quote(letter * 2000)
+    answered = clinic.come_back(stranger, success="false", error="x", error_description=said)
+    address = answered.headers["Location"]
+    assert answered.status_code == 302
+    assert len(address) < 4000
+    stranger.force_login(user)
+    (onward,) = parse_qs(urlsplit(address).query)["next"]
+    assert "You are not connected" in stranger.get(onward, follow=True).content.decode()
+
+
 LONG = "a" * 1_000_000
 DESCRIPTIONS = [
     pytest.param("<script>alert(1)</script>", "<script>alert(1)</script>", id="case-24-script"),
