@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from medblocks_connect import throttles
+from medblocks_connect import throttles, views
 from medblocks_connect.patients import Patient
 from medblocks_connect.throttles import throttle
 
@@ -125,3 +125,17 @@ def test_throttled_start(patient_client, rate, path, settings):
         for _ in range(2)
     ]
     assert statuses == [503, 429]
+
+
+def test_throttled_confirmation(patient_client, rate, settings, monkeypatch):
+    """To name the place on it may ask Medblocks, so it counts as a start."""
+    rate(start="2/m")
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "CONFIRM_BEFORE_PORTAL": True}
+    named = []
+    monkeypatch.setattr(views, "name_place", lambda each: named.append(each) or {"name": each})
+    patient_client.handler.enforce_csrf_checks = False
+    answers = [
+        patient_client.post("/records/start/", {"connection_id": f"fhirsrc_{number}"}).status_code
+        for number in range(5)
+    ]
+    assert (answers, len(named)) == ([200, 200, 429, 429, 429], 2)
