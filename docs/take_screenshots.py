@@ -1,7 +1,8 @@
 """``make screenshots``: which pictures of the demo are taken, and which of them the docs show.
 
-Every page is taken at two widths, light and dark, into ``screenshots/`` (not committed). The few
-that the docs show are copied to ``docs/images/``.
+Every page is taken at two widths, light and dark, into ``screenshots/`` (not committed). Those that
+the docs show are copied to ``docs/images/``. ``python -m docs.take_screenshots lost connections``
+takes these two pages alone.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +29,13 @@ LARGEST = 100_000  # bytes: a picture of the docs is no burden to a clone
 
 WIDTHS = {390: 844, 1280: 800}  # pixels, and the height of such a screen
 SCHEMES = ("light", "dark")
+ON_A_PHONE = (
+    "search", "results", "nothing", "thanks", "confirm", "connected", "checking", "cancelled",
+    "failed-twice", "expired", "connections", "disconnect", "not-disconnected", "not-here",
+    "open-too-long", "connected-es", "connections-es",
+)  # fmt: skip
 IN_DOCS = (
-    *(
-        f"{page}-390-light"
-        for page in ("search", "results", "connected", "cancelled", "connections", "disconnect")
-    ),
+    *(f"{page}-390-light" for page in ON_A_PHONE),
     "lost-390-dark",
     *(
         f"admin-{page}-1280-{scheme}"
@@ -46,11 +50,12 @@ ATTEMPTS = f"{ADMIN}/patientconnectionattempt/"
 
 @dataclass(frozen=True)
 class Shot:
-    """One page: who looks at it, and how they get there."""
+    """One page: who looks at it, how they get there, and the language of their browser."""
 
     name: str
     username: str
     go: Callable[[Page], object]
+    language: str = "en-US"
 
 
 def _open(path: str) -> Callable[[Page], object]:
@@ -80,6 +85,33 @@ def _open_disconnect(page: Page) -> None:
     page.get_by_role("button", name="Yes, disconnect").wait_for()
 
 
+def _disconnect(page: Page) -> None:
+    _open_disconnect(page)
+    page.get_by_role("button", name="Yes, disconnect").click()
+    page.get_by_role("heading", name="We could not disconnect you").wait_for()
+
+
+def _tell_what_is_missing(page: Page) -> None:
+    page.goto("/records/search/?q=qqqq")
+    page.get_by_label("Name of the missing hospital or clinic").fill("Far Hill")
+    page.get_by_role("button", name="Tell us").click()
+    page.get_by_role("heading", name="Thank you").wait_for()
+
+
+def _choose(page: Page) -> None:
+    page.goto("/records/search/?q=riverside")
+    page.get_by_role("button", name="Riverside General").click()
+    page.get_by_role("heading", name="You are about to leave this site").wait_for()
+
+
+def _press_an_old_button(page: Page) -> None:
+    page.goto("/records/search/?q=riverside")
+    tokens = page.locator("[name=csrfmiddlewaretoken]")
+    tokens.evaluate_all("all => all.forEach((each) => { each.value = 'x'.repeat(64); })")
+    page.get_by_role("button", name="Riverside General").click()
+    page.get_by_role("heading", name="This page was open too long").wait_for()
+
+
 def _open_staff_page(error: str) -> Callable[[Page], object]:
     def go(page: Page) -> None:
         page.goto(ATTEMPTS)
@@ -96,12 +128,18 @@ SHOTS = (
     Shot("search", "june", _open("/records/search/")),
     Shot("results", "june", _open("/records/search/?q=river")),
     Shot("nothing", "june", _open("/records/search/?q=qqqq")),
+    Shot("thanks", "june", _tell_what_is_missing),
+    Shot("open-too-long", "june", _press_an_old_button),
+    Shot("not-here", "june", _open("/records/attempts/none/")),
     Shot("connected", "june", _open_attempt("Maple Hollow", "Connected")),
+    Shot("connected-es", "june", _open_attempt("Maple Hollow", "Conexión activa"), "es-MX"),
     Shot("cancelled", "june", _open_attempt("Riverside", "Not connected")),
     Shot("unavailable", "mei", _open_attempt("Closed Harbor", "Not connected")),
+    Shot("failed-twice", "tomas", _open_attempt("Kestrel", "Not connected")),
     Shot("lost", "mei", _open_attempt("Foxglove", "ended")),
     Shot("expired", "sam", _open_attempt("Hawthorn", "Ran out of time")),
-    Shot("connections", "mei", _open("/records/connections/")),
+    Shot("connections", "june", _open("/records/connections/")),
+    Shot("connections-es", "mei", _open("/records/connections/"), "es-MX"),
     Shot("disconnect", "june", _open_disconnect),
     Shot("admin-home", "staff", _open("/admin/")),
     Shot("admin-attempts", "staff", _open(ATTEMPTS)),
@@ -114,52 +152,106 @@ SHOTS = (
     # Last: each visit to the portal is one more attempt in the lists above.
     Shot("portal", "pat", _open_portal),
 )
+SHOTS_WITHOUT_MEDBLOCKS = (
+    Shot("checking", "tomas", _open_attempt("Redfern", "Being checked")),
+    Shot("not-disconnected", "pat", _disconnect),
+)
+SHOTS_BEFORE_THE_PORTAL = (Shot("confirm", "june", _choose),)
+
+# What these two pages ask of Medblocks fails, and the patient came back just now.
+GO_AWAY = """
+from django.utils import timezone
+from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.sandbox.faults import queue_fault
+for operation in ("get_patient_session", "disconnect"):
+    queue_fault(operation, 500, "internal_error", times=100)
+PatientConnectionAttempt.objects.filter(status="returned").update(returned_at=timezone.now())
+"""
 
 
-def main() -> None:
-    """Start a demo, take every picture, and renew those of the docs."""
+def main(names: Sequence[str]) -> None:
+    """Start a demo, take the pictures ``names``, or every one, and renew those of the docs."""
     if CHROMIUM is None:
         sys.exit("There is no Chromium or Chrome here to take pictures with.")
-    shutil.rmtree(EVERYTHING, ignore_errors=True)
-    EVERYTHING.mkdir()
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        demo = Demo(Path(folder) / "demo.sqlite3")
+    if not names:
+        shutil.rmtree(EVERYTHING, ignore_errors=True)
+    EVERYTHING.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
-            demo.history()
-            _take_all(browser, demo.url)
+            _take_demo(browser, names)
+            _take_demo_that_asks_first(browser, names)
         finally:
             browser.close()
+    _renew_docs(names)
+
+
+def _take_demo(browser: Browser, names: Sequence[str]) -> None:
+    usual, troubled = (_choose_shots(each, names) for each in (SHOTS, SHOTS_WITHOUT_MEDBLOCKS))
+    if not usual and not troubled:
+        return
+    with _run_demo() as demo:
+        demo.history()
+        _take_all(browser, demo.url, usual)
+        if troubled:
+            demo.run(GO_AWAY)
+            _take_all(browser, demo.url, troubled)
+
+
+def _take_demo_that_asks_first(browser: Browser, names: Sequence[str]) -> None:
+    shots = _choose_shots(SHOTS_BEFORE_THE_PORTAL, names)
+    if shots:
+        # Its history breaks off at once, as its patients do not expect to be asked.
+        with _run_demo(MEDBLOCKS_CONFIRM_BEFORE_PORTAL="on") as demo:
+            demo.wait_for_line("Ctrl-C stops the demo.")
+            _take_all(browser, demo.url, shots)
+
+
+@contextmanager
+def _run_demo(**environment: str) -> Iterator[Demo]:
+    with tempfile.TemporaryDirectory() as folder:
+        demo = Demo(Path(folder) / "demo.sqlite3", **environment)
+        try:
+            yield demo
+        finally:
             demo.stop()
-    _renew_docs()
 
 
-def _take_all(browser: Browser, url: str) -> None:
-    for username in dict.fromkeys(shot.username for shot in SHOTS):
+def _choose_shots(shots: Sequence[Shot], names: Sequence[str]) -> list[Shot]:
+    return [shot for shot in shots if not names or shot.name in names]
+
+
+def _take_all(browser: Browser, url: str, shots: Sequence[Shot]) -> None:
+    for username, language in dict.fromkeys((shot.username, shot.language) for shot in shots):
         with browser.new_context(base_url=url) as context:
             if username:
                 sign_in(context.new_page(), username)
             cookies = context.storage_state()
+        theirs = [shot for shot in shots if (shot.username, shot.language) == (username, language)]
         for width, height in WIDTHS.items():
             for scheme in SCHEMES:
-                screen = {"width": width, "height": height}
                 with browser.new_context(
-                    base_url=url, storage_state=cookies, viewport=screen, color_scheme=scheme
+                    base_url=url,
+                    storage_state=cookies,
+                    viewport={"width": width, "height": height},
+                    color_scheme=scheme,
+                    locale=language,
                 ) as context:
-                    _take(context, username, f"{width}-{scheme}")
+                    _take(context, theirs, f"{width}-{scheme}")
 
 
-def _take(context: BrowserContext, username: str, suffix: str) -> None:
+def _take(context: BrowserContext, shots: Sequence[Shot], suffix: str) -> None:
     page = context.new_page()
-    for shot in SHOTS:
-        if shot.username == username:
-            shot.go(page)
-            page.wait_for_load_state("networkidle")
-            page.screenshot(path=EVERYTHING / f"{shot.name}-{suffix}.png", animations="disabled")
+    for shot in shots:
+        shot.go(page)
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=EVERYTHING / f"{shot.name}-{suffix}.png", animations="disabled")
 
 
-def _renew_docs() -> None:
+def _renew_docs(names: Sequence[str]) -> None:
     for name in IN_DOCS:
+        if names and name.rsplit("-", 2)[0] not in names:
+            continue
         picture = reduce_colours((EVERYTHING / f"{name}.png").read_bytes())
         if len(picture) > LARGEST:
             sys.exit(f"{name} has {len(picture)} bytes, and at most {LARGEST} are committed.")
@@ -167,4 +259,4 @@ def _renew_docs() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

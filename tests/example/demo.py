@@ -28,11 +28,12 @@ class Demo:
     Without ``database`` it makes one of its own, as for a newcomer.
     """
 
-    def __init__(self, database: Path | None = None) -> None:
+    def __init__(self, database: Path | None = None, **environment: str) -> None:
         named = {"DATABASE_URL": f"sqlite:///{database}"} if database else {}
+        self._environment = clean_environment(**named, **environment)
         self._process = subprocess.Popen(
             [sys.executable, MANAGE, "demo", "--port", "0"],
-            env=clean_environment(**named),
+            env=self._environment,
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -72,6 +73,11 @@ class Demo:
                 [line[at : at + width].strip() for at, width in zip(starts, widths, strict=True)]
             )
         return rows
+
+    def run(self, code: str) -> None:
+        """Run Python in the site, on its database, which must have been named."""
+        shell = [sys.executable, MANAGE, "shell", "--no-imports", "-c", code]
+        subprocess.run(shell, env=self._environment, cwd=ROOT, check=True, timeout=60)
 
     def stop(self) -> int:
         """Press Ctrl-C; return the exit code, with all that was printed in ``lines``."""

@@ -22,7 +22,6 @@ def test_clinic_has_its_spanish_for_every_text():
         installed = gettext.GNUTranslations(opened)._catalog
     assert texts
     assert set(installed) - {""} == texts
-    written = re.findall(
-        r'^msgstr "(.+)"$', (SPANISH / "django.po").read_text("utf-8"), re.MULTILINE
-    )
-    assert set(written) == {text for key, text in installed.items() if key}
+    written = (SPANISH / "django.po").read_text(encoding="utf-8")
+    told = re.findall(r'^msgstr "(.+)"$', written, re.MULTILINE)
+    assert set(told) == {text for key, text in installed.items() if key}
