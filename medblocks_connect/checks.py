@@ -47,6 +47,25 @@ def check_settings(
     ]
 
 
+@register("medblocks_connect", deploy=True)
+def check_hosts(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - Django passes it by name
+    **kwargs: Any,  # noqa: ARG001
+) -> list[CheckMessage]:
+    """Report a site that lets whoever sends a request say where its patients come back to."""
+    if conf.return_url or "*" not in settings.ALLOWED_HOSTS:
+        return []
+    return [
+        CheckWarning(
+            "MEDBLOCKS_CONNECT['RETURN_URL'] is not set, while ALLOWED_HOSTS takes every host.",
+            hint="Set it to the address of this app's return view, such as "
+            "https://clinic.example/records/return/, or name the site's own hosts in "
+            "ALLOWED_HOSTS: a forged Host header would send a patient elsewhere.",
+            id="medblocks_connect.W003",
+        )
+    ]
+
+
 def _check_keys(configured: dict[str, Any]) -> Iterator[CheckMessage]:
     for key in sorted(set(configured) - set(DEFAULTS), key=str):
         yield CheckWarning(

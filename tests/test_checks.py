@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 
 import pytest
+from django.core.checks import run_checks
 
-from medblocks_connect.checks import check_settings
+from medblocks_connect.checks import check_hosts, check_settings
 from medblocks_connect.conf import DEFAULTS
 
 GOOD = {"API_KEY": "mb_sk_live_1"}
@@ -108,3 +109,32 @@ def test_base_without_a_title_is_no_matter_where_it_is_not_used(settings, tmp_pa
     engines[0]["DIRS"].insert(0, tmp_path)
     settings.TEMPLATES = engines
     assert check(settings, BASE_TEMPLATE="hosts/bare.html", BASE_BLOCK="main") == []
+
+
+RETURN_URL = "https://clinic.example/records/return/"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "return_url", "found"),
+    [
+        (["*"], "", ["medblocks_connect.W003"]),
+        (["clinic.example", "*"], "", ["medblocks_connect.W003"]),
+        (["*"], RETURN_URL, []),
+        (["clinic.example"], "", []),
+        ([".clinic.example"], "", []),
+    ],
+)
+def test_hosts_that_anybody_may_name(settings, hosts, return_url, found):
+    settings.ALLOWED_HOSTS = hosts
+    settings.MEDBLOCKS_CONNECT = {**GOOD, "RETURN_URL": return_url}
+    messages = check_hosts(None)
+    assert [message.id for message in messages] == found
+    assert all("RETURN_URL" in message.msg and message.hint for message in messages)
+
+
+def test_hosts_are_checked_before_a_deployment_alone(settings):
+    settings.ALLOWED_HOSTS = ["*"]
+    settings.MEDBLOCKS_CONNECT = GOOD
+    assert run_checks(tags=["medblocks_connect"]) == []
+    deploying = run_checks(tags=["medblocks_connect"], include_deployment_checks=True)
+    assert [message.id for message in deploying] == ["medblocks_connect.W003"]
