@@ -132,6 +132,12 @@ def test_hosts_that_anybody_may_name(settings, hosts, return_url, found):
     assert all("RETURN_URL" in message.msg and message.hint for message in messages)
 
 
+def test_hosts_of_settings_that_are_no_dict(settings):
+    settings.ALLOWED_HOSTS = ["*"]
+    settings.MEDBLOCKS_CONNECT = ["API_KEY"]
+    assert check_hosts(None) == []
+
+
 def test_hosts_are_checked_before_a_deployment_alone(settings):
     settings.ALLOWED_HOSTS = ["*"]
     settings.MEDBLOCKS_CONNECT = GOOD
