@@ -1,4 +1,4 @@
-"""Which URL of somebody else's may be given to a patient's browser."""
+"""Which URLs and hosts of somebody else's are public: the others are nobody's to name."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ def is_public_https(url: str) -> bool:
         return False
     if any(each in url for each in " \\\"'<>"):
         return False
-    return "." in host and not _is_inner(host)
+    return not is_inner_host(host)
 
 
-def _is_inner(host: str) -> bool:
+def is_inner_host(host: str) -> bool:
+    """Whether ``host`` is an address, or a name that only a machine or a network of its own has."""
+    if "." not in host:
+        return True
     try:
         ip_address(host)
     except ValueError:

@@ -129,6 +129,15 @@ def find_in_catalog(connection_ids: Iterable[str]) -> Mapping[str, FhirSource | 
     return {row.connection_id: as_source(row) if row.withdrawn_at is None else None for row in rows}
 
 
+def is_address_in_catalog(url: str) -> bool | None:
+    """Whether ``url`` is a facility's FHIR base URL; None where there is no catalog."""
+    if find_catalog() is None:
+        return None
+    bare = url.rstrip("/")
+    same = Facility.objects.filter(fhir_base_url__in=(bare, f"{bare}/"), withdrawn_at=None)
+    return same.exists()
+
+
 def as_source(row: Facility) -> FhirSource:
     """Return a row of the catalog as Medblocks' API would give it."""
     return FhirSource(

@@ -10,7 +10,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from medblocks_connect.api import FhirSource, MedblocksError, NotFoundError
-from medblocks_connect.facilities.catalog import find_in_catalog
+from medblocks_connect.conf import conf
+from medblocks_connect.facilities.catalog import find_in_catalog, is_address_in_catalog
 from medblocks_connect.facilities.remembered import (
     recall,
     recall_all,
@@ -20,6 +21,7 @@ from medblocks_connect.facilities.remembered import (
 )
 from medblocks_connect.medblocks import get_client
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.public_urls import is_inner_host
 
 _PATIENCE: Final = 2.0  # seconds that a patient waits for what is offered beside the search
 _TOO_SHORT: Final = 0.1  # seconds; Medblocks could not answer in what is left
@@ -124,8 +126,8 @@ def is_acceptable_id(connection_id: str, *, patient_id: str = "") -> bool:
     """Whether ``connection_id`` may be asked for: bounded, printable, and no stray path or URL.
 
     Medblocks' ids come in several shapes, so no pattern is demanded. A URL is acceptable only as
-    a facility's own FHIR base URL: one that was shown, that looks like one (the catalog decides),
-    or that an earlier attempt of ``patient_id`` was started with.
+    a facility's own FHIR base URL: one that was shown, that the local catalog has, that looks like
+    one where there is no catalog, or that an earlier attempt of ``patient_id`` was started with.
     """
     if not 0 < len(connection_id) <= 500 or not connection_id.isprintable():
         return False
@@ -135,7 +137,7 @@ def is_acceptable_id(connection_id: str, *, patient_id: str = "") -> bool:
         return False
     return (
         not _LIKE_A_URL.match(connection_id)
-        or _looks_like_fhir(connection_id)
+        or _may_be_an_address(connection_id)
         or find_known_facility(connection_id) is not None
         or _was_started_with(patient_id, connection_id)
     )
@@ -148,6 +150,21 @@ def _was_started_with(patient_id: str, connection_id: str) -> bool:
     # Compared here too: MySQL takes "ab " for "ab".
     pairs = same.values_list("patient_id", "connection_id")[:_MOST_LOOKED_AT]
     return (patient_id, connection_id) in list(pairs)
+
+
+def _may_be_an_address(url: str) -> bool:
+    """Whether ``url`` may be a facility's: whoever is asked for it may be led to its host."""
+    if not _looks_like_fhir(url):
+        return False
+    in_catalog = is_address_in_catalog(url)
+    if in_catalog is not None:
+        return in_catalog
+    # A Medblocks on this machine is a sandbox, whose facilities are here too.
+    return not is_inner_host(_host_of(url)) or is_inner_host(_host_of(conf.base_url))
+
+
+def _host_of(url: str) -> str:
+    return (urlsplit(url).hostname or "").rstrip(".")
 
 
 def _looks_like_fhir(url: str) -> bool:

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from medblocks_connect.attempts import start as start_module
 from medblocks_connect.attempts.reconcile import reconcile_attempts
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import CatalogSync, Facility, PatientConnectionAttempt
 from medblocks_connect.sandbox.catalog import find_facility
 from medblocks_connect.sandbox.models import SandboxSession
-from tests.faults.clinic import RIVERSIDE, Clinic
+from tests.faults.clinic import BASE_URL, RIVERSIDE, Clinic
 
 START, JSON_START = "/records/start/", "/records/api/patient-sessions/"
 FORM = {"connection_id": RIVERSIDE}
@@ -96,6 +96,13 @@ def test_another_patients_id_case_3_form(clinic, user):
         pytest.param("https://evil.example/", id="case-4-url"),
         pytest.param("javascript:alert(1)", id="case-4-script"),
         pytest.param("https://u:p@ehr.example/fhir", id="case-4-url-with-password"),
+        pytest.param("http://169.254.169.254/fhir", id="case-4-link-local-address"),
+        pytest.param("http://127.0.0.1:8000/fhir", id="case-4-loopback"),
+        pytest.param("http://localhost/fhir", id="case-4-localhost"),
+        pytest.param("https://10.0.0.7/fhir/r4", id="case-4-private-address"),
+        pytest.param("https://ehr.internal/fhir", id="case-4-inner-name"),
+        pytest.param("https://[::1]/fhir", id="case-4-ipv6"),
+        pytest.param("https://2130706433/fhir", id="case-4-address-in-disguise"),
         pytest.param(["fhirsrc_1"], id="case-4-list"),
         pytest.param(None, id="case-4-null"),
         pytest.param(7, id="case-4-number"),
@@ -114,6 +121,23 @@ def test_start_case_4_own_fhir_base_url(clinic):
     base_url = find_facility(RIVERSIDE).fhir_base_url
     assert clinic.start(base_url).status_code == 303
     assert clinic.attempt.connection_name == "Riverside General"
+
+
+def test_start_case_4_inner_fhir_base_url_of_a_sandbox(clinic, settings):
+    """A Medblocks on this machine has facilities on this machine."""
+    here = "http://127.0.0.1:9"
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "BASE_URL": here}
+    assert clinic.start("http://127.0.0.1:9/fhir/riverside").status_code != 400
+
+
+def test_start_case_4_fhir_base_url_that_is_not_in_the_catalog(clinic):
+    """Where the whole catalog is here, nobody has to be asked for a URL that is not in it."""
+    CatalogSync.objects.create(base_url=BASE_URL, finished_at=timezone.now())
+    known = "https://fhir.riverside.example/r4"
+    Facility.objects.create(connection_id=RIVERSIDE, fhir_base_url=known)
+    assert clinic.start("https://evil.example/fhir").status_code == 400
+    assert clinic.medblocks.calls == []
+    assert [clinic.start(each).status_code == 400 for each in (known, f"{known}/")] == [False] * 2
 
 
 def test_start_case_5_double_click(clinic):
