@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.contrib import messages
+from django.db.models import Count, Q, Window
+from django.db.models.functions import Left, Length
 from django.http import HttpRequest, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -16,11 +19,17 @@ from django.utils.translation import gettext_lazy
 
 from medblocks_connect.admin import columns
 from medblocks_connect.admin.bundle import write_bundle
-from medblocks_connect.admin.evidence import VIEW_PERMISSION, demand
 from medblocks_connect.admin.links import attempt_url, delivery_url, patient_url
 from medblocks_connect.admin.log import log_question
-from medblocks_connect.admin.story import tell_story
+from medblocks_connect.admin.story import Later, tell_story
+from medblocks_connect.api import (
+    MedblocksConnectionError,
+    MedblocksError,
+    NoAnswerError,
+    NotFoundError,
+)
 from medblocks_connect.attempts.confirm import confirm_attempt
+from medblocks_connect.messages import describe_error
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 
 ASK_PERMISSION: Final = "medblocks_connect.ask_medblocks"
@@ -76,13 +85,13 @@ FIELDSETS: Final[Any] = (
     ),
 )
 
-_EVENTS: Final = 200
-"""Events that a timeline shows; an attempt has about five."""
+_NEWEST_EVENTS: Final = 200
+_FIRST_EVENTS: Final = 20
+"""Of how many events a timeline is made, from both its ends; an attempt has about five."""
 
 _AT_ONCE: Final = timedelta(minutes=1)
 
-_LATER: Final = 20
-"""Later attempts of the same patient that the story looks at."""
+_DELIVERIES: Final = 20
 
 
 @dataclass(frozen=True)
@@ -101,40 +110,85 @@ class TimelineEntry:
 
 def describe_attempt(request: HttpRequest, attempt: PatientConnectionAttempt) -> dict[str, Any]:
     """Return what the template of an attempt's page needs beside Django's own."""
-    events = list(attempt.events.order_by("id")[:_EVENTS])
+    events, events_left_out = read_events(attempt)
     may_ask = bool(attempt.patient_session_id) and request.user.has_perm(ASK_PERMISSION)
     return {
         "attempt": attempt,
         "badge": columns.show_status(attempt),
-        "story": tell_story(attempt, find_later(attempt), timezone.now()),
+        "story": tell_story(
+            attempt,
+            find_later(attempt),
+            timezone.now(),
+            was_cut=was_cut(attempt, events, events_left_out),
+        ),
         "timeline": [show_event(each) for each in events],
-        "deliveries": [(delivery_url(each.pk), each) for each in attempt.deliveries.all()[:_LATER]],
-        "bundle": write_bundle(attempt, events),
+        "events_left_out": events_left_out,
+        "deliveries": [
+            (delivery_url(each.pk), each) for each in attempt.deliveries.all()[:_DELIVERIES]
+        ],
+        "bundle": write_bundle(attempt, events, events_left_out),
         "patient_url": patient_url(attempt.patient_id),
         "may_ask": may_ask,
     }
 
 
-def find_later(attempt: PatientConnectionAttempt) -> list[PatientConnectionAttempt]:
-    """Return the newest of the same patient's later attempts, newest first."""
+def read_events(attempt: PatientConnectionAttempt) -> tuple[list[Any], int]:
+    """Return the newest events and the very first, in the order of what they tell.
+
+    And how many between these are left out. Descriptions are cut in the database to what is shown.
+    """
+    words = Left("error_description", columns.LONG + 1)
+    described: Any = attempt.events.defer("error_description").annotate(words=words)
+    newest = list(described.order_by("-id")[:_NEWEST_EVENTS])
+    first: list[Any] = []
+    left_out = 0
+    if len(newest) == _NEWEST_EVENTS:
+        older = described.filter(pk__lt=newest[-1].pk).annotate(number=Window(Count("pk")))
+        first = list(older.order_by("id")[:_FIRST_EVENTS])
+        left_out = first[0].number - len(first) if first else 0
+    return sorted([*first, *newest], key=lambda event: (time_of(event), event.pk)), left_out
+
+
+def find_later(attempt: PatientConnectionAttempt) -> Later:
+    """Return the same patient's later attempts, counted; one query however many."""
     later = PatientConnectionAttempt.objects.filter(
-        patient_id=attempt.patient_id, created_at__gte=attempt.created_at
-    ).exclude(pk=attempt.pk)
-    newest = later.defer("error_description", "claimed_error_description")
-    newest = newest.order_by("-created_at", "-id")[:_LATER]
-    # Made in the same moment: the id says which was later. MySQL takes "ab " for "ab".
-    return [
-        each
-        for each in newest
-        if each.patient_id == attempt.patient_id
-        and (each.created_at, each.pk) > (attempt.created_at, attempt.pk)
-    ]
+        # Made in the same moment: the id says which was later.
+        Q(created_at__gt=attempt.created_at) | Q(pk__gt=attempt.pk),
+        patient_id=attempt.patient_id,
+        created_at__gte=attempt.created_at,
+    )
+    # MySQL takes "ab " for "ab": these differ in length.
+    later = later.alias(size=Length("patient_id")).filter(size=len(attempt.patient_id))
+    succeeded = PatientConnectionAttempt.Status.SUCCEEDED
+    holds = Q(status=succeeded, lost_at__isnull=True, connection_id=attempt.connection_id)
+    counted: Any = later.defer("error_description", "claimed_error_description").annotate(
+        count=Window(Count("pk")), holding=Window(Count("pk", filter=holds))
+    )
+    last = counted.order_by("-created_at", "-id").first()
+    return Later() if last is None else Later(last.count, last, is_connected=last.holding > 0)
 
 
-def show_event(event: AttemptEvent) -> TimelineEntry:
-    """Put one piece of evidence as staff read it."""
-    when = event.occurred_at or event.created_at
-    description = event.error_description or event.detail
+def was_cut(
+    attempt: PatientConnectionAttempt, events: Iterable[AttemptEvent], events_left_out: int
+) -> bool:
+    """Whether the patient disconnected what came of ``attempt`` on our own page."""
+    disconnected = AttemptEvent.Kind.DISCONNECTED
+    if attempt.lost_at is None:
+        return False
+    if any(event.kind == disconnected for event in events):
+        return True
+    return events_left_out > 0 and attempt.events.filter(kind=disconnected).exists()
+
+
+def time_of(event: AttemptEvent) -> datetime:
+    """Return when what ``event`` tells happened, as the timeline shows it."""
+    return event.occurred_at or event.created_at
+
+
+def show_event(event: Any) -> TimelineEntry:
+    """Put one piece of evidence, read by :func:`read_events`, as staff read it."""
+    when = time_of(event)
+    description = event.words or event.detail
     return TimelineEntry(
         when=when,
         recorded_at=event.created_at if event.created_at - when > _AT_ONCE else None,
@@ -152,18 +206,49 @@ def show_event(event: AttemptEvent) -> TimelineEntry:
 def ask_again(request: HttpRequest, pk: int) -> HttpResponseRedirect:
     """Ask Medblocks about the attempt ``pk`` now, settle what it says, and show the page anew.
 
-    Raises ``PermissionDenied`` without the permission to ask, ``Http404`` for no such attempt.
+    Raises ``Http404`` for no such attempt.
     """
-    demand(request, VIEW_PERMISSION, ASK_PERMISSION)
     attempt = get_object_or_404(PatientConnectionAttempt, pk=pk)
-    before = attempt.status, attempt.lost_at
-    answered = confirm_attempt(attempt)
-    log_question(request, attempt)
-    words = {"status": attempt.get_status_display()}
-    if not answered:
-        messages.warning(request, _("Medblocks did not answer. Nothing was changed."))
-    elif before == (attempt.status, attempt.lost_at):
-        messages.info(request, _("Medblocks says nothing new: %(status)s.") % words)
+    if attempt.patient_session_id:
+        before = _told(attempt)
+        error = confirm_attempt(attempt)
+        log_question(request, attempt)
+        attempt.refresh_from_db()
+        _tell_answer(request, attempt, error, is_new=before != _told(attempt))
     else:
-        messages.success(request, _("Medblocks says: %(status)s.") % words)
+        messages.warning(request, _("It has no session at Medblocks to ask about."))
     return HttpResponseRedirect(attempt_url(attempt.pk))
+
+
+def _told(attempt: PatientConnectionAttempt) -> tuple[object, ...]:
+    return (
+        attempt.status,
+        attempt.error,
+        attempt.unconfirmed,
+        attempt.claim_disagrees,
+        attempt.connection_status,
+        attempt.lost_at,
+    )
+
+
+def _tell_answer(
+    request: HttpRequest,
+    attempt: PatientConnectionAttempt,
+    error: MedblocksError | None,
+    *,
+    is_new: bool,
+) -> None:
+    status = attempt.get_status_display()
+    words = {"status": f"{status} ({attempt.error})" if attempt.error else status}
+    if isinstance(error, MedblocksConnectionError | NoAnswerError):
+        messages.warning(request, _("Medblocks did not answer. Nothing was changed."))
+    elif isinstance(error, NotFoundError):
+        messages.warning(request, _("Medblocks knows no such session. Nothing was changed."))
+    elif error is not None:
+        refusal = {"code": error.code, "meaning": describe_error(error.code).meaning}
+        text = _("Medblocks did not tell, but said %(code)s: %(meaning)s Nothing was changed.")
+        messages.warning(request, text % refusal)
+    elif is_new:
+        messages.success(request, _("Medblocks says: %(status)s.") % words)
+    else:
+        messages.info(request, _("Medblocks says nothing new: %(status)s.") % words)

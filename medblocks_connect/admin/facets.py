@@ -49,9 +49,8 @@ class Facets:
         return cls(newest[: CAP + 1])
 
     def count(self, column: str) -> list[Choice]:
-        """Return the values that ``column`` has, without the empty one."""
+        """Return the values that ``column`` has, the empty one among them."""
         return [
             Choice(value, self._names.get(value, ""), f"{count}{self._more}")
             for value, count in self._counters[column].most_common()
-            if value
         ]

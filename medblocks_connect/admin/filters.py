@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.dateparse import parse_date
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.admin.columns import shorten
@@ -29,13 +31,13 @@ if TYPE_CHECKING:
 
 Attempts = QuerySet[PatientConnectionAttempt]
 Deliveries = QuerySet[WebhookDelivery]
-_CHOICES = 8
 
 
 class _OneValueFilter(admin.ListFilter):
     """A filter with one parameter in the address."""
 
     parameter_name: str
+    takes_nothing: ClassVar[bool] = False  # whether the empty value is one to ask for
 
     def __init__(
         self,
@@ -48,7 +50,8 @@ class _OneValueFilter(admin.ListFilter):
         self.request = request
         given = params.pop(self.parameter_name, None)
         # PostgreSQL takes no NUL, not even in a question.
-        self.value: str = given[-1].replace("\0", "") if given else ""
+        value = given[-1].replace("\0", "") if given else None
+        self.value: str | None = value if value or self.takes_nothing else None
 
     def expected_parameters(self) -> list[str | None]:
         return [self.parameter_name]
@@ -57,18 +60,18 @@ class _OneValueFilter(admin.ListFilter):
         return True
 
     def choice(
-        self, changelist: ChangeList, value: str, words: object, count: str = ""
+        self, changelist: ChangeList, value: str | None, words: object, count: str = ""
     ) -> dict[str, Any]:
         """Return one line of the filter, as Django's template shows it."""
         return {
             "selected": self.value == value,
-            "query_string": changelist.get_query_string({self.parameter_name: value or None}),
+            "query_string": changelist.get_query_string({self.parameter_name: value}),
             "display": f"{words} ({count})" if count else words,
         }
 
     def all(self, changelist: ChangeList) -> dict[str, Any]:
         """Return the line that switches the filter off."""
-        return self.choice(changelist, "", gettext("All"))
+        return self.choice(changelist, None, gettext("All"))
 
 
 class StatusFilter(_OneValueFilter):
@@ -89,20 +92,29 @@ class StatusFilter(_OneValueFilter):
 class _FacetFilter(_OneValueFilter):
     """A filter whose choices are what there is, the most frequent first."""
 
+    template = "admin/medblocks_connect/facet_filter.html"
     column: str
+    most: ClassVar[int | None] = None  # choices on offer
+    hint = ""  # the way to the others, where there are any
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
         yield self.all(changelist)
         facets = changelist.facets  # type: ignore[attr-defined]  # our own list
-        counted = facets.count(self.column)
-        if self.value and self.value not in [each.value for each in counted[:_CHOICES]]:
+        counted = [each for each in facets.count(self.column) if each.value or self.takes_nothing]
+        offered = counted[: self.most]
+        self.hint = self.way_to_others() if len(offered) < len(counted) else ""
+        if self.value is not None and self.value not in [each.value for each in offered]:
             yield self.choice(changelist, self.value, shorten(self.words(self.value), 60))
-        for each in counted[:_CHOICES]:
+        for each in offered:
             words = self.words(each.value, each.name)
             yield self.choice(changelist, each.value, shorten(words, 60), each.count)
 
     def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
-        return queryset.filter(**{self.column: self.value}) if self.value else queryset
+        return queryset if self.value is None else queryset.filter(**{self.column: self.value})
+
+    def way_to_others(self) -> str:
+        """Return how to find what is not on offer."""
+        return ""
 
     def words(self, value: str, name: str = "") -> str:
         """Return ``value`` as staff know it."""
@@ -118,11 +130,19 @@ class ErrorFilter(_FacetFilter):
 
 
 class FacilityFilter(_FacetFilter):
-    """By facility."""
+    """By facility, also by none: where the patient was to choose at Medblocks."""
 
     title = _("facility")
     parameter_name = "connection_id__exact"
     column = "connection_id"
+    takes_nothing = True
+    most = 20
+
+    def words(self, value: str, name: str = "") -> str:
+        return name or value or pgettext("in place of a facility's name", "chosen at Medblocks")
+
+    def way_to_others(self) -> str:
+        return gettext("Others: search for a part of the name.")
 
 
 class RecordSystemFilter(_FacetFilter):
@@ -193,17 +213,27 @@ class ConcernFilter(_OneValueFilter):
         if self.value == "disagrees":
             return queryset.filter(claim_disagrees__in=[True])
         if self.value == "away":
-            expired = PatientConnectionAttempt.Status.EXPIRED
-            return queryset.filter(status=expired, returned_at__isnull=True)
+            return _who_never_came_back(queryset)
         if self.value == "lost":
             return queryset.filter(lost_at__isnull=False)
         return queryset
+
+
+def _who_never_came_back(queryset: Attempts) -> Attempts:
+    """Keep those whose session has ended, by Medblocks' word or by the clock, and who are away."""
+    status = PatientConnectionAttempt.Status
+    is_over = Q(state=status.EXPIRED) | Q(state=status.STARTED, expires_at__lt=timezone.now())
+    # An expression instead of the column: of two statuses SQLite would gather all rows and sort
+    # them, and these are many. The index on the time has the newest of them at once.
+    state = Coalesce("status", Value(""))
+    return queryset.alias(state=state).filter(is_over, returned_at__isnull=True)
 
 
 class DateFilter(admin.ListFilter):
     """When the attempts were made: some usual ranges, or any two days."""
 
     title = _("date")
+    column = "created_at"
     template = "admin/medblocks_connect/date_filter.html"
 
     def __init__(
@@ -244,10 +274,24 @@ class DateFilter(admin.ListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
         if self.since:
-            queryset = queryset.filter(created_at__gte=start_of(self.since))
+            queryset = queryset.filter(**{f"{self.column}__gte": start_of(self.since)})
         if self.until:
-            queryset = queryset.filter(created_at__lt=start_of(self.until + timedelta(days=1)))
+            end = start_of(self.until + timedelta(days=1))
+            queryset = queryset.filter(**{f"{self.column}__lt": end})
         return queryset
+
+
+class LastAttemptDateFilter(DateFilter):
+    """When the patients tried last."""
+
+    title = _("last attempt")
+
+
+class LossDateFilter(DateFilter):
+    """When the connections were lost."""
+
+    title = _("loss")
+    column = "lost_at"
 
 
 def _day(text: str) -> date | None:

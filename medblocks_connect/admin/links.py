@@ -1,4 +1,7 @@
-"""Where our pages are in the admin: their addresses, for any patient id there can be."""
+"""Where our pages are in the admin: their addresses, for any patient id that a database keeps.
+
+A patient without an id has no page.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +46,23 @@ def quote_patient_id(patient_id: str) -> str:
 
 
 def unquote_patient_id(quoted: str) -> str:
-    """Undo :func:`quote_patient_id`, and Django's own ``quote``."""
+    """Undo :func:`quote_patient_id`, and Django's own ``quote`` of a :func:`log_key`."""
+    if _DIRECTIONS.fullmatch(quoted):
+        quoted = quoted.removesuffix("_2F")
     return _QUOTED.sub(lambda found: chr(int(found[1], 16)), quoted)
 
 
+def log_key(patient_id: str) -> str:
+    """Return the id under which Django's log keeps a patient, for the address it makes of it.
+
+    Django's ``quote`` leaves dots as they are: "." and ".." get a slash, which it escapes, and
+    whoever is called "./" gets one more.
+    """
+    return f"{patient_id}/" if _DIRECTIONS_BEFORE_QUOTING.fullmatch(patient_id) else patient_id
+
+
 _SPECIAL: Final = re.compile(r"""[\x00-\x1f"#$%&+,./:;<=>?@\[\\\]_]""")
+_DIRECTIONS_BEFORE_QUOTING: Final = re.compile(r"\.{1,2}/*")
+# Only Django's quote makes these: ours escapes dots.
+_DIRECTIONS: Final = re.compile(r"\.{1,2}(_2F)+")
 _QUOTED: Final = re.compile("_([0-9A-F]{2})")

@@ -12,6 +12,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
+from medblocks_connect.admin.links import log_key
 from medblocks_connect.conf import conf
 from medblocks_connect.models import (
     PatientConnectionAttempt,
@@ -31,7 +32,8 @@ def log_export(request: HttpRequest) -> None:
 def log_look(request: HttpRequest, patient_id: str) -> None:
     """Note who looks at a patient's history, if the setting says so."""
     if conf.log_patient_views:
-        _note(request, PatientHistory, patient_id, patient_id, _("Looked at the history."))
+        words = _("Looked at the history, and changed nothing.")
+        _note(request, PatientHistory, log_key(patient_id), patient_id, words)
 
 
 def log_question(request: HttpRequest, attempt: PatientConnectionAttempt) -> None:

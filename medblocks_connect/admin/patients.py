@@ -27,12 +27,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from medblocks_connect.admin import columns
+from medblocks_connect.admin import columns, filters
 from medblocks_connect.admin.evidence import EvidenceAdmin
 from medblocks_connect.admin.links import attempt_url, unquote_patient_id
 from medblocks_connect.admin.log import log_look
 from medblocks_connect.admin.search import spellings_of
-from medblocks_connect.models import PatientConnectionAttempt, PatientHistory
+from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt, PatientHistory
 
 Status = PatientConnectionAttempt.Status
 Histories = QuerySet[PatientHistory]
@@ -84,6 +84,7 @@ class PatientAdmin(EvidenceAdmin):
 
     list_display = ("patient", "attempts", "connected", "failed", "last_attempt", "last_error")
     list_display_links = None
+    list_filter = (filters.LastAttemptDateFilter,)
     ordering = ("-created_at", "-id")
     sortable_by = ["last_attempt"]
     search_fields = ("patient_id__exact",)
@@ -174,6 +175,7 @@ class HistoryRow:
     url: str
     when: datetime
     lost_at: datetime | None
+    was_cut: bool
     facility: SafeString
     status: SafeString
     error: SafeString
@@ -195,8 +197,11 @@ def show_patient_page(
     attempts = find_history(patient_id)
     if not attempts:
         raise Http404
-    log_look(request, patient_id)
+    if request.method != "HEAD":  # which shows nobody anything
+        log_look(request, patient_id)
     connected = latest_connections(attempts)
+    lost = [each for each in connected if each.lost_at is not None]
+    cut = find_cut(lost)
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
         "title": gettext("Patient %s") % columns.shorten(patient_id, columns.SHORT),
@@ -206,7 +211,7 @@ def show_patient_page(
         "rows": [show_row(each) for each in attempts[:_MOST]],
         "is_cut": len(attempts) > _MOST,
         "holding": [show_row(each) for each in connected if each.lost_at is None],
-        "lost": [show_row(each) for each in connected if each.lost_at is not None],
+        "lost": [show_row(each, was_cut=each.pk in cut) for each in lost],
     }
     return TemplateResponse(request, "admin/medblocks_connect/patient.html", context)
 
@@ -216,6 +221,10 @@ def find_history(patient_id: str) -> list[PatientConnectionAttempt]:
     if not patient_id or "\0" in patient_id:
         return []
     found = PatientConnectionAttempt.objects.filter(patient_id=patient_id)
+    # Descriptions are cut in the database to what is shown: one may have a megabyte.
+    found = found.defer("error_description", "claimed_error_description").annotate(
+        words=Left("error_description", columns.LONG + 1)
+    )
     newest = found.order_by("-created_at", "-id")[: _MOST + 1]
     # Compared here too: MySQL takes "ab " for "ab".
     return [each for each in newest if each.patient_id == patient_id]
@@ -232,15 +241,24 @@ def latest_connections(
     return list(latest.values())
 
 
-def show_row(attempt: PatientConnectionAttempt) -> HistoryRow:
-    """Put one attempt as a line of the history."""
+def find_cut(lost: list[PatientConnectionAttempt]) -> set[int]:
+    """Return the keys of those of ``lost`` that the patient disconnected on our own page."""
+    if not lost:
+        return set()
+    events = AttemptEvent.objects.filter(attempt__in=lost, kind=AttemptEvent.Kind.DISCONNECTED)
+    return set(events.values_list("attempt_id", flat=True))
+
+
+def show_row(attempt: Any, *, was_cut: bool = False) -> HistoryRow:
+    """Put one attempt, read by :func:`find_history`, as a line of the history."""
     return HistoryRow(
         url=attempt_url(attempt.pk),
         when=attempt.created_at,
         lost_at=attempt.lost_at,
+        was_cut=was_cut,
         facility=columns.show_facility(attempt),
         status=columns.show_status(attempt),
         error=columns.show_error(attempt.error),
-        description=columns.show_foreign(attempt.error_description, columns.LONG),
+        description=columns.show_foreign(attempt.words, columns.LONG),
         took=columns.show_duration(attempt),
     )

@@ -1,7 +1,7 @@
 """Who should be asked to connect again: the connections that were lost and not won back.
 
-A patient and a facility are in the queue once, by the last attempt that connected them; a later
-success takes them out.
+A patient and a facility are in the queue once, by the last attempt that connected them: in the
+order of time, as the patient's page has it. Whoever disconnected on our own page is not in it.
 """
 
 # ruff: noqa: ARG002 - Django gives its hooks more than these need
@@ -15,19 +15,20 @@ from urllib.parse import urljoin
 from django.contrib import admin
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
-from django.urls import URLPattern, path
+from django.urls import NoReverseMatch, URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from medblocks_connect.admin import columns
+from medblocks_connect.admin import columns, filters
 from medblocks_connect.admin.evidence import EvidenceAdmin
 from medblocks_connect.admin.links import attempt_url
 from medblocks_connect.admin.search import spellings_of
+from medblocks_connect.attempts.later import find_later_successes
 from medblocks_connect.clock import storable
 from medblocks_connect.conf import conf
-from medblocks_connect.models import LostConnection, PatientConnectionAttempt
+from medblocks_connect.models import AttemptEvent, LostConnection, PatientConnectionAttempt
 
 Status = PatientConnectionAttempt.Status
 
@@ -46,24 +47,22 @@ class ReconnectQueueAdmin(EvidenceAdmin):
 
     list_display = ("lost", "patient", "facility", "reason", "since")
     list_display_links = None
+    list_filter = (filters.LossDateFilter,)
     ordering = ("-lost_at", "-id")
     search_fields = ("patient_id__exact",)
     search_help_text = _("The whole patient id.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LostConnection]:
         """Return the lost connections; the request is kept for the links' host."""
-        won_back = PatientConnectionAttempt.objects.filter(
-            patient_id=OuterRef("patient_id"),
-            connection_id=OuterRef("connection_id"),
-            status=Status.SUCCEEDED,
-            pk__gt=OuterRef("pk"),
+        cut = AttemptEvent.objects.filter(
+            attempt=OuterRef("pk"), kind=AttemptEvent.Kind.DISCONNECTED
         )
         queryset: QuerySet[LostConnection] = super().get_queryset(request)
         described = "error_description", "claimed_error_description"
         # "After 1970" and not "not null", which no index of SQLite's serves; and nothing else that
         # an index could be entered by.
         lost = queryset.filter(lost_at__gt=storable(_LONG_AGO))
-        return lost.exclude(Exists(won_back)).defer(*described)
+        return lost.filter(~Exists(find_later_successes()), ~Exists(cut)).defer(*described)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[LostConnection], search_term: str
@@ -122,6 +121,11 @@ def reconnect_url(request: HttpRequest, attempt: PatientConnectionAttempt) -> st
 
     It is their own page of that attempt: they sign in, see that the connection has ended, and one
     button starts at the same facility. Whoever else opens it finds nothing. The host is that of
-    ``RETURN_URL`` where it is set (staff may work under another one).
+    ``RETURN_URL`` where it is set (staff may work under another one). ``""`` where this process
+    serves the admin and not the patients' pages.
     """
-    return urljoin(conf.return_url or request.build_absolute_uri(), attempt.get_absolute_url())
+    try:
+        page = attempt.get_absolute_url()
+    except NoReverseMatch:
+        return ""
+    return urljoin(conf.return_url or request.build_absolute_uri(), page)

@@ -52,19 +52,29 @@ class Story:
     next_step: str
 
 
+@dataclass(frozen=True)
+class Later:
+    """The same patient's later tries: how many, the last, and whether one holds this facility."""
+
+    count: int = 0
+    last: PatientConnectionAttempt | None = None
+    is_connected: bool = False
+
+
 def tell_story(
-    attempt: PatientConnectionAttempt, later: Sequence[PatientConnectionAttempt], now: datetime
+    attempt: PatientConnectionAttempt, later: Later, now: datetime, *, was_cut: bool = False
 ) -> Story:
-    """Tell the story of ``attempt``; ``later`` are the same patient's later ones, newest first."""
+    """Tell the story of ``attempt``; ``was_cut`` says that the patient disconnected it here."""
     again = _tries_since(attempt, later)
-    clauses = [_what_happened(attempt, now), *_doubts(attempt), *([again] if again else [])]
-    is_regained = _was_connected_later(attempt, later)
+    doubts = _doubts(attempt, was_cut=was_cut)
+    clauses = [_what_happened(attempt, now), *doubts, *([again] if again else [])]
+    is_closed = later.is_connected or was_cut
     return Story(
         sentence="; ".join(clauses) + ".",
-        turn=_("Nobody: a later try connected it") if is_regained else _turn(attempt, now),
+        turn=_turn_when_closed(later) if is_closed else _turn(attempt, now),
         meaning=str(describe_error(attempt.error).meaning) if attempt.error else "",
-        tell_patient=_tell_patient(attempt, now, is_regained=is_regained),
-        next_step=_("Nothing to do.") if is_regained else _next_step(attempt, now),
+        tell_patient=_tell_patient(attempt, now, is_regained=later.is_connected),
+        next_step=_("Nothing to do.") if is_closed else _next_step(attempt, now),
     )
 
 
@@ -108,9 +118,11 @@ def _failure_sentence(attempt: PatientConnectionAttempt, *, timed: bool) -> str:
     return _("Failed at the portal of %(facility)s after %(duration)s")
 
 
-def _doubts(attempt: PatientConnectionAttempt) -> list[str]:
+def _doubts(attempt: PatientConnectionAttempt, *, was_cut: bool) -> list[str]:
     doubts = []
-    if attempt.lost_at is not None and attempt.status == Status.SUCCEEDED:
+    if was_cut:
+        doubts.append(_("the patient disconnected it since"))
+    elif attempt.lost_at is not None and attempt.status == Status.SUCCEEDED:
         doubts.append(_("access was lost since"))
     if attempt.unconfirmed and attempt.status == Status.FAILED:
         doubts.append(_("only the return URL says so, Medblocks has not confirmed it"))
@@ -121,39 +133,26 @@ def _doubts(attempt: PatientConnectionAttempt) -> list[str]:
     return doubts
 
 
-def _tries_since(
-    attempt: PatientConnectionAttempt, later: Sequence[PatientConnectionAttempt]
-) -> str:
+def _tries_since(attempt: PatientConnectionAttempt, later: Later) -> str:
     if attempt.status == Status.SUCCEEDED and attempt.lost_at is None:
         return ""
-    if _was_connected_later(attempt, later):
+    if later.is_connected:
         return _("a later try connected it")
-    if not later:
+    if later.last is None:
         return _("the patient has not tried again")
     words = {
-        "count": len(later),
-        "facility": later[0].facility,
-        "status": later[0].get_status_display(),
+        "count": later.count,
+        "facility": later.last.facility,
+        "status": later.last.get_status_display(),
     }
     return (
         ngettext(
             "the patient has tried again once since, at %(facility)s (“%(status)s”)",
             "the patient has tried again %(count)d times since, "
             "last at %(facility)s (“%(status)s”)",
-            len(later),
+            later.count,
         )
         % words
-    )
-
-
-def _was_connected_later(
-    attempt: PatientConnectionAttempt, later: Sequence[PatientConnectionAttempt]
-) -> bool:
-    return any(
-        each.status == Status.SUCCEEDED
-        and each.lost_at is None
-        and each.connection_id == attempt.connection_id
-        for each in later
     )
 
 
@@ -161,12 +160,18 @@ def _is_over(attempt: PatientConnectionAttempt, now: datetime) -> bool:
     return attempt.expires_at is not None and attempt.expires_at < now
 
 
+def _turn_when_closed(later: Later) -> str:
+    if later.is_connected:
+        return _("Nobody: a later try connected it")
+    return _("Nobody: the patient disconnected it")
+
+
 def _turn(attempt: PatientConnectionAttempt, now: datetime) -> str:
     if attempt.status == Status.SUCCEEDED:
         return _("Nobody") if attempt.lost_at is None else _("The patient")
     if attempt.status == Status.FAILED:
         return _turn_after_failure(attempt.error)
-    if attempt.status == Status.EXPIRED:
+    if attempt.status in {Status.EXPIRED, Status.CREATED}:
         return _("The patient")
     if attempt.status == Status.STARTED and not _is_over(attempt, now):
         return _("The patient: they may be at the portal now")

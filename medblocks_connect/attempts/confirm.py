@@ -20,14 +20,14 @@ POLITE_INTERVAL = timedelta(seconds=3)
 """How long a patient's waiting page leaves Medblocks alone between two questions."""
 
 
-def confirm_attempt(attempt: PatientConnectionAttempt) -> bool:
-    """Ask Medblocks about ``attempt`` and settle what it says; whether it answered.
+def confirm_attempt(attempt: PatientConnectionAttempt) -> MedblocksError | None:
+    """Ask Medblocks about ``attempt`` and settle what it says; return what kept it from telling.
 
     Never raises for Medblocks' sake: an attempt that cannot be confirmed now stays as it is, for
     the next question, the webhook or ``medblocks_reconcile``.
     """
     if not attempt.patient_session_id:
-        return False
+        return None
     if attempt.settled_at is None:
         # Only for the pages that wait: losing this note to a lock costs one more question.
         with suppress(OperationalError):
@@ -36,14 +36,14 @@ def confirm_attempt(attempt: PatientConnectionAttempt) -> bool:
     return _ask(attempt)
 
 
-def _ask(attempt: PatientConnectionAttempt) -> bool:
+def _ask(attempt: PatientConnectionAttempt) -> MedblocksError | None:
     try:
         session = get_client().patient_sessions.retrieve(attempt.patient_session_id)
         evidence = read_session(attempt, session, Source.MEDBLOCKS)
-    except MedblocksError:
-        return False
+    except MedblocksError as error:
+        return error
     settle_and_catch_up(attempt, evidence)
-    return True
+    return None
 
 
 def confirm_attempt_politely(attempt: PatientConnectionAttempt) -> None:

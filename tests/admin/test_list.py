@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from medblocks_connect.admin.capped import CAP
@@ -82,6 +84,30 @@ def test_filter_never_came_back_leaves_out_who_came_back(staff, make_attempt):
     assert _found(staff, "concern=away") == set()
 
 
+def test_filter_never_came_back_has_whose_session_is_over(staff, make_attempt):
+    now = timezone.now()
+    over = make_attempt(status="started", expires_at=now - timedelta(hours=1))
+    expired = make_attempt(status="expired")
+    make_attempt(status="started", expires_at=now + timedelta(hours=1))
+    make_attempt(status="started", expires_at=now - timedelta(hours=1), returned_at=now)
+    assert _found(staff, "concern=away") == {over.pk, expired.pk}
+
+
+def test_filter_never_came_back_sorts_nothing(staff, make_attempt):
+    make_attempt(status="expired")
+    if connection.vendor != "sqlite":
+        pytest.skip("SQLite's planner says how it reads, whatever the table's size")
+    with CaptureQueriesContext(connection) as captured:
+        staff.get(f"{ATTEMPTS}?concern=away")
+    asked = [each["sql"] for each in captured if "ORDER BY" in each["sql"] and "away" not in each]
+    asked = [sql for sql in asked if "patientconnectionattempt" in sql]
+    assert len(asked) == 2
+    for sql in asked:
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            assert "medblocks_attempt_when" in " ".join(str(row[3]) for row in cursor.fetchall())
+
+
 def test_filter_today(staff, make_attempt):
     today = make_attempt()
     make_attempt(created_at=timezone.now() - timedelta(days=2))
@@ -120,6 +146,33 @@ def test_filter_error_still_offers_the_others(staff, make_attempt):
     assert "oauth_error (1)" in page
 
 
+def test_filter_offers_every_error_and_the_way_to_more_facilities(staff, make_attempt):
+    for number in range(25):
+        make_attempt(
+            status="failed",
+            error=f"code_{number}.",
+            connection_id=f"f-{number}",
+            connection_name=f"Hospital {number}.",
+        )
+    page = staff.get(f"{ATTEMPTS}?status__exact=failed").content.decode()
+    filters = page[page.index('id="changelist-filter"') :]
+    assert filters.count("code_") >= 25
+    assert filters.count("Hospital ") == 20
+    assert "Others: search for a part of the name." in filters
+
+
+def test_filter_facility_that_was_chosen_at_medblocks(staff, make_attempt):
+    wanted = make_attempt(connection_id="", connection_name="")
+    make_attempt()
+    assert _found(staff, "connection_id__exact=") == {wanted.pk}
+
+
+@pytest.mark.parametrize("query", ["status__exact=", "error__exact=", "connection_type__exact="])
+def test_filter_by_nothing_is_none(staff, make_attempt, query):
+    attempt = make_attempt()
+    assert _found(staff, query) == {attempt.pk}
+
+
 def test_filter_by_nul_is_no_error(staff, make_attempt):
     assert _found(staff, "error__exact=%00x") == set()
 
@@ -136,7 +189,10 @@ def test_list_count_is_capped(staff, make_attempt):
     PatientConnectionAttempt.objects.bulk_create(rows)
     response = staff.get(f"{ATTEMPTS}?p=20")
     assert response.context["cl"].result_count == CAP
-    assert "more than 1000 connection attempts" in response.content.decode()
+    page = response.content.decode()
+    assert "more than 1000 connection attempts" in page
+    assert "These are the first 1000 in this order." in page
+    assert "Narrow them down with a filter, or search." in page
 
 
 def test_list_queries_few(make_staff, make_attempt, django_assert_max_num_queries):

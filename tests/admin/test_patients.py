@@ -9,7 +9,9 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
+from medblocks_connect.admin.columns import LONG
 from medblocks_connect.admin.links import patient_url
+from medblocks_connect.admin.patients import find_history
 from tests.admin.conftest import ATTEMPTS, PATIENTS
 
 ODD_IDS = [
@@ -142,6 +144,43 @@ def test_patient_page_notes_who_looked(staff, make_attempt):
     entry = LogEntry.objects.get()
     assert (entry.user, entry.object_id) == (staff.staff, "a/b")
     assert staff.get(entry.get_admin_url()).context["patient_id"] == "a/b"
+
+
+@pytest.mark.parametrize("patient_id", [".", "..", "./", "..//", "_2E", "._2F"])
+def test_patient_page_noted_so_that_the_log_leads_there(staff, make_attempt, patient_id):
+    make_attempt(patient_id=patient_id)
+    staff.get(patient_url(patient_id))
+    url = LogEntry.objects.get().get_admin_url()
+    assert not {".", ".."} & set(url.split("/"))
+    assert staff.get(url).context["patient_id"] == patient_id
+
+
+def test_patient_page_asked_by_head_is_no_look(staff, make_attempt):
+    make_attempt()
+    assert staff.head(patient_url("p-1")).status_code == 200
+    assert not LogEntry.objects.exists()
+
+
+def test_patient_page_look_changed_nothing(staff, make_attempt):
+    make_attempt()
+    staff.get(patient_url("p-1"))
+    assert "changed nothing" in str(LogEntry.objects.get())
+
+
+def test_patient_page_reads_no_megabyte(make_attempt):
+    make_attempt(error_description="z" * 1_000_000)
+    (attempt,) = find_history("p-1")
+    assert "error_description" in attempt.get_deferred_fields()
+    assert len(attempt.words) == LONG + 1
+
+
+def test_patient_list_by_date_of_the_last_attempt(staff, make_attempt):
+    now = timezone.now()
+    make_attempt(patient_id="before", created_at=now - timedelta(days=9))
+    make_attempt(patient_id="since", created_at=now - timedelta(days=9))
+    make_attempt(patient_id="since", created_at=now)
+    rows = staff.get(f"{PATIENTS}?until={now - timedelta(days=8):%Y-%m-%d}").context["cl"]
+    assert [each.patient_id for each in rows.result_list] == ["before"]
 
 
 def test_patient_page_notes_nothing_where_switched_off(staff, make_attempt, settings):

@@ -5,8 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.db.models import Exists
 from django.utils import timezone
 
+from medblocks_connect.admin.links import patient_url
+from medblocks_connect.attempts.later import find_later_successes
+from medblocks_connect.models import PatientConnectionAttempt
 from tests.admin.conftest import QUEUE
 
 NOW = timezone.now()
@@ -51,6 +56,40 @@ def test_queue_success_elsewhere_is_no_success_here(staff, lose, make_attempt):
     make_attempt(status="succeeded", patient_id="somebody else")
     make_attempt(status="failed")
     assert _queue(staff) == [lost.pk]
+
+
+def test_queue_goes_by_time_where_ids_do_not(staff, lose, make_attempt):
+    make_attempt(status="succeeded", created_at=NOW)
+    lose(created_at=NOW - timedelta(days=30))
+    assert _queue(staff) == []
+    assert staff.get(patient_url("p-1")).context["lost"] == []
+
+
+def test_queue_leaves_out_who_disconnected_here(staff, lose):
+    lost = lose(connection_status="disconnected")
+    lost.events.create(source="site", kind="disconnected", status="succeeded", fingerprint="1")
+    assert _queue(staff) == []
+    assert "disconnected by the patient" in staff.get(patient_url("p-1")).content.decode()
+
+
+def test_queue_by_date_of_the_loss(staff, lose):
+    early = lose(lost_at=NOW - timedelta(days=9))
+    lose(patient_id="p-2")
+    rows = staff.get(f"{QUEUE}?until={NOW - timedelta(days=8):%Y-%m-%d}").context["cl"].result_list
+    assert [each.pk for each in rows] == [early.pk]
+
+
+@pytest.mark.urls("tests.admin.urls_of_the_admin_alone")
+def test_queue_where_the_patients_pages_are_elsewhere(staff, lose):
+    lose()
+    assert staff.get(QUEUE).status_code == 200
+
+
+def test_later_successes_are_found_by_the_patient(lose):
+    if connection.vendor != "sqlite":
+        pytest.skip("SQLite's planner says which index it enters the table by, whatever its size")
+    lost = PatientConnectionAttempt.objects.filter(Exists(find_later_successes()))
+    assert "medblocks_attempt_history (patient_id=? AND created_at>?)" in lost.explain()
 
 
 def test_queue_link_leads_to_the_patients_own_page(staff, lose):

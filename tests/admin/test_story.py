@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from medblocks_connect.admin.story import tell_story
+from medblocks_connect.admin.story import Later, tell_story
 from medblocks_connect.models import PatientConnectionAttempt
 
 NOW = timezone.now()
@@ -25,8 +25,8 @@ def _attempt(**fields) -> PatientConnectionAttempt:
     return PatientConnectionAttempt(**{**defaults, **fields})
 
 
-def _sentence(attempt, *later) -> str:
-    return tell_story(attempt, later, NOW).sentence
+def _sentence(attempt, later=None) -> str:
+    return tell_story(attempt, later or Later(), NOW).sentence
 
 
 def test_story_denied_and_not_tried_again():
@@ -39,12 +39,13 @@ def test_story_denied_and_not_tried_again():
 
 def test_story_tried_again_and_failed():
     later = _attempt(status="failed", error="oauth_error")
-    story = _sentence(_attempt(status="failed", error="oauth_error"), later, later)
+    story = _sentence(_attempt(status="failed", error="oauth_error"), Later(2, later))
     assert "has tried again 2 times since, last at Riverside General (“Failed”)" in story
 
 
 def test_story_later_try_connected():
-    told = tell_story(_attempt(status="failed", error="x"), [_attempt(status="succeeded")], NOW)
+    later = Later(1, _attempt(status="succeeded"), is_connected=True)
+    told = tell_story(_attempt(status="failed", error="x"), later, NOW)
     assert "a later try connected it" in told.sentence
     assert told.next_step == "Nothing to do."
     assert "You are connected" in told.tell_patient
@@ -52,7 +53,14 @@ def test_story_later_try_connected():
 
 def test_story_later_try_elsewhere_does_not_count():
     later = _attempt(status="succeeded", connection_id="b")
-    assert "tried again once" in _sentence(_attempt(status="failed", error="x"), later)
+    assert "tried again once" in _sentence(_attempt(status="failed", error="x"), Later(1, later))
+
+
+def test_story_without_a_session_does_not_contradict_itself():
+    attempt = _attempt(status="created", patient_session_id=None, returned_at=None)
+    told = tell_story(attempt, Later(), NOW)
+    assert told.turn == "The patient"
+    assert told.next_step.startswith("Ask them to try again")
 
 
 @pytest.mark.parametrize(
@@ -93,14 +101,14 @@ def test_story_refused_at_the_start():
     ],
 )
 def test_story_whose_turn(error, turn):
-    told = tell_story(_attempt(status="failed", error=error), [], NOW)
+    told = tell_story(_attempt(status="failed", error=error), Later(), NOW)
     assert told.turn.startswith(turn)
 
 
 def test_story_bare_row_has_words_everywhere():
     for status in PatientConnectionAttempt.Status.values:
         bare = PatientConnectionAttempt(patient_id="p", status=status)
-        told = tell_story(bare, [], NOW)
+        told = tell_story(bare, Later(), NOW)
         assert all([told.sentence, told.turn, told.tell_patient, told.next_step])
         assert "%(" not in told.sentence
 

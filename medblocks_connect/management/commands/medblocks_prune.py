@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import router, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 
+from medblocks_connect.attempts.later import find_later_successes
 from medblocks_connect.models import (
     FacilityRequest,
     MissingFacility,
@@ -91,15 +92,8 @@ def _prunable_attempts(*, connected_too: bool) -> QuerySet[PatientConnectionAtte
     attempts = PatientConnectionAttempt.objects.all()
     if connected_too:
         return attempts
-    later = attempts.filter(
-        Q(created_at__gt=OuterRef("created_at")) | Q(pk__gt=OuterRef("pk")),
-        patient_id=OuterRef("patient_id"),
-        created_at__gte=OuterRef("created_at"),
-        connection_id=OuterRef("connection_id"),
-        status=succeeded,
-    )
     lost_or_none = ~Q(status=succeeded) | Q(lost_at__isnull=False)
-    return attempts.filter(lost_or_none | Exists(later))
+    return attempts.filter(lost_or_none | Exists(find_later_successes()))
 
 
 def _batches(rows: QuerySet[Any], order: str, size: int) -> Iterator[list[Any]]:
