@@ -150,6 +150,7 @@ def fill(alias: str, rows: int) -> None:
         "claimed_error_description": "''",
         "claim_disagrees": f"CASE WHEN n % 5000 = 2 THEN {true} ELSE {false} END",
         "patient_connection_id": "CASE WHEN r < 620 THEN 'conn_' || n ELSE '' END",
+        "facility_id": "''",
         "connection_status": "CASE WHEN r < 30 THEN 'refresh_failed' WHEN r < 620 THEN 'active' "
         "ELSE '' END",
         "created_at": made,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, Protocol
 
 from django.utils import formats, timezone
 from django.utils.html import format_html
@@ -181,7 +181,16 @@ def name_time(moment: datetime) -> str:
     return formats.date_format(here, "DATETIME_FORMAT")
 
 
-def time_taken(attempt: PatientConnectionAttempt) -> timedelta | None:
+class Timed(Protocol):
+    """An attempt, or a row with the columns that say how long it took."""
+
+    created_at: Any
+    returned_at: Any
+    finished_at: Any
+    patient_session_id: Any
+
+
+def time_taken(attempt: Timed) -> timedelta | None:
     """Return how long the attempt took, to the patient's return or else to its end.
 
     None where the patient never reached the portal: there was nothing to take time.

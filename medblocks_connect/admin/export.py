@@ -7,17 +7,19 @@ database, and no transaction stays open while somebody's slow line takes the fil
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Left
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from medblocks_connect.admin.columns import WHOLE
+from medblocks_connect.admin.columns import WHOLE, time_taken
 from medblocks_connect.admin.evidence import VIEW_PERMISSION, demand
 from medblocks_connect.admin.log import log_export
 from medblocks_connect.messages import describe_error
@@ -59,7 +61,12 @@ def export_attempts(
     """
     demand(request, VIEW_PERMISSION, EXPORT_PERMISSION)
     log_export(request)
-    response = StreamingHttpResponse(write_csv(attempts), content_type="text/csv; charset=utf-8")
+    parts = write_csv(attempts)
+    response = StreamingHttpResponse(
+        # Under ASGI, Django would gather all parts of a plain iterator before the first is sent.
+        _give_to_event_loop(parts) if isinstance(request, ASGIRequest) else parts,
+        content_type="text/csv; charset=utf-8",
+    )
     name = f"connection-attempts-{timezone.now():%Y-%m-%d}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
@@ -75,6 +82,14 @@ def write_csv(attempts: QuerySet[PatientConnectionAttempt]) -> Iterator[str]:
         yield "".join(writer.writerow(_cells(row, statuses)) for row in rows)
 
 
+async def _give_to_event_loop(parts: Iterator[str]) -> AsyncIterator[str]:
+    def read_on() -> str | None:
+        return next(parts, None)
+
+    while (part := await sync_to_async(read_on)()) is not None:
+        yield part
+
+
 def neutral(text: str) -> str:
     """Return ``text`` so that no spreadsheet takes it for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
@@ -87,9 +102,9 @@ class _Echo:
         return line
 
 
-def _pages(attempts: QuerySet[PatientConnectionAttempt]) -> Iterator[list[dict[str, Any]]]:
+def _pages(attempts: QuerySet[PatientConnectionAttempt]) -> Iterator[list[Any]]:
     described = attempts.annotate(words=Left("error_description", WHOLE))
-    rows: Any = described.order_by("-created_at", "-id").values(*_FIELDS)
+    rows: Any = described.order_by("-created_at", "-id").values_list(*_FIELDS, named=True)
     page = list(rows[:_ROWS_AT_A_TIME])
     while page:
         yield page
@@ -97,8 +112,8 @@ def _pages(attempts: QuerySet[PatientConnectionAttempt]) -> Iterator[list[dict[s
             return
         last = page[-1]
         # The first condition is what the index is entered with; the second sorts out the moment.
-        older = rows.filter(created_at__lte=last["created_at"]).filter(
-            Q(created_at__lt=last["created_at"]) | Q(id__lt=last["id"])
+        older = rows.filter(created_at__lte=last.created_at).filter(
+            Q(created_at__lt=last.created_at) | Q(id__lt=last.id)
         )
         page = list(older[:_ROWS_AT_A_TIME])
 
@@ -124,25 +139,24 @@ def _heading() -> list[str]:
     ]
 
 
-def _cells(row: dict[str, Any], statuses: dict[str, str]) -> list[str]:
-    error = row["error"]
+def _cells(row: Any, statuses: dict[str, str]) -> list[str]:
     cells = [
-        _moment(row["created_at"]),
-        row["patient_id"],
-        row["connection_name"],
-        row["connection_id"],
-        row["connection_type"],
-        statuses.get(row["status"], row["status"]),
-        _("yes") if row["unconfirmed"] else "",
-        _("yes") if row["claim_disagrees"] else "",
-        error,
-        str(describe_error(error).meaning) if error else "",
-        row["words"],
-        _seconds(row["created_at"], row["returned_at"] or row["finished_at"]),
-        _moment(row["lost_at"]),
-        row["request_id"],
-        row["patient_session_id"] or "",
-        row["public_id"],
+        _moment(row.created_at),
+        row.patient_id,
+        row.connection_name,
+        row.connection_id,
+        row.connection_type,
+        statuses.get(row.status, row.status),
+        _("yes") if row.unconfirmed else "",
+        _("yes") if row.claim_disagrees else "",
+        row.error,
+        str(describe_error(row.error).meaning) if row.error else "",
+        row.words,
+        _seconds(time_taken(row)),
+        _moment(row.lost_at),
+        row.request_id,
+        row.patient_session_id or "",
+        row.public_id,
     ]
     return [neutral(cell) for cell in cells]
 
@@ -154,5 +168,5 @@ def _moment(moment: datetime | None) -> str:
     return here.isoformat(" ", timespec="seconds")
 
 
-def _seconds(start: datetime, end: datetime | None) -> str:
-    return str(max(end - start, timedelta(0)) // timedelta(seconds=1)) if end else ""
+def _seconds(taken: timedelta | None) -> str:
+    return "" if taken is None else str(taken // timedelta(seconds=1))

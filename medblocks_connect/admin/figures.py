@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Any, Final
 
-from django.db.models import Case, Count, IntegerField, Max, QuerySet, Value, When
+from django.db.models import Case, Count, IntegerField, Max, Q, QuerySet, Value, When
 
 from medblocks_connect.admin.days import start_of
 from medblocks_connect.models import PatientConnectionAttempt
@@ -26,6 +26,13 @@ _OUTCOME_OF: Final[Mapping[str, str]] = {
     Status.FAILED: "failed",
     Status.EXPIRED: "unfinished",
 }
+# A webhook tells of those who never came back. What failed without a session never began.
+_CAME_BACK_OR_SETTLED: Final = (
+    Q(returned_at__isnull=False)
+    | Q(status=Status.SUCCEEDED)
+    | Q(status=Status.FAILED, patient_session_id__isnull=False)
+)
+_REACHED_PORTAL: Final = _CAME_BACK_OR_SETTLED | Q(patient_session_id__isnull=False)
 _WAITS_LOOKED_AT: Final = 5000
 
 WAIT_LIMITS: Final = tuple(timedelta(minutes=each) for each in (1, 2, 5, 10, 30))
@@ -47,11 +54,11 @@ class Day:
 
 @dataclass
 class Steps:
-    """How far the attempts got."""
+    """How far the attempts got; whoever took a step took those before it."""
 
     started: int = 0
     reached_portal: int = 0
-    came_back: int = 0
+    came_back_or_settled: int = 0
     connected: int = 0
 
 
@@ -99,14 +106,16 @@ def count_days(first: date, last: date) -> tuple[list[Day], Steps]:
         day=Case(*limits, default=Value(0), output_field=IntegerField())
     )
     counted = numbered.values("day", "status").annotate(
-        number=Count("pk"), opened=Count("patient_session_id"), back=Count("returned_at")
+        number=Count("pk"),
+        opened=Count("pk", filter=_REACHED_PORTAL),
+        ended=Count("pk", filter=_CAME_BACK_OR_SETTLED),
     )
     for row in counted:
         outcome = _OUTCOME_OF.get(row["status"], "open")
         days[row["day"]].counts[outcome] += row["number"]
         steps.started += row["number"]
         steps.reached_portal += row["opened"]
-        steps.came_back += row["back"]
+        steps.came_back_or_settled += row["ended"]
         steps.connected += row["number"] if outcome == "connected" else 0
     return days, steps
 

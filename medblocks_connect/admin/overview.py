@@ -116,7 +116,7 @@ def _list_steps(steps: Steps) -> list[Line]:
     lines = [
         (_("Started"), steps.started),
         (_("Reached the portal"), steps.reached_portal),
-        (_("Came back"), steps.came_back),
+        (_("Came back, or settled without"), steps.came_back_or_settled),
         (_("Connected"), steps.connected),
     ]
     return [

@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
+from django.db import connections
+from django.test import AsyncClient
 from django.utils import timezone
 
 from medblocks_connect.admin.export import neutral, write_csv
@@ -47,6 +51,37 @@ def test_export_row_says_it_all(exporter, make_attempt):
     assert row["error description"] == 'said "no",\nthen left'
     assert row["seconds taken"] == "90"
     assert "cancelled" in row["meaning"]
+
+
+def test_export_seconds_of_who_never_reached_the_portal(exporter, make_attempt):
+    now = timezone.now()
+    make_attempt(status="failed", created_at=now, finished_at=now + timedelta(seconds=7))
+    (row,) = _rows(exporter.post(EXPORT))
+    assert row["seconds taken"] == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_export_is_streamed_under_asgi(exporter, make_attempt):
+    make_attempt()
+    browser = AsyncClient()
+    browser.cookies = exporter.cookies
+
+    async def export() -> tuple[bool, list[str]]:
+        response = await browser.post(EXPORT)
+        return response.is_async, [part.decode() async for part in response]
+
+    def export_and_close() -> tuple[bool, list[str]]:
+        try:
+            return async_to_sync(export)()
+        finally:
+            connections.close_all()  # that thread's own
+
+    # A thread of its own: Playwright may keep an event loop in this one.
+    with ThreadPoolExecutor(1) as executor:
+        is_async, parts = executor.submit(export_and_close).result()
+    assert is_async
+    assert len(parts) == 2
+    assert "p-1" in parts[1]
 
 
 def test_export_has_the_filters_of_the_list(exporter, make_attempt):
