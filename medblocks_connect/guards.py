@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import TypeAlias
 
@@ -134,6 +134,25 @@ def check_csrf(answer: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[V
         return exempt
 
     return wrap
+
+
+def exempt_if_safe(view: View, methods: Sequence[str]) -> View:
+    """Exempt ``view`` from the CSRF check of the host where it takes no form.
+
+    That check reads any form before the view can say that it takes none, and fails on one that
+    cannot be read.
+    """
+    return view if "POST" in methods else csrf_exempt(view)
+
+
+def forget_form(request: HttpRequest) -> None:
+    """Let nobody read a form again that could not be read: Django would raise anew."""
+    request.POST = QueryDict()
+
+
+def says_twice(given: QueryDict, *names: str) -> bool:
+    """Whether ``given`` repeats one of these: two readers could read it differently."""
+    return any(len(given.getlist(name)) > 1 for name in names)
 
 
 def is_only_looking(request: HttpRequest) -> bool:

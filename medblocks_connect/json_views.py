@@ -14,10 +14,11 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
+from django.core.exceptions import BadRequest
 from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext as _
-from django.views.decorators.csrf import csrf_exempt, ensure_csrf_cookie
+from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.debug import sensitive_variables
 
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError
@@ -25,7 +26,15 @@ from medblocks_connect.api.returns import UNKNOWN_ERROR
 from medblocks_connect.attempts.start import StartRefusedError, build_return_url, start_attempt
 from medblocks_connect.facilities import FacilitySearch, search_facilities
 from medblocks_connect.forms import StartForm
-from medblocks_connect.guards import View, check_csrf, keep_private, stand_alone
+from medblocks_connect.guards import (
+    View,
+    check_csrf,
+    exempt_if_safe,
+    forget_form,
+    keep_private,
+    says_twice,
+    stand_alone,
+)
 from medblocks_connect.messages import describe_error, describe_limit
 from medblocks_connect.patients import resolve_patient
 from medblocks_connect.public_urls import is_public_https
@@ -49,17 +58,20 @@ def _answer_to(*methods: str) -> Callable[[View], View]:
         @wraps(view)
         def answering(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
             if request.method in methods:
-                return view(request, *args, **kwargs)
+                try:
+                    return view(request, *args, **kwargs)
+                except BadRequest:  # a form in a character set that forms do not have
+                    forget_form(request)
+                    return _bad_request()
             response = _bad_request(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed")
             response["Allow"] = ", ".join(methods)  # RFC 9110, section 15.5.6
             return response
 
-        return answering
+        return exempt_if_safe(answering, methods)
 
     return wrap
 
 
-@csrf_exempt  # it changes nothing, and its 405 is ours to give
 @stand_alone
 @keep_private
 @_answer_to("GET", "HEAD")
@@ -71,6 +83,8 @@ def connections(request: HttpRequest) -> JsonResponse:
         return _refuse_stranger(request)
     if seconds := throttle(patient, "search"):
         return _throttled(seconds)
+    if says_twice(request.GET, "q", "type", "starting_after"):
+        return _error("bad_request", _("Please search again."), HTTPStatus.BAD_REQUEST)
     asked = FacilitySearch.of(
         request.GET.get("q", ""),
         request.GET.get("type", ""),

@@ -7,16 +7,17 @@ from functools import wraps
 from http import HTTPStatus
 
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponseBase
 
 from medblocks_connect.conf import conf
-from medblocks_connect.guards import View
+from medblocks_connect.guards import View, exempt_if_safe, forget_form
 from medblocks_connect.pages import render_page
 from medblocks_connect.way_back import find_way_back
 
 
 def answer_to(*methods: str) -> Callable[[View], View]:
-    """Make a page answer ``methods`` alone; another method, and ``Http404``, get a page of ours.
+    """Make a page answer ``methods`` alone; what else comes, and ``Http404``, get a page of ours.
 
     The host's own page for either would come after the headers that keep our answers private.
     """
@@ -32,8 +33,11 @@ def answer_to(*methods: str) -> Callable[[View], View]:
                 return view(request, *args, **kwargs)
             except Http404:
                 return render_page(request, "not_here", {}, HTTPStatus.NOT_FOUND)
+            except BadRequest:  # a form in a character set that forms do not have
+                forget_form(request)
+                return render_page(request, "bad_request", {}, HTTPStatus.BAD_REQUEST)
 
-        return answering
+        return exempt_if_safe(answering, methods)
 
     return wrap
 

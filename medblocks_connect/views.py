@@ -25,7 +25,13 @@ from medblocks_connect.conf import conf
 from medblocks_connect.facilities import FacilitySearch, list_recommendable
 from medblocks_connect.facilities.missing import count_search
 from medblocks_connect.forms import StartForm
-from medblocks_connect.guards import check_csrf, is_only_looking, keep_private, stand_alone
+from medblocks_connect.guards import (
+    check_csrf,
+    is_only_looking,
+    keep_private,
+    says_twice,
+    stand_alone,
+)
 from medblocks_connect.messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.pages import render_page, render_throttled, render_trouble
@@ -63,6 +69,8 @@ def search(request: HttpRequest) -> HttpResponseBase:
         return refuse_stranger(request, request.get_full_path())
     if "q" in request.GET and (seconds := throttle(patient, "search")):
         return render_throttled(request, seconds)
+    if says_twice(request.GET, "q", "type", "starting_after"):
+        return _show_bad_request(request)
     asked = FacilitySearch.of(
         request.GET.get("q", ""),
         request.GET.get("type", ""),
@@ -99,7 +107,7 @@ def start(request: HttpRequest) -> HttpResponseBase:
     if patient is None:
         return refuse_stranger(request, find_way_back(request))
     form = StartForm(request.POST, patient_id=patient.patient_id)
-    if not form.is_valid():
+    if says_twice(request.POST, *form.fields) or not form.is_valid():
         return _show_bad_request(request)
     if conf.confirm_before_portal and not form.cleaned_data["confirmed"]:
         # To name the place may ask Medblocks: it counts as a start.

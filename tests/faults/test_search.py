@@ -119,3 +119,10 @@ def test_search_case_41_answers_out_of_order(site):
         assert "Riverside" not in results.inner_text()
         assert "willow" in page.url
         browser.close()
+
+
+@pytest.mark.parametrize("path", ["/records/search/", "/records/api/connections/"])
+@pytest.mark.parametrize("query", ["q=river&q=willow", "q=river&type=epic&type=", "q=&q="])
+def test_search_that_says_two_things(clinic, path, query):
+    assert clinic.client.get(f"{path}?{query}").status_code == 400
+    assert clinic.medblocks.calls == []

@@ -15,6 +15,7 @@ from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.models import CatalogSync, Facility, PatientConnectionAttempt
 from medblocks_connect.sandbox.catalog import find_facility
 from medblocks_connect.sandbox.models import SandboxSession
+from medblocks_connect.urls import urlpatterns
 from tests.faults.clinic import BASE_URL, RIVERSIDE, Clinic
 
 START, JSON_START = "/records/start/", "/records/api/patient-sessions/"
@@ -115,6 +116,30 @@ def test_start_impossible_facility(clinic, connection_id):
     assert clinic.start_by_json(connection_id).status_code == 400
     assert clinic.medblocks.calls == []
     assert not PatientConnectionAttempt.objects.exists()
+
+
+@pytest.mark.parametrize("repeated", ["connection_id=fhirsrc_x", "confirmed=1&confirmed="])
+def test_start_case_4_repeated_field(clinic, repeated):
+    """Two readers could read it differently."""
+    form = f"csrfmiddlewaretoken={clinic.csrf_token()}&connection_id={RIVERSIDE}&{repeated}"
+    kind = "application/x-www-form-urlencoded"
+    assert clinic.client.post(START, form, content_type=kind).status_code == 400
+    assert clinic.medblocks.calls == []
+
+
+OURS = sorted({str(each.pattern).replace("<str:public_id>", "x") for each in urlpatterns})
+
+
+@pytest.mark.parametrize("path", OURS)
+def test_form_in_a_character_set_of_its_own(clinic, path):
+    """Django refuses it by an error, and its own page for errors reads the form again."""
+    answered = clinic.client.post(
+        f"/records/{path}",
+        b"a=b",
+        content_type="application/x-www-form-urlencoded; charset=utf-16",
+        headers={"X-CSRFToken": clinic.csrf_token()},
+    )
+    assert answered.status_code in {400, 405}
 
 
 def test_start_case_4_own_fhir_base_url(clinic):
