@@ -66,6 +66,7 @@ class SearchResults:
     is_hint: bool = False  # too short to ask
     is_away: bool = False  # nobody could be asked
     is_only_alike: bool = False  # nothing found bears what was typed
+    record_system: str = ""  # the one that was asked for alone
     more: str = ""  # query string of the next page
     shown: int = 0  # how many are shown with the pages before; 0 where nobody counted
     total: int | None = None  # None where nobody counted
@@ -112,6 +113,7 @@ def show_results(search: FacilitySearch, patient: Patient | None = None) -> Sear
     return SearchResults(
         _show_page(found, search.q, patient),
         is_only_alike=found.only_alike,
+        record_system=name_record_system(search.type),
         more=more,
         shown=found.first + len(found.page.data) if found.total is not None else 0,
         total=found.total,

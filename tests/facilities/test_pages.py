@@ -52,6 +52,12 @@ def test_filter_offers_what_the_catalog_has(client_in, add_catalog):
     assert '<option value="cerner" selected>' in page
 
 
+def test_count_of_one_record_system_says_so(client_in, add_catalog):
+    add_catalog()
+    page = text_of(search(client_in, "riverside", TYPING, type="cerner"))
+    assert page.startswith("1 place found · Record system: Oracle Health (Cerner)")
+
+
 def test_nothing_found_in_one_record_system_says_so(client_in, add_catalog):
     add_catalog()
     page = text_of(search(client_in, "riverside", type="meditech"))
