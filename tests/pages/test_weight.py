@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import medblocks_connect
 
 STATIC = Path(medblocks_connect.__file__).parent / "static" / "medblocks_connect"
+DOCS = Path(__file__).parents[2] / "docs" / "pages.md"
 FULL = "/records/search/?q=hospital"  # a full page of results
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,6 +46,19 @@ def test_search_answer_weighs_under_10_kilobytes_as_it_is_and_2_compressed(
     assert answer.count(b"<small>") == 20  # what comes next, in each of them
     assert len(answer) < 10_000
     assert weigh(answer) < 2_000
+
+
+def test_docs_give_the_weights(site):
+    typing = {"X-Medblocks-Fragment": "results"}
+    page, answer = site.get(FULL).content, site.get(FULL, headers=typing).content
+    style, scripts = [read("medblocks.css")], [read("search.js"), read("start.js")]
+    measured = [
+        (sum(map(len, parts)), weigh(*parts))
+        for parts in ([page], style, scripts, [page, *style, *scripts], [answer])
+    ]
+    rows = re.findall(r"\| ([\d,]+) \| ([\d,]+) \|$", DOCS.read_text("utf-8"), re.MULTILINE)
+    written = [tuple(int(each.replace(",", "")) for each in row) for row in rows]
+    assert written == [pytest.approx(each, rel=0.1) for each in measured]
 
 
 def test_style_sheet_touches_nothing_of_the_hosts():
