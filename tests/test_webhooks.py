@@ -178,6 +178,14 @@ HOSTS = [
     ),
     pytest.param({"SECURE_SSL_REDIRECT": True}, {"secure": True}, id="case-37-https"),
     pytest.param(
+        {
+            "SECURE_SSL_REDIRECT": True,
+            "SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https"),
+        },
+        {"headers": {"X-Forwarded-Proto": "https"}},
+        id="case-37-https-behind-a-proxy",
+    ),
+    pytest.param(
         {"APPEND_SLASH": True, "DEBUG": False}, {"path": "/records/webhook"}, id="case-37-no-slash"
     ),
     pytest.param({"APPEND_SLASH": True}, {"path": "/records/webhook"}, id="case-37-no-slash-debug"),
@@ -200,13 +208,19 @@ def test_webhook_in_a_strict_host(receiver, settings, changed, how):
     assert delivery().state == "processed"
 
 
+def test_webhook_case_37_https_behind_a_proxy_that_says_nothing(receiver, settings):
+    """Django takes it for http: what the docs say a host behind a proxy needs is needed."""
+    settings.SECURE_SSL_REDIRECT = True
+    assert post_event(receiver, BODY).status_code == 301
+    assert not WebhookDelivery.objects.exists()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_webhook_case_38_flood_writes_nothing(receiver, caplog):
     caplog.set_level(logging.DEBUG)
-    before = connection.execute_wrappers
     with CaptureQueriesContext(connection) as asked:
         for number in range(200):
             body = f"ann@mail.example {number}".encode()
             assert post_event(receiver, body, signature=f"t={number},v1=00").status_code == 400
-    assert (list(asked), before) == ([], connection.execute_wrappers)
+    assert list(asked) == []
     assert "ann@mail.example" not in caplog.text

@@ -327,8 +327,8 @@ def test_connection_is_kept(serve: Serve, make_client: MakeClient) -> None:
     assert server.connection_count == 1
 
 
-def test_kept_connection_closed_repeats_get(serve: Serve, make_client: MakeClient) -> None:
-    """Case 17: it closes when the second request is already there."""
+def test_kept_connection_case_17_closed_repeats_get(serve: Serve, make_client: MakeClient) -> None:
+    """It closes when the second request is already there."""
 
     def answer(connection: socket.socket, request: Request) -> bool:
         if len(server.requests) == 2:
@@ -366,8 +366,8 @@ def test_idle_connection_closed_by_server_is_replaced(
     assert client.patient_sessions.retrieve("ps_2").id == "ps_2"
 
 
-def test_threads_get_their_own_answers(serve: Serve, make_client: MakeClient) -> None:
-    """Case 17: ``retrieve`` raises when the answer is another session's."""
+def test_threads_case_17_get_their_own_answers(serve: Serve, make_client: MakeClient) -> None:
+    """``retrieve`` raises when the answer is another session's."""
     server = serve(echo)
     client = make_client(server.url, timeout=20)
 
@@ -380,8 +380,7 @@ def test_threads_get_their_own_answers(serve: Serve, make_client: MakeClient) ->
     assert answers == [[f"ps_{n}_{turn}" for turn in range(10)] for n in range(32)]
 
 
-def test_fork_shares_no_socket(serve: Serve, make_client: MakeClient) -> None:
-    """Case 17."""
+def test_fork_case_17_shares_no_socket(serve: Serve, make_client: MakeClient) -> None:
     server = serve(echo)
     client = make_client(server.url)
     client.patient_sessions.retrieve("ps_before")

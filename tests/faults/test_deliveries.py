@@ -123,6 +123,9 @@ def test_delivery_case_36_receiver_raises(clinic, listen, heard, caplog):
     assert clinic.attempt.status == "succeeded"
     assert delivery().state == "failed"
     assert delivery().failure == "a receiver of attempt_succeeded raised ValueError"
+    # Its text, which Django would log, may name a patient.
+    assert "A receiver raised ValueError: " in caplog.text
+    assert "pat@mail.example" not in caplog.text
     broken.clear()
     reconcile_attempts(limit=10)
     assert (delivery().state, delivery().failure) == ("processed", "")

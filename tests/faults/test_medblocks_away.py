@@ -275,7 +275,7 @@ def test_odd_reply_to_the_question(clinic, body):
     assert "Checking your connection" in clinic.page()
 
 
-def test_environment_case_13(db, serve, point_at, start, tmp_path, monkeypatch):
+def test_environment_case_13_changes_nothing(db, serve, point_at, start, tmp_path, monkeypatch):
     netrc = tmp_path / ".netrc"
     netrc.write_text("default login evil password evil\n")
     nonsense = {"NETRC": str(netrc), "HOME": str(tmp_path), "REQUESTS_CA_BUNDLE": "/nowhere"}

@@ -64,7 +64,7 @@ def test_success_that_never_was(clinic, end, expected, heard):
     assert "attempt_succeeded" not in heard
 
 
-def test_reload_case_19(clinic, heard, django_capture_on_commit_callbacks):
+def test_reload_case_19_changes_nothing(clinic, heard, django_capture_on_commit_callbacks):
     clinic.started()
     flows.approve(clinic.session)
     with django_capture_on_commit_callbacks(execute=True):
@@ -174,28 +174,50 @@ def test_still_open_case_22_asks_politely(clinic):
     assert clinic.medblocks.count("GET", SESSION) == before
 
 
+def sign_out(clinic, user):
+    """The same browser, whose session at the site has ended meanwhile."""
+    clinic.client.logout()
+    return clinic.client, lambda: clinic.client.force_login(user)
+
+
+def use_app(clinic, user):
+    """A browser inside another app, which knows nothing of the one that the patient began in."""
+    inside = Client(headers={"User-Agent": "Instagram 300.0 (in-app)"})
+    return inside, lambda: inside.force_login(user)
+
+
+def keep_cookie(clinic, _user):
+    """``SameSite=Strict``: no cookie comes with the portal's redirect, but with the login page."""
+    browser = Client(headers={"Sec-Fetch-Site": "cross-site"})
+
+    def come_from_own_site():
+        browser.cookies = clinic.client.cookies
+
+    return browser, come_from_own_site
+
+
 @pytest.mark.parametrize(
-    "headers",
+    "leave",
     [
-        pytest.param({}, id="case-23-signed-out"),
-        pytest.param({"User-Agent": "Instagram 300.0 (in-app)"}, id="case-23-in-app-browser"),
-        pytest.param({"Sec-Fetch-Site": "cross-site"}, id="case-23-same-site-strict"),
+        pytest.param(sign_out, id="case-23-signed-out"),
+        pytest.param(use_app, id="case-23-in-app-browser"),
+        pytest.param(keep_cookie, id="case-23-same-site-strict"),
     ],
 )
-def test_other_browser_signs_in_first(clinic, user, headers):
+def test_unknown_browser_signs_in_first(clinic, user, leave):
     attempt = clinic.started()
     flows.approve(clinic.session)
     before = everything(attempt)
-    stranger = Client(headers=headers)
-    answered = clinic.come_back(stranger)
+    browser, sign_in = leave(clinic, user)
+    answered = clinic.come_back(browser)
     login = urlsplit(answered.headers["Location"])
     (onward,) = parse_qs(login.query)["next"]
     assert (answered.status_code, login.netloc, login.path) == (302, "", "/accounts/login/")
     assert "patient_id" not in onward
     assert b"Riverside" not in answered.content
     assert everything(attempt) == before
-    stranger.force_login(user)
-    outcome = stranger.get(onward, follow=True)
+    sign_in()
+    outcome = browser.get(onward, follow=True)
     assert "You are connected" in outcome.content.decode()
 
 
@@ -341,13 +363,25 @@ def connections(*given: tuple[str, str, str | None]):
     return change
 
 
-def test_status_case_28_never_seen_before(clinic):
+@pytest.mark.parametrize(
+    "expires_at",
+    [
+        pytest.param(lambda: hours_from_now(1), id="case-28-in-time"),
+        pytest.param(lambda: hours_from_now(-1), id="case-28-past-its-end"),
+    ],
+)
+def test_status_never_seen_before(clinic, expires_at):
+    """Kept as it came: no success, and no "never finished", as the patient did finish."""
     clinic.started()
     flows.approve(clinic.session)
-    clinic.medblocks.change("GET", SESSION, connections((RIVERSIDE, "dormant", "conn_1")))
+    change = connections((RIVERSIDE, "dormant", "conn_1"))
+    told = {"expires_at": expires_at()}
+    clinic.medblocks.change("GET", SESSION, lambda given: change(given) | told)
     clinic.come_back()
-    assert (clinic.attempt.status, clinic.attempt.connection_status) == ("returned", "dormant")
-    assert "You are connected" not in clinic.page()
+    attempt = clinic.attempt
+    assert (attempt.status, attempt.connection_status) == ("returned", "dormant")
+    assert attempt.settled_at is None
+    assert "Checking your connection" in clinic.page()
 
 
 LONG_STATUS = "pending_additional_verification_by_the_record_holder_team"

@@ -85,7 +85,41 @@ def test_staff_with_view_permission_change_nothing(attempt, model):
     client = sign_in(*views)
     page = client.get(address(model, "changelist"))
     assert page.status_code == 200
-    posted_to = re.findall(r'<form[^>]*action="([^"]*)"[^>]*method="post"', page.content.decode())
-    posted_to += re.findall(r'<form[^>]*method="post"[^>]*action="([^"]*)"', page.content.decode())
-    assert set(posted_to) <= {reverse("admin:logout")}
+    assert set(forms_posted(page.content.decode())) <= {reverse("admin:logout")}
     assert 'name="_save"' not in page.content.decode()
+
+
+CAN_BE_SENT = re.compile(
+    r"""<button\b(?![^>]*type=["']?button)|type=["']?(submit|image)""", re.IGNORECASE
+)
+
+
+def forms_posted(page: str) -> list[str]:
+    """Return where each form of ``page`` that can be sent by POST goes."""
+    found = []
+    for tag, inside in re.findall(r"(<form\b[^>]*>)(.*?)</form>", page, re.DOTALL | re.IGNORECASE):
+        is_posted = re.search(r"""\bmethod=["']?post""", tag, re.IGNORECASE)
+        address = re.search(r"""\baction=["']?([^"'\s>]*)""", tag, re.IGNORECASE)
+        if is_posted and (address or CAN_BE_SENT.search(inside)):
+            found.append(address[1] if address else "to itself")
+    found += re.findall(r"""\bformaction=["']?([^"'\s>]*)""", page, re.IGNORECASE)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("form", "found"),
+    [
+        ('<form method="post" action="/a/"></form>', ["/a/"]),
+        ("<form action=/a/ method=POST><input></form>", ["/a/"]),
+        ('<form id="x"\n method="post"><button>Go</button></form>', ["to itself"]),
+        ('<form method="post"><input type="submit"></form>', ["to itself"]),
+        ('<form method="post"><button type="button">x</button></form>', []),
+        ('<form method="get" action="/a/"><button>Go</button></form>', []),
+        (
+            '<form method="get"><button formaction="/b/" formmethod="post">Go</button></form>',
+            ["/b/"],
+        ),
+    ],
+)
+def test_forms_are_all_seen(form, found):
+    assert forms_posted(form) == found
