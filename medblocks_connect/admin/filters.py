@@ -13,7 +13,8 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet, Value
+from django.db import connections
+from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils import timezone
@@ -223,9 +224,11 @@ def _who_never_came_back(queryset: Attempts) -> Attempts:
     """Keep those whose session has ended, by Medblocks' word or by the clock, and who are away."""
     status = PatientConnectionAttempt.Status
     is_over = Q(state=status.EXPIRED) | Q(state=status.STARTED, expires_at__lt=timezone.now())
-    # An expression instead of the column: of two statuses SQLite would gather all rows and sort
-    # them, and these are many. The index on the time has the newest of them at once.
-    state = Coalesce("status", Value(""))
+    # Of two statuses SQLite would gather all rows and sort them, and these are many: an expression
+    # keeps it to the index on the time, which has the newest at once. PostgreSQL knows how many
+    # there are, but not of an expression.
+    is_sqlite = connections[queryset.db].vendor == "sqlite"
+    state = Coalesce("status", Value("")) if is_sqlite else F("status")
     return queryset.alias(state=state).filter(is_over, returned_at__isnull=True)
 
 
