@@ -7,8 +7,12 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.pages import decide, go_to_portal
+
 ATTEMPTS = "/admin/medblocks_connect/patientconnectionattempt/"
 STORY = ".medblocks-story"
+LEFT_TO_SCROLL = """[...document.querySelectorAll(".results, .medblocks-scroll")]
+    .filter((each) => each.checkVisibility() && each.scrollWidth > each.clientWidth).map((each) => each.innerText)"""
 
 
 @pytest.fixture
@@ -41,17 +45,21 @@ def test_clerk_finds_a_patients_last_failure_and_its_reason(clerk):
     expect(story).to_contain_text("Ask whether they pressed “deny”")
 
 
-def test_clerk_finds_what_failed_lately_at_one_facility(clerk):
+def test_clerk_finds_what_failed_today_at_one_facility(open_page, clerk):
+    patient = open_page("pat")
+    go_to_portal(patient, "Kestrel Health Northport")
+    decide(patient, "Cancel")
     _tab(clerk, "Attempts")
     clerk.get_by_role("textbox", name="Search").fill("kestrel")
     clerk.get_by_role("button", name="Search").click()
     filters = clerk.locator("#changelist-filter")
-    filters.get_by_role("link", name="Past 30 days").click()
     filters.get_by_role("link", name="Failed", exact=True).click()
     rows = clerk.locator("#result_list tbody tr")
-    expect(rows).to_have_count(2)
-    for code in ("oauth_error", "access_denied"):
-        expect(rows.filter(has_text=code)).to_contain_text("Kestrel Health Northport")
+    expect(rows).to_have_count(3)
+    filters.get_by_role("link", name="Today").click()
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("user_denied")
+    expect(rows).to_contain_text("Kestrel Health Northport")
 
 
 def test_clerk_chooses_the_days_by_hand(clerk):
@@ -63,6 +71,21 @@ def test_clerk_chooses_the_days_by_hand(clerk):
 
 
 def test_clerk_sees_why_a_claim_was_not_believed(clerk):
+    clerk.goto(ATTEMPTS)
+    clerk.locator("#changelist-filter").get_by_role("link", name="Claim and fact disagree").click()
+    clerk.locator("#result_list tbody th a").first.click()
+    story = clerk.locator(STORY)
+    expect(story).to_contain_text("Connected to Granite Pass Medical Center")
+    expect(story).to_contain_text("the return URL said that it failed, but Medblocks is believed")
+    rows = clerk.get_by_role("region", name="Timeline").get_by_role("row")
+    claim = rows.filter(has_text="Return URL")
+    expect(claim).to_contain_text("said to have failed")
+    expect(claim).to_contain_text("oauth_callback_failed")
+    fact = rows.filter(has_text="Medblocks, asked").filter(has_text="Connected")
+    expect(fact).to_have_count(1)
+
+
+def test_clerk_sees_that_a_claim_waits_for_medblocks(clerk):
     clerk.goto(ATTEMPTS)
     clerk.locator("#changelist-filter").get_by_role("link", name="Claimed, not confirmed").click()
     clerk.locator("#result_list tbody th a").first.click()
@@ -97,8 +120,19 @@ def test_clerk_copies_a_request_id(clerk):
     assert clerk.evaluate("navigator.clipboard.readText()") == wanted
 
 
-def test_no_list_scrolls_sideways_on_a_phone(clerk):
-    clerk.set_viewport_size({"width": 390, "height": 844})
+@pytest.mark.parametrize("width", [320, 390, 768, 1024, 1280])
+def test_no_list_scrolls_sideways(clerk, width):
+    # The staff of the demo have every permission: each button is there.
+    clerk.set_viewport_size({"width": width, "height": 844})
     for tab in ("Attempts", "Patients", "Reconnect queue", "Overview", "Webhook deliveries"):
         _tab(clerk, tab)
-        assert clerk.evaluate("document.documentElement.scrollWidth") <= 390, tab
+        assert clerk.evaluate("document.documentElement.scrollWidth") <= width, tab
+        assert clerk.evaluate(LEFT_TO_SCROLL) == [], tab
+
+
+def test_the_export_leaves_the_list_its_room(clerk):
+    clerk.set_viewport_size({"width": 1280, "height": 844})
+    _tab(clerk, "Attempts")
+    button = clerk.get_by_role("button", name="Export this list").bounding_box()
+    results = clerk.locator("#changelist").bounding_box()
+    assert button["y"] + button["height"] <= results["y"]

@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlencode
 
 from django.contrib.auth import get_user_model
+from django.urls import reverse
 
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.sandbox import faults, flows
@@ -71,6 +73,20 @@ def _return_unconfirmed(browser: Browser, story: Story) -> None:
         sandbox["WEBHOOK_URL"] = webhook_url
 
 
+def _return_with_wrong_claim(browser: Browser, story: Story) -> None:
+    # The portal's way back says "failed", and Medblocks, when it is asked, "active".
+    browser.decide(browser.start(story.facility), "stay_away")
+    latest = PatientConnectionAttempt.objects.filter(patient_id=story.patient_id).latest("pk")
+    claim = {
+        "patient_id": story.patient_id,
+        "patient_session_id": latest.patient_session_id,
+        "success": "false",
+        "error": "oauth_callback_failed",
+        "error_description": flows.DESCRIPTIONS["oauth_callback_failed"],
+    }
+    browser.get(f"{reverse('medblocks_connect:return')}?{urlencode(claim)}")
+
+
 def _lose_access(browser: Browser, story: Story) -> None:
     browser.decide(browser.start(story.facility), "approve")
     flows.lose_access(
@@ -108,6 +124,9 @@ STORIES: Final = (
     Story(SAM, "Hawthorn Ridge Clinic", "let the link run out", _expire),
     Story(TOMAS, "Stonecrop Medical Center", "left at the portal", _start_only),
     Story(JUNE, "Maple Hollow Family Practice", "approved, never came back", _decide("stay_away")),
+    Story(
+        PAT, "Granite Pass Medical Center", "approved, way back said no", _return_with_wrong_claim
+    ),
     Story(MEI, "Foxglove Hospital", "approved, later lost access", _lose_access),
     Story(PAT, "St. Alder's Medical Center", "cancelled at the portal", _decide("cancel")),
 )
