@@ -125,7 +125,7 @@ SHOTS = (
     Shot("home", "", _open("/")),
     Shot("sign-in", "", _open("/sign-in/")),
     Shot("account", "june", _open("/account/")),
-    Shot("search", "june", _open("/records/search/")),
+    Shot("search", "tomas", _open("/records/search/")),
     Shot("results", "june", _open("/records/search/?q=river")),
     Shot("nothing", "june", _open("/records/search/?q=qqqq")),
     Shot("thanks", "june", _tell_what_is_missing),
