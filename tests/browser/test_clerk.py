@@ -12,7 +12,8 @@ from tests.browser.pages import decide, go_to_portal
 ATTEMPTS = "/admin/medblocks_connect/patientconnectionattempt/"
 STORY = ".medblocks-story"
 LEFT_TO_SCROLL = """[...document.querySelectorAll(".results, .medblocks-scroll")]
-    .filter((each) => each.checkVisibility() && each.scrollWidth > each.clientWidth).map((each) => each.innerText)"""
+    .filter((each) => each.checkVisibility() && each.scrollWidth > each.clientWidth)
+    .map((each) => each.innerText)"""
 
 
 @pytest.fixture
