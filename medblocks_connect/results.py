@@ -209,10 +209,12 @@ def describe_search_page() -> dict[str, Any]:
 
 def name_place(connection_id: str) -> FacilityResult:
     """Return the facility to go to, with an empty name where Medblocks cannot tell it now."""
+    unnamed = FacilityResult(connection_id, name="", record_system="", initials="", logo_url="")
     try:
-        return show_facility(get_facility(connection_id))
+        facility = get_facility(connection_id)
     except MedblocksError:
-        return FacilityResult(connection_id, name="", record_system="", initials="", logo_url="")
+        return unnamed
+    return show_facility(facility) if facility.name else unnamed
 
 
 def initials_of(name: str) -> str:

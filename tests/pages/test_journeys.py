@@ -26,7 +26,7 @@ def test_journey_without_scripts(open_page, stage):
     page.get_by_role("button", name="Disconnect").click()
     page.get_by_role("button", name="Yes, disconnect").click()
     page.get_by_text("You are disconnected from Riverside General.").wait_for()
-    assert page.evaluate("document.activeElement.className").startswith("medblocks-notice")
+    page.locator(".medblocks-notice:focus").wait_for()
     page.get_by_role("button", name="Connect again").click()
     page.get_by_role("heading", name="Sign in").wait_for()
 

@@ -340,5 +340,13 @@ def test_setting_asks_for_a_place_nobody_can_name(browser, confirming, medblocks
     assert "A hospital or clinic" in page.text
 
 
+def test_setting_asks_for_a_place_without_a_name_by_no_id(browser, confirming, medblocks):
+    nameless = {"id": "fhirsrc_1", "name": "", "fhir_base_url": "https://fhir.example.org/r4"}
+    medblocks.get(f"{BASE_URL}/connections/fhirsrc_1", json=nameless)
+    page = browser.post("/records/start/", {"connection_id": "fhirsrc_1"})
+    assert "A hospital or clinic" in page.text
+    assert "fhirsrc_1" not in re.sub(r"<[^>]*>", "", page.text)
+
+
 def test_trying_again_is_one_step(show, confirming, make):
     assert 'name="confirmed" value="yes"' in show(fail(make)).text
