@@ -6,12 +6,13 @@ reorder what is around it) and is cut to what a reader takes in.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from django.utils import formats, timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -41,6 +42,9 @@ TONES: Final[Mapping[str, str]] = {
     Status.FAILED: "bad",
     Status.SUCCEEDED: "good",
 }
+
+
+_PART: Final = re.compile(r"[^._]*[._]|[^._]+")
 
 
 def show_status(attempt: PatientConnectionAttempt) -> SafeString:
@@ -110,6 +114,14 @@ def show_foreign(text: str, length: int = SHORT) -> SafeString:
     if not text:
         return show_nothing()
     return format_html("<bdi>{}</bdi>", shorten(text, length))
+
+
+def show_dotted(text: str) -> SafeString:
+    """Show a word of several parts, as an event's type, so that it breaks between these."""
+    parts = _PART.findall(shorten(text, SHORT))
+    return format_html(
+        "<bdi>{}</bdi>", format_html_join("", "{}<wbr>", ((each,) for each in parts))
+    )
 
 
 def show_whole(text: str) -> SafeString:

@@ -114,7 +114,7 @@ class DeliveryAdmin(EvidenceAdmin):
     @admin.display(description=_("type"))
     def kind(self, delivery: WebhookDelivery) -> SafeString:
         """Show what it is about."""
-        return columns.show_foreign(delivery.event_type)
+        return columns.show_dotted(delivery.event_type)
 
     @admin.display(description=_("state"))
     def condition(self, delivery: WebhookDelivery) -> SafeString:

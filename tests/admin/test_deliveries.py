@@ -7,6 +7,7 @@ import json
 import pytest
 from django.contrib.admin.models import LogEntry
 
+from medblocks_connect.admin.columns import show_dotted
 from medblocks_connect.admin.links import delivery_url
 from medblocks_connect.admin.payload import show_payload
 from medblocks_connect.models import WebhookDelivery
@@ -51,6 +52,15 @@ def test_delivery_list_says_what_became_of_it(clerk, deliver, make_attempt):
     page = clerk.get(DELIVERIES).content.decode()
     for told in ("raised KeyError", "Processing failed", "Waits for its attempt", "evt_1"):
         assert told in page
+
+
+def test_delivery_type_breaks_between_its_parts():
+    assert show_dotted("a_b.c<") == "<bdi>a_<wbr>b.<wbr>c&lt;<wbr></bdi>"
+
+
+def test_delivery_list_says_how_often_it_was_tried(clerk, deliver):
+    deliver(state="failed", tries=3)
+    assert "tried 3 times" in clerk.get(DELIVERIES).content.decode()
 
 
 def test_delivery_filters(clerk, deliver):
