@@ -325,7 +325,7 @@ def measure(vendor: str, rows: int, times: int) -> bool:
         holds=faster >= 20,
     )
     for name, path, most in (
-        ("a patient's page", f"{PATIENTS}{{patient}}/change/", 10),
+        ("a patient's page", f"{PATIENTS}{{key}}/change/", 10),
         ("an attempt's page", f"{ATTEMPTS}{{key}}/change/", 10),
         ("the patients", PATIENTS, 10),
         ("the patients, longest ago first", f"{PATIENTS}?o=4", 10),

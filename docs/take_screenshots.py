@@ -121,6 +121,14 @@ def _open_staff_page(error: str) -> Callable[[Page], object]:
     return go
 
 
+def _open_patient(patient_id: str) -> Callable[[Page], object]:
+    def go(page: Page) -> None:
+        page.goto(f"{ADMIN}/patienthistory/?q={patient_id}")
+        page.get_by_role("link", name=patient_id).click()
+
+    return go
+
+
 SHOTS = (
     Shot("home", "", _open("/")),
     Shot("sign-in", "", _open("/sign-in/")),
@@ -145,7 +153,7 @@ SHOTS = (
     Shot("admin-attempts", "staff", _open(ATTEMPTS)),
     Shot("admin-attempt", "staff", _open_staff_page("token_exchange_failed")),
     Shot("admin-patients", "staff", _open(f"{ADMIN}/patienthistory/")),
-    Shot("admin-patient", "staff", _open(f"{ADMIN}/patienthistory/RB-0003/change/")),
+    Shot("admin-patient", "staff", _open_patient("RB-0003")),
     Shot("admin-overview", "staff", _open(f"{ATTEMPTS}overview/")),
     Shot("admin-queue", "staff", _open(f"{ADMIN}/lostconnection/")),
     Shot("admin-deliveries", "staff", _open(f"{ADMIN}/webhookdelivery/")),

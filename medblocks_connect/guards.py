@@ -22,6 +22,7 @@ from django.db import Error as AnyDatabaseError
 from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponseBase, QueryDict
 from django.middleware.csrf import CsrfViewMiddleware
+from django.template.response import SimpleTemplateResponse
 from django.utils.cache import patch_cache_control
 from django.utils.decorators import decorator_from_middleware
 from django.views.decorators.csrf import csrf_exempt
@@ -43,23 +44,48 @@ def stand_alone(view: View) -> View:
 
     An error that leaves it is reported without the patient's data.
     """
-
-    @wraps(view)
-    def discreet_view(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
-        try:
-            return view(request, *args, **kwargs)
-        except (Http404, PermissionDenied):  # answers, not errors
-            raise
-        except Exception as error:
-            _withhold_request(request)
-            _withhold_values(error)
-            raise
-
-    guarded: View = discreet_view
+    guarded = report_discreetly(view)
     for alias in connections:
         guarded = transaction.non_atomic_requests(using=alias)(guarded)
     exempt: View = login_not_required(guarded)
     return exempt
+
+
+def report_discreetly(view: View) -> View:
+    """Keep the patient's data out of the reports of an error in ``view``, or in its template."""
+
+    @wraps(view)
+    def discreet_view(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        with _withholding(request):
+            response = view(request, *args, **kwargs)
+        if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
+            _render_discreetly(response, request)
+        return response
+
+    return discreet_view
+
+
+def _render_discreetly(response: SimpleTemplateResponse, request: HttpRequest) -> None:
+    # Django renders it after the last middleware has seen it, out of the view's reach.
+    render = response.render
+
+    def render_withholding() -> SimpleTemplateResponse:
+        with _withholding(request):
+            return render()
+
+    response.render = render_withholding  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _withholding(request: HttpRequest) -> Iterator[None]:
+    try:
+        yield
+    except (Http404, PermissionDenied):  # answers, not errors
+        raise
+    except Exception as error:
+        _withhold_request(request)
+        _withhold_values(error)
+        raise
 
 
 def _withhold_request(request: HttpRequest) -> None:

@@ -127,7 +127,7 @@ def describe_attempt(request: HttpRequest, attempt: PatientConnectionAttempt) ->
             (delivery_url(each.pk), each) for each in attempt.deliveries.all()[:_DELIVERIES]
         ],
         "bundle": write_bundle(attempt, events, events_left_out),
-        "patient_url": patient_url(attempt.patient_id),
+        "patient_url": patient_url(attempt.pk) if attempt.patient_id else "",
         "may_ask": may_ask,
     }
 

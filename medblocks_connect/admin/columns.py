@@ -140,12 +140,11 @@ def shorten(text: str, length: int) -> str:
 
 def show_patient(attempt: PatientConnectionAttempt) -> SafeString:
     """Show the patient's id, as the way to their history."""
-    url = patient_url(attempt.patient_id)
-    if not url:
+    if not attempt.patient_id:
         return show_nothing()
     return format_html(
         '<a href="{}" title="{}"><bdi>{}</bdi></a>',
-        url,
+        patient_url(attempt.pk),
         _("This patient's whole history"),
         shorten(attempt.patient_id, SHORT),
     )

@@ -16,10 +16,12 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import URLPattern
 from django.utils.text import capfirst
 from django.views.decorators.http import require_POST
 
 from medblocks_connect.admin.capped import CappedPaginator
+from medblocks_connect.guards import report_discreetly
 
 if TYPE_CHECKING:
     # The stubs' class has type parameters, Django's has none at run time.
@@ -76,6 +78,14 @@ class EvidenceAdmin(_ModelAdmin):
     class Media:
         css = {"all": ["medblocks_connect/admin.css"]}
         js = ["medblocks_connect/admin.js"]
+
+    @property
+    def urls(self) -> list[URLPattern]:
+        """Return Django's and ours; an error in none of them is reported with patients' data."""
+        patterns: list[URLPattern] = super().urls
+        for pattern in patterns:
+            pattern.callback = report_discreetly(pattern.callback)
+        return patterns
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -12,7 +12,6 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from medblocks_connect.admin.links import log_key
 from medblocks_connect.conf import conf
 from medblocks_connect.models import (
     PatientConnectionAttempt,
@@ -29,11 +28,11 @@ def log_export(request: HttpRequest) -> None:
     _note(request, PatientConnectionAttempt, "", _("CSV export"), _("Exported: %s") % filters)
 
 
-def log_look(request: HttpRequest, patient_id: str) -> None:
-    """Note who looks at a patient's history, if the setting says so."""
+def log_look(request: HttpRequest, newest: PatientConnectionAttempt) -> None:
+    """Note who looks at the history of the patient of ``newest``, if the setting says so."""
     if conf.log_patient_views:
         words = _("Looked at the history, and changed nothing.")
-        _note(request, PatientHistory, log_key(patient_id), patient_id, words)
+        _note(request, PatientHistory, str(newest.pk), newest.patient_id, words)
 
 
 def log_question(request: HttpRequest, attempt: PatientConnectionAttempt) -> None:

@@ -29,7 +29,7 @@ from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.admin import columns, filters
 from medblocks_connect.admin.evidence import EvidenceAdmin
-from medblocks_connect.admin.links import attempt_url, unquote_patient_id
+from medblocks_connect.admin.links import attempt_url
 from medblocks_connect.admin.log import log_look
 from medblocks_connect.admin.search import spellings_of
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt, PatientHistory
@@ -119,7 +119,7 @@ class PatientAdmin(EvidenceAdmin):
         name = "medblocks_connect_patienthistory"
         return [
             path("", view(self.changelist_view), name=f"{name}_changelist"),
-            path("<path:object_id>/change/", view(self.change_view), name=f"{name}_change"),
+            path("<int:object_id>/change/", view(self.change_view), name=f"{name}_change"),
         ]
 
     def change_view(
@@ -184,21 +184,22 @@ class HistoryRow:
 
 
 def show_patient_page(
-    model_admin: EvidenceAdmin, request: HttpRequest, quoted: str
+    model_admin: EvidenceAdmin, request: HttpRequest, pk: int | str
 ) -> HttpResponse:
-    """Show the whole history of the patient whose quoted id is in the address, and note who looked.
+    """Show the whole history of the patient whose attempt is ``pk``, and note who looked.
 
-    Raises ``PermissionDenied`` without the view permission, ``Http404`` for a patient without an
-    attempt.
+    Raises ``PermissionDenied`` without the view permission, ``Http404`` for no attempt, or one
+    without a patient.
     """
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    patient_id = unquote_patient_id(quoted)
-    attempts = find_history(patient_id)
-    if not attempts:
+    patient_ids = PatientConnectionAttempt.objects.filter(pk=pk, patient_id__gt="")
+    patient_id = patient_ids.values_list("patient_id", flat=True).first()
+    if patient_id is None:
         raise Http404
+    attempts = find_history(patient_id)
     if request.method != "HEAD":  # which shows nobody anything
-        log_look(request, patient_id)
+        log_look(request, attempts[0])
     connected = latest_connections(attempts)
     lost = [each for each in connected if each.lost_at is not None]
     cut = find_cut(lost)
@@ -218,8 +219,6 @@ def show_patient_page(
 
 def find_history(patient_id: str) -> list[PatientConnectionAttempt]:
     """Return the attempts of exactly this patient, newest first, one more than a page shows."""
-    if not patient_id or "\0" in patient_id:
-        return []
     found = PatientConnectionAttempt.objects.filter(patient_id=patient_id)
     # Descriptions are cut in the database to what is shown: one may have a megabyte.
     found = found.defer("error_description", "claimed_error_description").annotate(

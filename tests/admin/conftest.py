@@ -7,12 +7,19 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 
+from medblocks_connect.admin.links import patient_url
 from medblocks_connect.models import PatientConnectionAttempt
 
 ATTEMPTS = "/admin/medblocks_connect/patientconnectionattempt/"
 PATIENTS = "/admin/medblocks_connect/patienthistory/"
 QUEUE = "/admin/medblocks_connect/lostconnection/"
 DELIVERIES = "/admin/medblocks_connect/webhookdelivery/"
+
+
+def patient_page(patient_id: str = "p-1") -> str:
+    """Return the address of a patient's page."""
+    attempts = PatientConnectionAttempt.objects.filter(patient_id=patient_id)
+    return patient_url(attempts.latest("pk").pk)
 
 
 @pytest.fixture

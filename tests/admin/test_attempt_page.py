@@ -107,7 +107,8 @@ def test_attempt_page_finds_a_success_before_many_later_tries(staff, make_attemp
 
 def test_attempt_page_leads_to_the_patient(staff, make_attempt):
     attempt = make_attempt(patient_id="a/b")
-    assert f'href="{patient_url("a/b")}"' in staff.get(attempt_url(attempt.pk)).content.decode()
+    page = staff.get(attempt_url(attempt.pk)).content.decode()
+    assert f'href="{patient_url(attempt.pk)}"' in page
 
 
 def test_attempt_page_whole_description_escaped(staff, make_attempt):

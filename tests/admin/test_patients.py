@@ -12,7 +12,7 @@ from django.utils import timezone
 from medblocks_connect.admin.columns import LONG
 from medblocks_connect.admin.links import patient_url
 from medblocks_connect.admin.patients import find_history
-from tests.admin.conftest import ATTEMPTS, PATIENTS
+from tests.admin.conftest import ATTEMPTS, PATIENTS, patient_page
 
 ODD_IDS = [
     "a/b/c",
@@ -36,7 +36,7 @@ def test_patient_page_tells_everything(staff, make_attempt):
     make_attempt(status="failed", error="oauth_error", error_description="Portal fell over")
     make_attempt(status="succeeded", connection_id="b", connection_name="Hilltop Clinic")
     make_attempt(patient_id="p-2", error_description="of somebody else")
-    page = staff.get(patient_url("p-1")).content.decode()
+    page = staff.get(patient_page()).content.decode()
     for told in ("oauth_error", "Portal fell over", "Riverside General", "Hilltop Clinic"):
         assert told in page
     assert "of somebody else" not in page
@@ -58,7 +58,7 @@ def test_patient_page_newest_first(staff, make_attempt):
     moments = [now - timedelta(days=2), now, now - timedelta(days=1)]
     for moment in moments:
         make_attempt(created_at=moment)
-    rows = staff.get(patient_url("p-1")).context["rows"]
+    rows = staff.get(patient_page()).context["rows"]
     assert [each.when for each in rows] == sorted(moments, reverse=True)
 
 
@@ -67,25 +67,33 @@ def test_patient_page_says_what_holds_and_what_is_lost(staff, make_attempt):
     make_attempt(status="succeeded", lost_at=now)
     make_attempt(status="succeeded", connection_id="b", connection_name="Hilltop", lost_at=now)
     make_attempt(status="succeeded", connection_id="b", connection_name="Hilltop")
-    context = staff.get(patient_url("p-1")).context
+    context = staff.get(patient_page()).context
     assert ["Hilltop" in each.facility for each in context["holding"]] == [True]
     assert ["Riverside" in each.facility for each in context["lost"]] == [True]
 
 
 def test_patient_page_case_of_the_id_counts(staff, make_attempt):
+    make_attempt(patient_id="AB")
     make_attempt(patient_id="ab")
-    assert staff.get(patient_url("AB")).status_code == 404
+    assert len(staff.get(patient_page("ab")).context["rows"]) == 1
 
 
-def test_patient_page_unknown(staff, db):
-    assert staff.get(patient_url("nobody")).status_code == 404
+def test_patient_page_unknown(staff, make_attempt):
+    nobodys = make_attempt(patient_id="")
+    assert staff.get(patient_url(nobodys.pk)).status_code == 404
+    assert staff.get(patient_url(nobodys.pk + 1)).status_code == 404
+
+
+def test_patient_page_address_does_not_name_the_patient(make_attempt):
+    make_attempt(patient_id="MRN-77")
+    assert "MRN-77" not in patient_page("MRN-77")
 
 
 def test_patient_page_queries_few(staff, make_attempt, django_assert_max_num_queries):
     for _ in range(60):
         make_attempt()
     with django_assert_max_num_queries(10):
-        staff.get(patient_url("p-1"))
+        staff.get(patient_page())
 
 
 def test_patient_list_one_row_per_patient(staff, make_attempt):
@@ -140,30 +148,21 @@ def test_patient_without_id_is_no_error(staff, make_attempt):
 
 def test_patient_page_notes_who_looked(staff, make_attempt):
     make_attempt(patient_id="a/b")
-    staff.get(patient_url("a/b"))
+    staff.get(patient_page("a/b"))
     entry = LogEntry.objects.get()
-    assert (entry.user, entry.object_id) == (staff.staff, "a/b")
+    assert (entry.user, entry.object_repr) == (staff.staff, "a/b")
     assert staff.get(entry.get_admin_url()).context["patient_id"] == "a/b"
-
-
-@pytest.mark.parametrize("patient_id", [".", "..", "./", "..//", "_2E", "._2F"])
-def test_patient_page_noted_so_that_the_log_leads_there(staff, make_attempt, patient_id):
-    make_attempt(patient_id=patient_id)
-    staff.get(patient_url(patient_id))
-    url = LogEntry.objects.get().get_admin_url()
-    assert not {".", ".."} & set(url.split("/"))
-    assert staff.get(url).context["patient_id"] == patient_id
 
 
 def test_patient_page_asked_by_head_is_no_look(staff, make_attempt):
     make_attempt()
-    assert staff.head(patient_url("p-1")).status_code == 200
+    assert staff.head(patient_page()).status_code == 200
     assert not LogEntry.objects.exists()
 
 
 def test_patient_page_look_changed_nothing(staff, make_attempt):
     make_attempt()
-    staff.get(patient_url("p-1"))
+    staff.get(patient_page())
     assert "changed nothing" in str(LogEntry.objects.get())
 
 
@@ -186,5 +185,5 @@ def test_patient_list_by_date_of_the_last_attempt(staff, make_attempt):
 def test_patient_page_notes_nothing_where_switched_off(staff, make_attempt, settings):
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "LOG_PATIENT_VIEWS": False}
     make_attempt()
-    staff.get(patient_url("p-1"))
+    staff.get(patient_page())
     assert not LogEntry.objects.exists()

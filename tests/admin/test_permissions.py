@@ -8,9 +8,9 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from medblocks_connect.admin.links import attempt_url, patient_url
+from medblocks_connect.admin.links import attempt_url
 from medblocks_connect.models import PatientConnectionAttempt
-from tests.admin.conftest import ATTEMPTS
+from tests.admin.conftest import ATTEMPTS, patient_page
 
 
 def test_admin_passes_djangos_checks(db):
@@ -26,7 +26,7 @@ def pages(make_attempt):
         "/admin/medblocks_connect/patienthistory/",
         "/admin/medblocks_connect/lostconnection/",
         attempt_url(attempt.pk),
-        patient_url("p-1"),
+        patient_page(),
     ]
 
 
@@ -94,7 +94,7 @@ def test_pages_without_time_zones(staff, settings, make_attempt):
         "/admin/medblocks_connect/patienthistory/",
         "/admin/medblocks_connect/lostconnection/",
         attempt_url(attempt.pk),
-        patient_url("p-1"),
+        patient_page(),
     ):
         assert staff.get(page).status_code == 200, page
 
@@ -106,7 +106,7 @@ def test_pages_hold_a_strict_policy(root, make_attempt):
         f"{ATTEMPTS}overview/",
         "/admin/medblocks_connect/patienthistory/",
         attempt_url(attempt.pk),
-        patient_url("p-1"),
+        patient_page(),
     ):
         html = root.get(page).content.decode()
         assert not re.search(r"<style|<script(?![^>]*\bsrc=)[^>]*>|\sstyle=|\son\w+=", html), page

@@ -9,10 +9,9 @@ from django.db import connection
 from django.db.models import Exists
 from django.utils import timezone
 
-from medblocks_connect.admin.links import patient_url
 from medblocks_connect.attempts.later import find_later_successes
 from medblocks_connect.models import PatientConnectionAttempt
-from tests.admin.conftest import QUEUE
+from tests.admin.conftest import QUEUE, patient_page
 
 NOW = timezone.now()
 
@@ -62,14 +61,14 @@ def test_queue_goes_by_time_where_ids_do_not(staff, lose, make_attempt):
     make_attempt(status="succeeded", created_at=NOW)
     lose(created_at=NOW - timedelta(days=30))
     assert _queue(staff) == []
-    assert staff.get(patient_url("p-1")).context["lost"] == []
+    assert staff.get(patient_page()).context["lost"] == []
 
 
 def test_queue_leaves_out_who_disconnected_here(staff, lose):
     lost = lose(connection_status="disconnected")
     lost.events.create(source="site", kind="disconnected", status="succeeded", fingerprint="1")
     assert _queue(staff) == []
-    assert "disconnected by the patient" in staff.get(patient_url("p-1")).content.decode()
+    assert "disconnected by the patient" in staff.get(patient_page()).content.decode()
 
 
 def test_queue_by_date_of_the_loss(staff, lose):

@@ -11,8 +11,11 @@ from django.db import IntegrityError
 from django.test import Client
 from django.utils.log import AdminEmailHandler
 
-from medblocks_connect import json_views, views, webhooks
+from medblocks_connect import connection_views, facility_views, json_views, views, webhooks
+from medblocks_connect.admin import attempt_page, columns, patients
+from medblocks_connect.admin.links import attempt_url, patient_url
 from medblocks_connect.patients import Patient
+from tests.admin.conftest import ATTEMPTS
 from tests.faults.clinic import KEY, RIVERSIDE, Clinic
 from tests.faults.events import SECRET, completed, post_event
 
@@ -49,7 +52,7 @@ def broken(clinic, settings, monkeypatch) -> Clinic:
         "PATIENT_RESOLVER": f"{__name__}.name_patient",
     }
     settings.ADMINS = [("Admin", "admin@clinic.example")]
-    user = get_user_model().objects.create_user(USERNAME, password="x", email=EMAIL)
+    user = get_user_model().objects.create_superuser(USERNAME, password="x", email=EMAIL)
     clinic.client.force_login(user)
     clinic.client.raise_request_exception = False
     clinic.started()
@@ -61,6 +64,12 @@ def broken(clinic, settings, monkeypatch) -> Clinic:
         (json_views, "search_facilities"),
         (json_views, "build_return_url"),
         (webhooks, "receive_delivery"),
+        (connection_views, "list_connections"),
+        (connection_views, "find_connection"),
+        (facility_views, "request_facility"),
+        (columns, "show_status"),  # while a list's template is rendered
+        (attempt_page, "tell_story"),
+        (patients, "find_history"),
     ):
         monkeypatch.setattr(module, name, break_with_private_words)
     return clinic
@@ -86,6 +95,14 @@ BREAK = {
     "api-connections": lambda clinic: clinic.client.get(
         "/records/api/connections/", {"q": NAME}, headers={"Referer": clinic.session.url}
     ),
+    "connections": lambda clinic: clinic.client.get("/records/connections/", {"name": NAME}),
+    "disconnect": lambda clinic: clinic.post(
+        "/records/connections/disconnect/", {"connection": PATIENT_ID}
+    ),
+    "not-found": lambda clinic: clinic.post("/records/not-found/", {"text": NAME, "note": EMAIL}),
+    "admin-attempts": lambda clinic: clinic.client.get(ATTEMPTS, {"q": PATIENT_ID}),
+    "admin-attempt": lambda clinic: clinic.client.get(attempt_url(clinic.attempt.pk)),
+    "admin-patient": lambda clinic: clinic.client.get(patient_url(clinic.attempt.pk)),
     "api-patient-sessions": lambda clinic: clinic.start_by_json(patient_id=PATIENT_ID),
 }
 
