@@ -22,7 +22,6 @@ from medblocks_connect.admin.evidence import EvidenceAdmin, guard_deed, shows_on
 from medblocks_connect.admin.links import attempt_url, delivery_url
 from medblocks_connect.admin.log import log_processing
 from medblocks_connect.admin.payload import show_payload
-from medblocks_connect.admin.search import spellings_of
 from medblocks_connect.attempts.deliver import claim_delivery, process_delivery
 from medblocks_connect.models import WebhookDelivery
 
@@ -82,9 +81,10 @@ class DeliveryAdmin(EvidenceAdmin):
         """Find the event, or the session's events, that ``search_term`` names."""
         if not search_term:
             return queryset, False
-        spelt = spellings_of(search_term)
-        found = Q(event_id__in=spelt) | Q(patient_session_id__in=spelt)
-        return queryset.filter(found), False
+        term = search_term.strip()
+        if not term:
+            return queryset.none(), False
+        return queryset.filter(Q(event_id=term) | Q(patient_session_id=term)), False
 
     def get_urls(self) -> list[URLPattern]:
         """Add the second try."""

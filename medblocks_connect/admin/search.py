@@ -125,9 +125,11 @@ def search_attempts(
     """Return the attempts that ``term`` names, by an id of theirs, and those at ``facilities``."""
     if not term:
         return attempts
-    spelt = spellings_of(term)
-    found = Q(patient_id__in=spelt) | Q(patient_session_id__in=spelt) | Q(request_id__in=spelt)
-    found |= Q(connection_id__in={*facilities.connection_ids, *spelt})
+    found = Q(patient_id__in=spellings_of(term))
+    # Only a patient's id may be white space; MySQL takes " " for "", which many rows have.
+    if given := term.strip():
+        found |= Q(patient_session_id=given) | Q(request_id=given)
+        found |= Q(connection_id__in={*facilities.connection_ids, given})
     if facilities.names_without_id:
         found |= Q(connection_id="", connection_name__in=facilities.names_without_id)
     return attempts.filter(found)

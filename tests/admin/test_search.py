@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from medblocks_connect.admin.search import MOST_FOUND, KnownFacility, list_known_facilities
@@ -91,6 +92,8 @@ def test_search_too_many_facilities_says_so(staff, make_attempt, many_facilities
 @pytest.mark.parametrize("patient_id", [" lead", "trail ", " ", "\u00a0nb"])
 @pytest.mark.parametrize("path", [ATTEMPTS, PATIENTS, QUEUE])
 def test_search_patient_id_with_white_space_at_an_end(staff, make_attempt, patient_id, path):
+    if connection.vendor == "mysql" and not patient_id.strip():
+        pytest.skip("MySQL takes white space for nothing")
     lost = {"status": "succeeded", "lost_at": timezone.now()}
     make_attempt(patient_id=patient_id, **lost)
     make_attempt(patient_id="p-2", **lost)
