@@ -14,12 +14,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from django.db import IntegrityError, connections, router, transaction
+from django.db import IntegrityError, OperationalError, connections, router, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
 from medblocks_connect import signals
 from medblocks_connect.attempts.events import Said, read_event, read_records
+from medblocks_connect.attempts.patience import Patience, insist
 from medblocks_connect.attempts.settle import (
     Evidence,
     Step,
@@ -132,7 +133,8 @@ def claim_delivery(delivery: WebhookDelivery) -> bool:
         tries=delivery.tries,
         unsent_signals=delivery.unsent_signals,
     ).exclude(state=State.PROCESSED)
-    if not as_read.update(claimed_until=now + _CLAIM, tries=delivery.tries + 1):
+    claim = {"claimed_until": now + _CLAIM, "tries": delivery.tries + 1}
+    if not insist(partial(as_read.update, **claim), router.db_for_write(WebhookDelivery)):
         return False
     delivery.claimed_until = now + _CLAIM
     delivery.tries += 1
@@ -165,7 +167,10 @@ def _receive_again(delivery: WebhookDelivery, said: Said) -> None:
     stored = WebhookDelivery.objects.get(event_id=delivery.event_id)
     if stored.digest != delivery.digest:
         # The first stands; that there was another is for staff to see.
-        WebhookDelivery.objects.filter(pk=stored.pk).update(conflicts=F("conflicts") + 1)
+        same = WebhookDelivery.objects.filter(pk=stored.pk)
+        insist(
+            partial(same.update, conflicts=F("conflicts") + 1), router.db_for_write(WebhookDelivery)
+        )
     elif stored.unsent_signals and claim_delivery(stored):
         _send_within(stored, RECEIVERS_MAY_TAKE)
 
@@ -178,17 +183,26 @@ def _give_effect(
     Return the attempts whose connection is known since, None where ``store`` refused.
     """
     database = router.db_for_write(WebhookDelivery)
+    patience = Patience()
     while True:
         steps = [plan_step(each, said.evidence) for each in said.attempts if said.evidence]
         _note_effect(delivery, said, steps)
-        with transaction.atomic(using=database):
-            # First, so that an event that was stored before costs no more than this.
-            if not store(delivery, database):
-                return None
-            if all(try_to_settle(step, database) for step in steps):
-                return [step.attempt for step in steps if "patient_connection_id" in step.changes]
-            transaction.set_rollback(True, using=database)
+        try:
+            with transaction.atomic(using=database):
+                # First, so that an event that was stored before costs no more than this.
+                if not store(delivery, database):
+                    return None
+                if all(try_to_settle(step, database) for step in steps):
+                    return _newly_connected(steps)
+                transaction.set_rollback(True, using=database)
+        except OperationalError:
+            if patience.is_over(database):
+                raise
         said = read_event(delivery)
+
+
+def _newly_connected(steps: Sequence[Step]) -> list[PatientConnectionAttempt]:
+    return [step.attempt for step in steps if "patient_connection_id" in step.changes]
 
 
 def _catch_up(
@@ -244,15 +258,18 @@ def _note_failure(delivery: WebhookDelivery, error: Exception) -> None:
 
 def _keep(delivery: WebhookDelivery) -> None:
     """Store a delivery that failed; whatever was written of it before was rolled back."""
-    stored = WebhookDelivery.objects.filter(event_id=delivery.event_id)
-    unfinished = stored.exclude(state=State.PROCESSED)
-    if unfinished.update(**_FAILED, failure=delivery.failure, tries=F("tries") + 1):
+    database = router.db_for_write(WebhookDelivery)
+    unfinished = WebhookDelivery.objects.filter(
+        _is_free(timezone.now()), event_id=delivery.event_id
+    ).exclude(state=State.PROCESSED)
+    failed = {**_FAILED, "failure": delivery.failure, "tries": F("tries") + 1}
+    if insist(partial(unfinished.update, **failed), database):
         return
     delivery.attempt = None
     delivery.unsent_signals = ""
     delivery.claimed_until = None
-    with suppress(IntegrityError):  # another one was processed, or is stored since
-        _insert(delivery, router.db_for_write(WebhookDelivery))
+    with suppress(IntegrityError):  # it is stored, and processed or in another process' hands
+        insist(partial(_insert, delivery, database), database)
 
 
 def _note_effect(delivery: WebhookDelivery, said: Said, steps: Sequence[Step]) -> None:
@@ -310,7 +327,8 @@ def _send(delivery: WebhookDelivery) -> None:
     delivery.processed_at = None if failed else timezone.now()
     delivery.claimed_until = None
     told = {name: getattr(delivery, name) for name in _EFFECT}
-    WebhookDelivery.objects.filter(event_id=delivery.event_id).update(**told)
+    stored = WebhookDelivery.objects.filter(event_id=delivery.event_id)
+    insist(partial(stored.update, **told), router.db_for_write(WebhookDelivery))
 
 
 def _arguments(name: str, delivery: WebhookDelivery) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from medblocks_connect import signals
+from medblocks_connect.attempts import deliver
 from medblocks_connect.attempts.deliver import (
     claim_delivery,
     process_delivery,
@@ -16,6 +18,7 @@ from medblocks_connect.attempts.deliver import (
 )
 from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.models import WebhookDelivery
+from medblocks_connect.webhooks import read_delivery
 from tests.attempts.conftest import FACILITY, connection_json, session_json
 
 
@@ -144,3 +147,47 @@ def test_process_failure_is_kept(make_delivery, make_attempt):
     process_delivery(delivery)
     delivery.refresh_from_db()
     assert (delivery.state, bool(delivery.failure)) == ("failed", True)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "first",
+    [pytest.param(OperationalError, id="deadlock"), pytest.param(None, id="somebody-was-faster")],
+)
+def test_receive_tries_again(make_attempt, monkeypatch, first):
+    """Whatever was stored before was rolled back: one delivery, one effect, one try."""
+    attempt = make_attempt()
+    write, calls = deliver.try_to_settle, []
+
+    def be_refused_once(step, database):
+        calls.append(1)
+        if len(calls) > 1:
+            return write(step, database)
+        if first:
+            raise first
+        return False
+
+    monkeypatch.setattr(deliver, "try_to_settle", be_refused_once)
+    about = session_json(status="complete", connections=[connection_json()])
+    event = {"id": "evt_1", "type": "patient_session.completed", "data": {"object": about}}
+    deliver.receive_delivery(read_delivery(json.dumps(event).encode()))
+    attempt.refresh_from_db()
+    stored = WebhookDelivery.objects.get()
+    assert (stored.state, stored.tries, stored.failure) == ("processed", 1, "")
+    assert (attempt.status, attempt.events.count()) == ("succeeded", 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_receive_leaves_one_alone_that_is_in_other_hands(make_delivery, monkeypatch):
+    """A redelivery that breaks must not free what another process is at work on."""
+    soon = timezone.now() + timedelta(minutes=1)
+    stored = make_delivery(unsent_signals="attempt_succeeded", claimed_until=soon)
+
+    def fail(*_args):
+        raise RuntimeError
+
+    monkeypatch.setattr(deliver, "read_event", fail)
+    deliver.receive_delivery(WebhookDelivery(event_id=stored.event_id))
+    stored.refresh_from_db()
+    assert (stored.state, stored.claimed_until, stored.tries) == ("received", soon, 0)
+    assert WebhookDelivery.objects.count() == 1
