@@ -1,4 +1,4 @@
-"""A write that the database refused is repeated for a moment; in a transaction it is not ours to."""
+"""A write that the database refused is repeated for a moment, but in nobody else's transaction."""
 
 from __future__ import annotations
 
