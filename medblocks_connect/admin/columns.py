@@ -53,7 +53,7 @@ def show_status(attempt: PatientConnectionAttempt) -> SafeString:
     notes = [
         note
         for note, holds in (
-            (_("access lost since"), lost),
+            (_("access lost later"), lost),
             # "Back, not confirmed" says it already.
             (
                 _("claimed, not confirmed"),

@@ -150,7 +150,7 @@ MISSED = "childrens hospital of boston"  # Philadelphia's is like it
 def test_places_that_are_only_alike_are_called_so(client_in, add_catalog):
     add_catalog()
     page = search(client_in, MISSED)
-    assert "Nothing is called exactly so. Names like it: 1 place found" in text_of(page)
+    assert "No place has exactly this name. Names like it: 1 place found" in text_of(page)
     assert re.search(r'id="medblocks-missing" open', page)
 
 
@@ -165,7 +165,7 @@ def test_search_that_found_only_the_like_is_counted(client_in, add_catalog):
 def test_place_that_was_found_is_not_called_alike(client_in, add_catalog):
     add_catalog()
     page = search(client_in, "rivrside general")
-    assert "Nothing is called exactly so." not in page
+    assert "No place has exactly this name." not in page
     assert not re.search(r'id="medblocks-missing" open', page)
 
 

@@ -181,7 +181,7 @@ def test_places_only_alike_are_told_once_and_open_the_form(open_page, stage):
     page.wait_for_timeout(1500)
     announced = page.evaluate("announced")
     assert len(announced) == 1
-    assert announced[0].startswith("Nothing is called exactly so.")
+    assert announced[0].startswith("No place has exactly this name.")
     assert re.search(r"\d+ places? found$", announced[0])
     page.get_by_role("searchbox").fill("riverside general")
     page.locator("[data-medblocks-count]:not([data-medblocks-missed])").wait_for()
