@@ -295,7 +295,9 @@ def _note_effect(delivery: WebhookDelivery, said: Said, steps: Sequence[Step]) -
 def _send_within(delivery: WebhookDelivery, seconds: float | None) -> None:
     if not delivery.unsent_signals:
         return
-    if seconds is None:
+    in_transaction = connections[router.db_for_write(WebhookDelivery)].in_atomic_block
+    if seconds is None or in_transaction:
+        # Another thread sees nothing of a transaction, such as the one of a host's TestCase.
         _send(delivery)
         return
     sending = partial(_send_and_close, delivery)

@@ -149,6 +149,20 @@ def test_delivery_case_36_receiver_raises_until_redelivery(clinic, listen):
     assert delivery().state == "processed"
 
 
+def test_delivery_in_a_hosts_test_case(clinic, listen):
+    """All of it is one transaction, which no other thread sees into."""
+    seen = []
+
+    def receive(attempt, **kwargs):
+        seen.append(PatientConnectionAttempt.objects.get(pk=attempt.pk).status)
+
+    listen(receive)
+    clinic.started()
+    flows.approve(clinic.session)
+    clinic.send(completed(clinic.session))
+    assert seen == ["succeeded"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_delivery_case_36_receiver_sleeps(clinic, listen, monkeypatch):
     monkeypatch.setattr(deliver, "RECEIVERS_MAY_TAKE", 0.2)
