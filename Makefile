@@ -16,7 +16,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types screenshots clean
+PYTEST := $(BIN)/python -m pytest -q --numprocesses 4
+.PHONY: help demo test pages lint types screenshots clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -25,7 +26,10 @@ demo: $(VENV)/.has-example ## serve the example clinic, with patients, staff and
 	@$(BIN)/python example_project/manage.py demo --port $(PORT)
 
 test: $(VENV)/.has-test ## run the tests on SQLite (TESTS=tests/api for some of them)
-	@$(BIN)/python -m pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
+	@FUZZ_REQUESTS=1000 $(PYTEST) --dist loadfile --no-loadscope-reorder -m "not pages" $(TESTS)
+
+pages: $(VENV)/.has-test ## test every page and state in Chromium (axe-core: npm ci --prefix tests/pages)
+	@$(PYTEST) --dist load -m pages $(TESTS)
 
 lint: $(VENV)/.has-dev ## check style and format
 	@$(BIN)/ruff check .

@@ -8,7 +8,7 @@ import pytest
 
 from tests.pages.scenes import SCENES, SEARCH, act
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.pages, pytest.mark.django_db(transaction=True)]
 
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 STANDARDS = [

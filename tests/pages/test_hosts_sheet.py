@@ -6,7 +6,7 @@ import pytest
 
 from tests.pages.scenes import SCENES, act
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.pages, pytest.mark.django_db(transaction=True)]
 
 # An ordinary theme: one class deep, with a state or an attribute here and there.
 HOSTS_SHEET = """

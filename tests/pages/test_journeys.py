@@ -10,7 +10,7 @@ import pytest
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.pages.scenes import SCENES, SEARCH
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.pages, pytest.mark.django_db(transaction=True)]
 
 
 def test_journey_without_scripts(open_page, stage):

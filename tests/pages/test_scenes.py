@@ -9,7 +9,7 @@ import pytest
 from tests.pages import strict
 from tests.pages.scenes import SCENES, SEARCH, act
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.pages, pytest.mark.django_db(transaction=True)]
 
 
 # What only this state of the page says.

@@ -30,6 +30,7 @@ def test_two_boxes_share_no_id():
 
 
 @pytest.mark.browser
+@pytest.mark.pages
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("has_scripts", [True, False])
 def test_box_on_a_hosts_page_leads_on_with_what_was_typed(open_page, stage, has_scripts):
@@ -44,6 +45,7 @@ def test_box_on_a_hosts_page_leads_on_with_what_was_typed(open_page, stage, has_
 
 
 @pytest.mark.browser
+@pytest.mark.pages
 @pytest.mark.django_db(transaction=True)
 def test_box_on_a_hosts_page_is_kept_for_whoever_signs_in_first(open_page, stage):
     page = open_page(who=None)

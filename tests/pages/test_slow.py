@@ -8,7 +8,7 @@ from tests.chromium import CHROMIUM, FLAGS
 from tests.pages.scenes import SCENES, SEARCH
 from tests.pages.test_typing import COLLECT_ANNOUNCEMENTS, COLLECT_SHIFTS
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.pages, pytest.mark.django_db(transaction=True)]
 
 SEARCHING = "[data-medblocks-searching]"
 COLLECT_SIGNS = """window.signs = [];

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from medblocks_connect.models import MissingFacility
 from tests.pages.scenes import SEARCH
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.pages, pytest.mark.django_db(transaction=True)]
 
 # A shift within half a second of a key is one that the patient brought about (Layout Instability).
 COLLECT_SHIFTS = """window.shifts = [];
