@@ -240,11 +240,11 @@ def test_ask_again_without_an_answer_changes_nothing(asker, make_attempt, settin
 def test_ask_again_says_how_medblocks_refused(asker, make_attempt, settings, status, code, told):
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "MAX_RETRIES": 0}
     attempt = make_attempt(patient_session_id="ps_1", status="started")
-    responses.get(SESSION_URL, status=status, json={"error": {"code": code, "message": "Ann"}})
+    responses.get(SESSION_URL, status=status, json={"error": {"code": code, "message": "Ann Lee"}})
     page = asker.post(_ask_url(attempt), follow=True).content.decode()
     assert told in page
     assert "did not answer" not in page
-    assert "Ann" not in page
+    assert "Ann Lee" not in page
 
 
 @pytest.mark.parametrize("code", ["token_exchange_failed", "user_denied"])

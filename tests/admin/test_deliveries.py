@@ -83,12 +83,12 @@ def test_delivery_page_has_no_personal_data(clerk, deliver):
         "return_url": "https://clinic.example/ann",
         "connections": [{"id": "conn_1", "status": "failed", "failure_code": "oauth_error"}],
         "error_message": "Ann Example is locked",
-        "a_new_field": "Ann",
+        "a_new_field": "Ann Lee",
     }
     page = clerk.get(delivery_url(deliver(about).pk)).content.decode()
     for told in ("ps_1", "conn_1", "oauth_error", "(left out)"):
         assert told in page
-    for secret in ("ann@example.org", "Oncology", "clinic.example", "Ann"):
+    for secret in ("ann@example.org", "Oncology", "clinic.example", "Ann Lee"):
         assert secret not in page
 
 
