@@ -169,7 +169,7 @@ def test_bundle_has_no_personal_data(staff, make_attempt):
     for told in ("ps_42", "oauth_error", "req_7", "req_8", attempt.public_id):
         assert told in bundle
     assert "ann@" not in bundle
-    assert "Ann" not in bundle
+    assert "Example" not in bundle
 
 
 def test_bundle_leaves_out_what_is_no_code(make_attempt):
