@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -155,7 +156,8 @@ def test_filter_offers_every_error_and_the_way_to_more_facilities(staff, make_at
             connection_name=f"Hospital {number}.",
         )
     page = staff.get(f"{ATTEMPTS}?status__exact=failed").content.decode()
-    filters = page[page.index('id="changelist-filter"') :]
+    # Before the list since Django 6.0, and after it until then.
+    filters = re.split("</(?:nav|search)>", page[page.index('id="changelist-filter"') :])[0]
     assert filters.count("code_") >= 25
     assert filters.count("Hospital ") == 20
     assert "Others: search for a part of the name." in filters
