@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.urls import include, path
 
 from medblocks_connect.admin import AttemptAdmin
+from medblocks_connect.admin.list import AttemptChangeList
 from medblocks_connect.models import PatientConnectionAttempt
 
 
@@ -18,10 +20,19 @@ class PlainAdmin(admin.ModelAdmin):
     search_fields = ("patient_id", "patient_session_id", "connection_name")
 
 
+class EqualsChangeList(AttemptChangeList):
+    """Our list without our search."""
+
+    get_queryset = ChangeList.get_queryset
+
+
 class EqualsAdmin(AttemptAdmin):
     """Ours, with Django's way to search exactly."""
 
     search_fields = ("=patient_id", "=patient_session_id", "=request_id")
+
+    def get_changelist(self, request, **kwargs):
+        return EqualsChangeList
 
     def get_search_results(self, request, queryset, search_term):
         return admin.ModelAdmin.get_search_results(self, request, queryset, search_term)
