@@ -31,7 +31,7 @@ class EqualsAdmin(AttemptAdmin):
 
     search_fields = ("=patient_id", "=patient_session_id", "=request_id")
 
-    def get_changelist(self, request, **kwargs):
+    def get_changelist(self, *_request, **_options):
         return EqualsChangeList
 
     def get_search_results(self, request, queryset, search_term):
