@@ -57,6 +57,14 @@ def patient_client(user):
     return client
 
 
+@pytest.fixture
+def browser(user):
+    """The patient's browser, where CSRF is not what is tested."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
 @dataclass
 class Site:
     """The running site, with the sandbox as its Medblocks, and a browser without scripts in it."""

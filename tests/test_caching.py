@@ -6,7 +6,6 @@ import json
 
 import pytest
 from django.core.cache import cache as hosts_cache
-from django.test import Client
 
 from medblocks_connect import caching
 from medblocks_connect.caching import LEFT_ALONE_SECONDS, cache
@@ -36,13 +35,6 @@ def now(monkeypatch):
 @pytest.fixture
 def broken(settings):
     settings.CACHES = BROKEN
-
-
-@pytest.fixture
-def browser(user):
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def test_working_cache_keeps_counts_and_forgets():

@@ -6,7 +6,6 @@ import json
 import logging
 
 import pytest
-from django.test import Client
 
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.attempts.conftest import (
@@ -21,14 +20,6 @@ pytestmark = pytest.mark.django_db
 CONNECTIONS = "/records/api/connections/"
 SESSIONS = "/records/api/patient-sessions/"
 NOTHING = {"resource_type": "list", "data": [], "has_more": False, "next_cursor": None}
-
-
-@pytest.fixture
-def browser(user):
-    """The patient's browser, where CSRF is not what is tested."""
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def post(browser, body, **extra):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.views import LoginView
-from django.test import Client
 from django.urls import include, path
 
 from medblocks_connect.models import MissingFacility, PatientConnectionAttempt
@@ -36,14 +35,6 @@ urlpatterns = [
     path("accounts/login/", LoginView.as_view(redirect_authenticated_user=True)),
     path("records/", include("medblocks_connect.urls")),
 ]
-
-
-@pytest.fixture
-def browser(user):
-    """The patient's browser, where CSRF is not what is tested."""
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture

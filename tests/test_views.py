@@ -31,14 +31,6 @@ JSON_SESSIONS = "/records/api/patient-sessions/"
 
 
 @pytest.fixture
-def browser(user):
-    """The patient's browser, where CSRF is not what is tested."""
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-@pytest.fixture
 def attempt(user):
     """An attempt of the patient that is at the portal."""
     return PatientConnectionAttempt.objects.create(

@@ -32,14 +32,6 @@ def link_json(status="active", **changes):
 
 
 @pytest.fixture
-def browser(user):
-    """The patient's browser, where CSRF is not what is tested."""
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-@pytest.fixture
 def tell(medblocks, user):  # noqa: F811
     """Let Medblocks say which connections the patient has."""
 
