@@ -38,6 +38,8 @@ _SIZE_SHARE: Final = 0.02
 _STATE_SHARE: Final = 0.05
 _WELL: Final = 0.6  # a word that is at least so like is understood
 _SURELY: Final = 0.755  # and so, it hardly means anything else: one slip in four letters or more
+_AS_TYPED: Final = 0.8  # as good as typed so: one slip in six letters or more
+_MANY_SLIPS: Final = 2  # words; whoever makes so many slips means this, and no stranger
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Alike:
     likeness: float
     is_complete: bool  # every telling word is understood
     is_sure: bool  # and can hardly mean anything else
-    bears_query: bool  # and most of what the words tell is as it was typed
+    bears_query: bool  # and what was typed is there: it is no stranger with a name much like it
 
 
 def find_alike(
@@ -166,9 +168,10 @@ def _measure(
                 + _compare_states(index.texts[name], query.likely_state)
             )
             least = min(likeness[place] for place in telling)
-            as_typed = sum(weights[place] for place in telling if likeness[place] >= BEGINNING)
+            as_typed = sum(weights[place] for place in telling if likeness[place] >= _AS_TYPED)
+            misspelt = sum(likeness[place] < BEGINNING for place in telling)
             is_sure = least >= _SURELY
-            bears_query = is_sure and as_typed >= to_be_told / 2
+            bears_query = is_sure and (misspelt >= _MANY_SLIPS or as_typed >= to_be_told / 2)
             measured.append(Alike(name, round(score, 3), least >= _WELL, is_sure, bears_query))
     return measured
 

@@ -254,7 +254,8 @@ def test_little_words_choose_between_names_that_both_hold_the_rest():
         ("ucsf", True),
         ("fishman new york", True),
         ("childrens hospitl of philadelphia", True),
-        ("rivrside genral", False),  # nothing as it was typed
+        ("rivrside genral", True),  # whoever makes slips in two words means this one
+        ("bstn chldrens hospitl", False),
         ("boston childrens hospital", False),  # a word that nothing matches
         ("mayo clinic", False),
     ],
@@ -264,10 +265,17 @@ def test_first_bears_the_query_or_is_only_alike(index, text, bears):
 
 
 def test_word_that_many_names_hold_does_not_make_up_for_a_misspelt_one():
-    names = ["Tanner Health", *(f"Dover{number} Health" for number in range(50))]
+    names = ["Bader Health", *(f"Dover{number} Health" for number in range(50))]
     index = FacilityIndex(IndexEntry(key, name) for key, name in enumerate(names))
-    (found,) = search_index(index, "banner health")
+    (found,) = search_index(index, "baker health")
     assert not found.bears_query
+
+
+def test_slip_in_a_long_word_leaves_no_doubt():
+    names = ["Riverside Health", *(f"Dover{number} Health" for number in range(50))]
+    index = FacilityIndex(IndexEntry(key, name) for key, name in enumerate(names))
+    (found,) = search_index(index, "rivrside health")
+    assert found.bears_query
 
 
 def test_what_lacks_a_word_is_left_out_where_another_name_has_all():

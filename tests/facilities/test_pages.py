@@ -166,7 +166,7 @@ def test_search_that_found_only_the_like_is_counted(client_in, add_catalog):
 
 def test_place_that_was_found_is_not_called_alike(client_in, add_catalog):
     add_catalog()
-    page = search(client_in, "rivrside general")
+    page = search(client_in, "rivrside genral")
     assert "No place has exactly this name." not in page
     assert not re.search(r'id="medblocks-missing" open', page)
 

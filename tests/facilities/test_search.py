@@ -140,7 +140,7 @@ def test_catalog_tells_no_alias_of_what_was_found_by_its_name(add_catalog, setti
     [
         ("riverside general", False),
         ("riversidegeneral", False),
-        ("riverside genral", True),
+        ("riverside genral", False),
         ("boston childrens hospital", True),
         ("ucsf", False),
         ("zzqxv", False),  # which finds nothing

@@ -176,7 +176,7 @@ def test_places_only_alike_are_told_once_and_open_the_form(open_page, stage):
     page = open_page()
     page.add_init_script(COLLECT_ANNOUNCEMENTS)
     page.goto(SEARCH)
-    page.get_by_role("searchbox").fill("rivrside genral")
+    page.get_by_role("searchbox").fill("riverton general")
     page.get_by_role("button", name="Tell us").wait_for()
     page.wait_for_timeout(1500)
     announced = page.evaluate("announced")
