@@ -46,12 +46,16 @@ class ForgivingCache:
         """Keep ``value`` unless something is kept; whether it was, None where nobody knows."""
         return self._try(lambda: hosts_cache.add(key, value, timeout), None)
 
-    def incr(self, key: str) -> int | None:
-        """Count one up; None where there is nothing to count, or nobody knows."""
+    def incr(self, key: str, timeout: float) -> int | None:
+        """Count one up, for ``timeout`` seconds more; None where nothing is there, or is known."""
 
         def count() -> int | None:
             try:
-                return hosts_cache.incr(key)
+                counted = hosts_cache.incr(key)
+                # A cache in files or a database now keeps it for the site's TIMEOUT, five minutes
+                # if none is set, and not for its own time (Django's BaseCache.incr).
+                hosts_cache.touch(key, timeout)
+                return counted
             except ValueError:  # Django's word for "not there"
                 return None
 

@@ -32,7 +32,7 @@ def throttle(patient: Patient, action: str) -> int:
     if cache.add(key, 1, window * 2):
         return 0
     # None where the window ended between the two steps, or the cache is away.
-    count = cache.incr(key)
+    count = cache.incr(key, window * 2)
     if count is None or count <= allowed:
         return 0
     return max(1, int(window - now % window) + 1)

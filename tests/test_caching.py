@@ -42,7 +42,7 @@ def test_working_cache_keeps_counts_and_forgets():
     cache.set_many({"b": 2}, 60)
     assert (cache.get("a"), cache.get_many(["a", "b"])) == (1, {"a": 1, "b": 2})
     assert (cache.add("a", 7, 60), cache.add("c", 7, 60)) == (False, True)
-    assert (cache.incr("a"), cache.incr("nothing")) == (2, None)
+    assert (cache.incr("a", 60), cache.incr("nothing", 60)) == (2, None)
     cache.delete_many(["a", "b"])
     assert cache.get_many(["a", "b", "c"]) == {"c": 7}
 
@@ -55,7 +55,7 @@ def test_working_cache_keeps_counts_and_forgets():
         (lambda: cache.set("a", 1, 60), None),
         (lambda: cache.set_many({"a": 1}, 60), None),
         (lambda: cache.add("a", 1, 60), None),
-        (lambda: cache.incr("a"), None),
+        (lambda: cache.incr("a", 60), None),
         (lambda: cache.delete_many(["a"]), None),
     ],
     ids=["get", "get_many", "set", "set_many", "add", "incr", "delete_many"],

@@ -93,8 +93,19 @@ def test_throttle_counter_that_vanishes(now, rate, monkeypatch):
     rate(start="1/m")
     throttle(ANN, "start")
 
-    monkeypatch.setattr(throttles.cache, "incr", lambda _key: None)
+    monkeypatch.setattr(throttles.cache, "incr", lambda *_given: None)
     assert throttle(ANN, "start") == 0
+
+
+def test_throttle_outlives_the_caches_own_time(now, rate, settings, tmp_path):
+    """Caches in files and databases count by keeping anew, for as long as the site's TIMEOUT."""
+    in_files = "django.core.cache.backends.filebased.FileBasedCache"
+    settings.CACHES = {"default": {"BACKEND": in_files, "LOCATION": str(tmp_path)}}
+    rate(start="3/h")
+    now[0] -= now[0] % 3600
+    assert count_allowed(ANN, "start", 5) == 3
+    now[0] += 400
+    assert count_allowed(ANN, "start", 5) == 0
 
 
 @pytest.mark.parametrize(
