@@ -19,8 +19,14 @@ from medblocks_connect.connections import (
     list_connections,
 )
 from medblocks_connect.connections_told import forget_connections
-from medblocks_connect.guards import check_csrf, is_only_looking, keep_private, stand_alone
-from medblocks_connect.pages import render_page
+from medblocks_connect.guards import (
+    check_csrf,
+    is_only_looking,
+    keep_private,
+    says_twice,
+    stand_alone,
+)
+from medblocks_connect.pages import render_bad_request, render_page
 from medblocks_connect.patients import Patient, resolve_patient
 from medblocks_connect.redirects import SeeOther
 from medblocks_connect.refusals import answer_to, refuse_forgery, refuse_stranger
@@ -51,8 +57,10 @@ def disconnect(request: HttpRequest) -> HttpResponseBase:
     patient = resolve_patient(request)
     if patient is None:
         return refuse_stranger(request, reverse("medblocks_connect:connections"))
-    asked = (request.POST if request.method == "POST" else request.GET).get("connection", "")
-    place = find_connection(patient, asked)
+    given = request.POST if request.method == "POST" else request.GET
+    if says_twice(given, "connection"):
+        return render_bad_request(request)
+    place = find_connection(patient, given.get("connection", ""))
     if place is None or place.state == "disconnected":
         # Not theirs, not there, or cut already: the list says what there is.
         return SeeOther(reverse("medblocks_connect:connections"))

@@ -13,8 +13,13 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.missing import request_facility
 from medblocks_connect.forms import MissingFacilityForm
-from medblocks_connect.guards import check_csrf, keep_private, stand_alone
-from medblocks_connect.pages import render_page, render_throttled, render_trouble
+from medblocks_connect.guards import check_csrf, keep_private, says_twice, stand_alone
+from medblocks_connect.pages import (
+    render_bad_request,
+    render_page,
+    render_throttled,
+    render_trouble,
+)
 from medblocks_connect.patients import resolve_patient
 from medblocks_connect.redirects import SeeOther
 from medblocks_connect.refusals import answer_to, refuse_forgery, refuse_stranger
@@ -38,6 +43,8 @@ def tell_missing(request: HttpRequest) -> HttpResponseBase:
     if seconds := throttle(patient, "start"):
         return render_throttled(request, seconds)
     form = MissingFacilityForm(request.POST)
+    if says_twice(request.POST, *form.fields):
+        return render_bad_request(request)
     if not form.is_valid():
         context = {"form": form, "request_notes": conf.request_notes}
         return render_page(request, "missing", context, HTTPStatus.BAD_REQUEST)

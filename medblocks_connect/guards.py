@@ -13,14 +13,28 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
-from typing import TypeAlias
+from http import HTTPStatus
+from typing import Final, TypeAlias
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import (
+    BadRequest,
+    PermissionDenied,
+    RequestDataTooBig,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
 from django.db import Error as AnyDatabaseError
 from django.db import connections, transaction
-from django.http import Http404, HttpRequest, HttpResponseBase, QueryDict
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponseBase,
+    QueryDict,
+    UnreadablePostError,
+)
+from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
 from django.template.response import SimpleTemplateResponse
 from django.utils.cache import patch_cache_control
@@ -30,6 +44,16 @@ from django.views.decorators.csrf import csrf_exempt
 logger = logging.getLogger("medblocks_connect.views")
 
 View: TypeAlias = Callable[..., HttpResponseBase]
+
+UNREADABLE: Final = (
+    BadRequest,  # a form in a character set that forms do not have
+    MultiPartParserError,
+    RequestDataTooBig,
+    TooManyFieldsSent,  # in a form, or in an address
+    TooManyFilesSent,
+    UnreadablePostError,  # the browser went away in the middle of it
+)
+"""What Django raises for a query or a form that cannot be read, once a view looks into it."""
 
 _PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 
@@ -171,9 +195,14 @@ def exempt_if_safe(view: View, methods: Sequence[str]) -> View:
     return view if "POST" in methods else csrf_exempt(view)
 
 
-def forget_form(request: HttpRequest) -> None:
-    """Let nobody read a form again that could not be read: Django would raise anew."""
-    request.POST = QueryDict()
+def give_up_reading(request: HttpRequest, error: Exception) -> HTTPStatus:
+    """Return the status for one of :data:`UNREADABLE`.
+
+    Nobody reads the query or the form of ``request`` again: Django would raise anew.
+    """
+    request.GET = request.POST = QueryDict()
+    is_large = isinstance(error, RequestDataTooBig)
+    return HTTPStatus.REQUEST_ENTITY_TOO_LARGE if is_large else HTTPStatus.BAD_REQUEST
 
 
 def says_twice(given: QueryDict, *names: str) -> bool:

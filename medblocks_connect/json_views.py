@@ -14,7 +14,6 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import BadRequest
 from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext as _
@@ -27,10 +26,11 @@ from medblocks_connect.attempts.start import StartRefusedError, build_return_url
 from medblocks_connect.facilities import FacilitySearch, search_facilities
 from medblocks_connect.forms import StartForm
 from medblocks_connect.guards import (
+    UNREADABLE,
     View,
     check_csrf,
     exempt_if_safe,
-    forget_form,
+    give_up_reading,
     keep_private,
     says_twice,
     stand_alone,
@@ -60,9 +60,8 @@ def _answer_to(*methods: str) -> Callable[[View], View]:
             if request.method in methods:
                 try:
                     return view(request, *args, **kwargs)
-                except BadRequest:  # a form in a character set that forms do not have
-                    forget_form(request)
-                    return _bad_request()
+                except UNREADABLE as error:
+                    return _bad_request(give_up_reading(request, error))
             response = _bad_request(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed")
             response["Allow"] = ", ".join(methods)  # RFC 9110, section 15.5.6
             return response

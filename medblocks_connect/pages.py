@@ -120,6 +120,11 @@ def _fill(name: str, content: str) -> str:
     return "{% block " + name + " %}" + content + "{% endblock %}"
 
 
+def render_bad_request(request: HttpRequest, status: int = HTTPStatus.BAD_REQUEST) -> HttpResponse:
+    """Return the page for what nobody could read, or that says two things."""
+    return render_page(request, "bad_request", {}, status)
+
+
 def render_trouble(request: HttpRequest, error: str, status: int) -> HttpResponse:
     """Return the page that tells a patient of the code ``error``, where there is no attempt."""
     return render_page(request, "trouble", {"message": describe_error(error)}, status)

@@ -7,12 +7,11 @@ from functools import wraps
 from http import HTTPStatus
 
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponseBase
 
 from medblocks_connect.conf import conf
-from medblocks_connect.guards import View, exempt_if_safe, forget_form
-from medblocks_connect.pages import render_page
+from medblocks_connect.guards import UNREADABLE, View, exempt_if_safe, give_up_reading
+from medblocks_connect.pages import render_bad_request, render_page
 from medblocks_connect.way_back import find_way_back
 
 
@@ -26,16 +25,15 @@ def answer_to(*methods: str) -> Callable[[View], View]:
         @wraps(view)
         def answering(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
             if request.method not in methods:
-                response = render_page(request, "bad_request", {}, HTTPStatus.METHOD_NOT_ALLOWED)
+                response = render_bad_request(request, HTTPStatus.METHOD_NOT_ALLOWED)
                 response["Allow"] = ", ".join(methods)  # RFC 9110, section 15.5.6
                 return response
             try:
                 return view(request, *args, **kwargs)
             except Http404:
                 return render_page(request, "not_here", {}, HTTPStatus.NOT_FOUND)
-            except BadRequest:  # a form in a character set that forms do not have
-                forget_form(request)
-                return render_page(request, "bad_request", {}, HTTPStatus.BAD_REQUEST)
+            except UNREADABLE as error:
+                return render_bad_request(request, give_up_reading(request, error))
 
         return exempt_if_safe(answering, methods)
 

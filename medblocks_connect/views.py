@@ -34,7 +34,12 @@ from medblocks_connect.guards import (
 )
 from medblocks_connect.messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.pages import render_page, render_throttled, render_trouble
+from medblocks_connect.pages import (
+    render_bad_request,
+    render_page,
+    render_throttled,
+    render_trouble,
+)
 from medblocks_connect.patients import Patient, resolve_patient
 from medblocks_connect.place_names import find_place_name
 from medblocks_connect.redirects import SeeOther
@@ -55,9 +60,9 @@ _QUERY_THROUGH_LOGIN = 2000  # characters; in the login page's address it is lon
 
 
 @stand_alone
-@answer_to("GET", "HEAD")
 @cache_control(private=True, no_store=True)  # it tells where the patient is connected
 @vary_on_headers(FRAGMENT_HEADER)
+@answer_to("GET", "HEAD")
 def search(request: HttpRequest) -> HttpResponseBase:
     """Show the search box, and the facilities found where something was asked for."""
     fragment = request.headers.get(FRAGMENT_HEADER, "")
@@ -70,7 +75,7 @@ def search(request: HttpRequest) -> HttpResponseBase:
     if "q" in request.GET and (seconds := throttle(patient, "search")):
         return render_throttled(request, seconds)
     if says_twice(request.GET, "q", "type", "starting_after"):
-        return _show_bad_request(request)
+        return render_bad_request(request)
     asked = FacilitySearch.of(
         request.GET.get("q", ""),
         request.GET.get("type", ""),
@@ -108,7 +113,7 @@ def start(request: HttpRequest) -> HttpResponseBase:
         return refuse_stranger(request, find_way_back(request))
     form = StartForm(request.POST, patient_id=patient.patient_id)
     if says_twice(request.POST, *form.fields) or not form.is_valid():
-        return _show_bad_request(request)
+        return render_bad_request(request)
     if conf.confirm_before_portal and not form.cleaned_data["confirmed"]:
         # To name the place may ask Medblocks: it counts as a start.
         if seconds := throttle(patient, "start"):
@@ -162,7 +167,7 @@ def return_from_portal(request: HttpRequest) -> HttpResponseBase:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     returned = parse_return_url(dict(request.GET.lists()))
     if returned is None:
-        return _show_bad_request(request)
+        return render_bad_request(request)
     patient = resolve_patient(request)
     if patient is None:
         query = write_return_query(returned, _QUERY_THROUGH_LOGIN)
@@ -207,7 +212,3 @@ def _show_outcome(
     if refresh:
         response["Refresh"] = str(refresh)
     return response
-
-
-def _show_bad_request(request: HttpRequest) -> HttpResponse:
-    return render_page(request, "bad_request", {}, HTTPStatus.BAD_REQUEST)

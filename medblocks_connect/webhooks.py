@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
@@ -45,7 +45,10 @@ _NEVER_STORED: Final = ("url", "patient_email", "patient_name", "email", "name")
 @sensitive_variables()
 def webhook(request: HttpRequest) -> HttpResponse:
     """Take one signed event from Medblocks; 2xx once it is stored."""
-    body = request.read(BODY_MAX_BYTES + 1)
+    try:
+        body = request.read(BODY_MAX_BYTES + 1)
+    except UnreadablePostError:  # who sent it went away in the middle: no error of the site's
+        return _refuse("The body did not arrive.")
     if len(body) > BODY_MAX_BYTES:
         return _refuse("The body is too large.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     header = request.headers.get("Medblocks-Signature", "")

@@ -73,6 +73,69 @@ def test_wrong_method_gets_a_page_with_a_way_back(browser, method, url, allowed)
     assert f'href="{SEARCH}"' in response.text
 
 
+# What cannot be read.
+
+
+FORM, PARTS = "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"
+FILE = b'--b\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\na\r\n'
+UNREADABLE = [
+    pytest.param(FORM, b"a=" + b"a" * 3_000_000, 413, id="large"),
+    pytest.param(FORM, b"a=a&" * 1500, 400, id="many"),
+    pytest.param(PARTS, FILE * 150 + b"--b--", 400, id="files"),
+    pytest.param("multipart/form-data", b"a", 400, id="no-boundary"),
+]
+
+
+@pytest.mark.parametrize("url", [*FORMS, "/records/api/patient-sessions/"])
+@pytest.mark.parametrize(("kind", "body", "status"), UNREADABLE)
+def test_form_that_cannot_be_read_gets_an_answer_of_ours(patient_client, url, kind, body, status):
+    patient_client.cookies["csrftoken"] = "c" * 32
+    token = {"X-CSRFToken": "c" * 32}
+    response = patient_client.post(url, body, content_type=kind, headers=token)
+    assert response.status_code == status
+    assert_private(response)
+    if "api" in url:
+        assert response.json()["error"]["code"] == "bad_request"
+    else:
+        assert f'href="{SEARCH}"' in response.text
+
+
+@pytest.mark.parametrize("url", [SEARCH, "/records/return/", "/records/api/connections/"])
+def test_address_that_says_too_much_gets_an_answer_of_ours(browser, url):
+    response = browser.get(url, query_params={f"a{number}": "a" for number in range(1500)})
+    assert response.status_code == 400
+    assert "no-store" in response["Cache-Control"]
+
+
+class CutOff:
+    """The body of a browser that goes away in the middle of sending it."""
+
+    def read(self, *_size):
+        raise ConnectionResetError
+
+    readline = read
+
+
+@pytest.mark.parametrize("url", ["/records/api/patient-sessions/", "/records/webhook/"])
+def test_body_that_is_cut_off_is_no_error_of_the_sites(browser, url):
+    sent = {"wsgi.input": CutOff(), "CONTENT_LENGTH": "9"}
+    assert browser.post(url, b"", content_type="application/json", **sent).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        ("get", "/records/connections/disconnect/"),
+        ("post", "/records/connections/disconnect/"),
+        ("post", "/records/not-found/"),
+    ],
+)
+def test_what_says_two_things_is_400(browser, method, url):
+    sent = {"connection": ["conn_1", "conn_2"], "text": ["Far Hill", "Near Hill"]}
+    assert getattr(browser, method)(url, sent).status_code == 400
+    assert not MissingFacility.objects.exists()
+
+
 # A form that is older than the last login.
 
 
