@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from http import HTTPStatus
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
@@ -25,6 +25,7 @@ from django.core.exceptions import (
     TooManyFieldsSent,
     TooManyFilesSent,
 )
+from django.core.handlers.asgi import ASGIRequest
 from django.db import Error as AnyDatabaseError
 from django.db import connections, transaction
 from django.http import (
@@ -123,6 +124,10 @@ def _withhold_request(request: HttpRequest) -> None:
     for name, value in request.META.items():
         if name in _TELLING_META or (query and isinstance(value, str) and query in value):
             request.META[name] = ""
+    if isinstance(request, ASGIRequest):  # its META is a copy of what the server gave
+        scope: Any = request.scope
+        scope["query_string"] = b""
+        scope["headers"] = [each for each in scope["headers"] if each[0] != b"referer"]
 
 
 def _withhold_values(error: BaseException) -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.db import IntegrityError
-from django.test import Client
+from django.test import AsyncRequestFactory, Client
 from django.utils.log import AdminEmailHandler
 
 from medblocks_connect import connection_views, facility_views, json_views, views, webhooks
@@ -167,6 +167,16 @@ def test_report_case_44_server_variables(broken):
     )
     assert answered.status_code == 500
     assert private_words_in(answered.content.decode(), broken) == []
+
+
+def test_report_case_44_asgi(broken):
+    """A collector reads the server's own words, which an ASGI request has beside its META."""
+    address = f"/records/return/?patient_id={PATIENT_ID}&patient_session_id=ps_1"
+    request = AsyncRequestFactory().get(address, headers={"Referer": broken.session.url})
+    request.user = get_user_model().objects.get(username=USERNAME)
+    with pytest.raises(LookupError):
+        views.return_from_portal(request)
+    assert private_words_in(repr(request.scope), broken) == []
 
 
 @pytest.mark.parametrize("debug", [True, False], ids=["case-44-debug", "case-44-production"])
