@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -31,6 +32,7 @@ from medblocks_connect.api import (
 )
 from medblocks_connect.attempts.deliver import process_waiting_deliveries, settle_and_catch_up
 from medblocks_connect.attempts.outcome import LAPSE, Failure, Outcome, Rank, Status
+from medblocks_connect.attempts.patience import insist
 from medblocks_connect.attempts.retry import retry_deliveries
 from medblocks_connect.attempts.sessions import end_of_session, name_facility, read_session
 from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
@@ -175,9 +177,11 @@ def _claim_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, Non
     Those that were claimed and not taken are free again when it is closed.
     """
     began = django_timezone.now()
+    database = router.db_for_write(PatientConnectionAttempt)
     claimed = 0
     while claimed < limit:
-        batch = _claim_batch(_unsettled(began), min(_BATCH, limit - claimed))
+        size = min(_BATCH, limit - claimed)
+        batch = insist(partial(_claim_batch, _unsettled(began), size, database), database)
         if not batch:
             return
         claimed += len(batch)
@@ -191,9 +195,8 @@ def _claim_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, Non
 
 
 def _claim_batch(
-    unsettled: QuerySet[PatientConnectionAttempt], size: int
+    unsettled: QuerySet[PatientConnectionAttempt], size: int, database: str
 ) -> list[PatientConnectionAttempt]:
-    database = router.db_for_write(PatientConnectionAttempt)
     unsettled = unsettled.using(database)
     if not connections[database].features.has_select_for_update_skip_locked:
         # Read first, write after: SQLite refuses a transaction that does it in one.
@@ -215,9 +218,11 @@ def _claim(attempt: PatientConnectionAttempt, database: str) -> bool:
 
 
 def _release(attempt: PatientConnectionAttempt, **changes: datetime) -> None:
-    PatientConnectionAttempt.objects.filter(
+    database = router.db_for_write(PatientConnectionAttempt)
+    ours = PatientConnectionAttempt.objects.using(database).filter(
         pk=attempt.pk, claimed_until=attempt.claimed_until
-    ).update(claimed_until=None, **changes)
+    )
+    insist(partial(ours.update, claimed_until=None, **changes), database)
 
 
 def _reconcile(attempt: PatientConnectionAttempt) -> bool:
@@ -303,10 +308,10 @@ def _name_places() -> None:
     for attempt in nameless[:_BATCH]:
         try:
             told = name_facility(attempt.connection_id)
-        except NotFoundError:
+        except MedblocksError as error:
+            if _may_pass(error):
+                return
             told = {}  # and not asked for again: nobody can tell it
-        except MedblocksError:
-            return
         PatientConnectionAttempt.objects.filter(pk=attempt.pk).update(
             **told, asked_at=django_timezone.now()
         )

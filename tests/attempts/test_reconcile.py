@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 import responses
+from django.db import OperationalError
 from django.utils import timezone
 
 from medblocks_connect.attempts import reconcile
@@ -284,6 +285,35 @@ def test_reconcile_names_a_place_later_where_medblocks_is_away(medblocks, make_a
     reconcile_attempts(limit=10)
     attempt.refresh_from_db()
     assert attempt.connection_name == "S"
+
+
+def test_reconcile_names_other_places_than_an_odd_one(medblocks, make_attempt):
+    """What Medblocks answers oddly about stands in no other's way, and is asked about once."""
+    settled = {"status": "succeeded", "settled_at": timezone.now()}
+    attempt = make_attempt(**settled)
+    make_attempt(patient_session_id="ps_2", connection_id="fhirsrc_odd", **settled)
+    medblocks.get(f"{BASE_URL}/connections/fhirsrc_odd", json={"id": "another", "name": "Odd"})
+    for _ in range(2):
+        reconcile_attempts(limit=10)
+    attempt.refresh_from_db()
+    assert (attempt.connection_name, asked(medblocks)) == ("Riverside General", 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reconcile_claims_again_what_the_database_refused(medblocks, make_old, monkeypatch):
+    """A deadlock, or a transaction that cannot be serialised, is no end of the run."""
+    make_old()
+    answer(medblocks, **ACTIVE)
+    claim, calls = reconcile._claim, []
+
+    def be_refused_once(*args):
+        calls.append(1)
+        if len(calls) == 1:
+            raise OperationalError
+        return claim(*args)
+
+    monkeypatch.setattr(reconcile, "_claim", be_refused_once)
+    assert reconcile_attempts(limit=10).statuses["succeeded"] == 1
 
 
 def test_reconcile_names_the_facility_by_its_id(medblocks, make_old):
