@@ -279,6 +279,7 @@ def _note_effect(delivery: WebhookDelivery, said: Said, steps: Sequence[Step]) -
         for name, signal in _SIGNALS.items()
         if signal in due and signal.has_listeners(PatientConnectionAttempt)
     ]
+    was_waiting = delivery.attempt_id is None and delivery.state == State.RECEIVED
     delivery.attempt = said.attempts[0] if said.attempts else None
     delivery.failure = said.failure
     delivery.unsent_signals = " ".join(listened)
@@ -286,6 +287,9 @@ def _note_effect(delivery: WebhookDelivery, said: Said, steps: Sequence[Step]) -
         delivery.state = State.FAILED
     else:
         delivery.state = State.RECEIVED if said.is_waiting or listened else State.PROCESSED
+    if was_waiting and not said.is_waiting:
+        # To wait for its attempt was no failed try: it has all of them before it.
+        delivery.tries = 1
     is_done = delivery.state == State.PROCESSED
     delivery.processed_at = timezone.now() if is_done else None
     # Until the receivers are through, nobody else is to call them a second time.

@@ -8,12 +8,14 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
+from medblocks_connect import signals
 from medblocks_connect.attempts import deliver
 from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.attempts.retry import MAX_TRIES
 from medblocks_connect.models import WebhookDelivery
 from tests.attempts.conftest import (
     ACTIVE,
+    FACILITY,
     answer_list,
     session_json,
     store_delivery,
@@ -90,3 +92,20 @@ def test_retry_adoption_gives_waiting_deliveries_their_effect(medblocks, make_ol
     waiting.refresh_from_db()
     assert (waiting.state, waiting.attempt) == ("processed", attempt)
     assert reconcile_attempts(limit=10).deliveries == 0
+
+
+def test_retry_after_a_long_wait(make_attempt):
+    """To wait for its attempt uses up none of the tries that a failure has."""
+    about = {"patient_id": "p-1", "connection_id": FACILITY}
+    store_delivery("", about, event_type="records.sync.completed", tries=MAX_TRIES)
+    make_attempt(status="succeeded", settled_at=timezone.now())
+
+    def fail(**kwargs):
+        raise RuntimeError
+
+    signals.records_synced.connect(fail)
+    try:
+        failed = [reconcile_attempts(limit=10).failed_deliveries for _ in range(2)]
+    finally:
+        signals.records_synced.disconnect(fail)
+    assert failed == [1, 1]
