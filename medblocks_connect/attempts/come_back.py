@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db import router
 from django.utils import timezone
 
 from medblocks_connect.api import Returned, ReturnedFailure, ReturnedSuccess
@@ -20,7 +21,9 @@ def find_attempt(patient: Patient, **lookup: str) -> PatientConnectionAttempt | 
     # PostgreSQL raises for a NUL in a comparison; nothing that is kept has one.
     if any("\x00" in value for value in lookup.values()):
         return None
-    attempt = PatientConnectionAttempt.objects.filter(**lookup).first()
+    # Where it is written: a replica that lags behind would show what was so before the return.
+    database = router.db_for_write(PatientConnectionAttempt)
+    attempt = PatientConnectionAttempt.objects.using(database).filter(**lookup).first()
     # Compared here and not in the query: MySQL takes "ab " for "ab".
     if attempt is None or attempt.patient_id != patient.patient_id:
         return None

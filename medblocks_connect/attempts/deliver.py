@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from django.db import IntegrityError, OperationalError, connections, router, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from medblocks_connect import signals
@@ -104,7 +104,7 @@ def process_waiting_deliveries(
     of_it = Q(patient_session_id=attempt.patient_session_id)
     if attempt.patient_connection_id:
         of_it |= Q(patient_connection_id=attempt.patient_connection_id)
-    waiting = WebhookDelivery.objects.filter(of_it, state=State.RECEIVED, unsent_signals="")
+    waiting = find_deliveries().filter(of_it, state=State.RECEIVED, unsent_signals="")
     claimed = [each for each in waiting.order_by("id") if claim_delivery(each)]
     for delivery in claimed:
         process_delivery(delivery, receivers_may_take=receivers_may_take)
@@ -117,6 +117,11 @@ def settle_and_catch_up(attempt: PatientConnectionAttempt, evidence: Evidence) -
     settle(attempt, evidence)
     if attempt.patient_connection_id != known and process_waiting_deliveries(attempt):
         attempt.refresh_from_db()
+
+
+def find_deliveries() -> QuerySet[WebhookDelivery]:
+    """Return the deliveries as they are where they are written; a replica may lag behind."""
+    return WebhookDelivery.objects.using(router.db_for_write(WebhookDelivery))
 
 
 def claim_delivery(delivery: WebhookDelivery) -> bool:
@@ -164,7 +169,7 @@ def _receive_again(delivery: WebhookDelivery, said: Said) -> None:
     if _give_effect(delivery, said, _take_over) is not None:
         _send_within(delivery, RECEIVERS_MAY_TAKE)
         return
-    stored = WebhookDelivery.objects.get(event_id=delivery.event_id)
+    stored = find_deliveries().get(event_id=delivery.event_id)
     if stored.digest != delivery.digest:
         # The first stands; that there was another is for staff to see.
         same = WebhookDelivery.objects.filter(pk=stored.pk)
@@ -215,7 +220,7 @@ def _catch_up(
 
 def _is_awaited(patient_connection_id: str) -> bool:
     # Plain SQL: every success asks this, and to build the query would take longer than to run it.
-    with connections[router.db_for_read(WebhookDelivery)].cursor() as cursor:
+    with connections[router.db_for_write(WebhookDelivery)].cursor() as cursor:
         cursor.execute(
             "SELECT id FROM medblocks_connect_webhookdelivery"
             " WHERE patient_connection_id = %s AND state = %s",
@@ -319,7 +324,9 @@ def _send_and_close(delivery: WebhookDelivery) -> None:
 
 def _send(delivery: WebhookDelivery) -> None:
     failed: dict[str, str] = {}
-    for name in delivery.unsent_signals.split():
+    # Of an attempt that was deleted since, nothing is to be told.
+    owed = delivery.unsent_signals if delivery.attempt else ""
+    for name in owed.split():
         answers = _SIGNALS[name].send_robust(
             sender=PatientConnectionAttempt, attempt=delivery.attempt, **_arguments(name, delivery)
         )

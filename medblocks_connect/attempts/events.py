@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db import router
+from django.db.models import Q, QuerySet
 from django.dispatch import Signal
 
 from medblocks_connect import signals
@@ -72,7 +74,7 @@ def _read_session(_delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
     session = PatientSession.from_json(about)
     # Plain SQL: the hot path of every delivery, and the ORM takes longer to write this query, with
     # all its columns, than the database to answer it.
-    found = PatientConnectionAttempt.objects.raw(
+    found = _attempts().raw(
         "SELECT * FROM medblocks_connect_patientconnectionattempt WHERE patient_session_id = %s",
         [session.id],
     )
@@ -85,15 +87,11 @@ def _read_session(_delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
 def _read_loss(delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
     if not delivery.patient_connection_id:
         return Said(failure="The event names no connection.")
-    holders = tuple(
-        PatientConnectionAttempt.objects.filter(
-            patient_connection_id=delivery.patient_connection_id
-        )
-    )
+    holders = tuple(_attempts().filter(patient_connection_id=delivery.patient_connection_id))
     if not holders:
         return Said(is_waiting=True)
     # Connecting again may keep the link: an event that comes late is not about what began after it.
-    lost_at = parse_time(about.get("failure_at"))
+    lost_at = parse_time(about.get("failure_at")) or _occurred_at(delivery)
     lost = tuple(each for each in holders if lost_at is None or aware(each.created_at) < lost_at)
     if not lost:
         return Said(holders[:1])
@@ -122,7 +120,7 @@ def _read_sync(delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
         Source.WEBHOOK,
         Kind.RECORDS_SYNCED if came else Kind.RECORDS_SYNC_FAILED,
         Outcome(),
-        occurred_at=aware(delivery.occurred_at) if delivery.occurred_at else None,
+        occurred_at=_occurred_at(delivery),
         detail=told if came else clean_text(about.get("error_message"), 200),
     )
     signal = signals.records_synced if came else signals.records_sync_failed
@@ -133,13 +131,23 @@ def _find_connected(patient_id: object, facility_id: object) -> PatientConnectio
     """Return the patient's newest attempt that connected the facility."""
     if not (_is_text(patient_id) and _is_text(facility_id)):
         return None
-    connected = PatientConnectionAttempt.objects.filter(
+    connected = _attempts().filter(
         Q(connection_id=facility_id) | Q(facility_id=facility_id),
         patient_id=patient_id,
         status=Status.SUCCEEDED,
     )
     # Compared here too: MySQL takes "ab " for "ab".
     return next((each for each in connected if each.patient_id == patient_id), None)
+
+
+def _attempts() -> QuerySet[PatientConnectionAttempt]:
+    # Where they are written: what a replica that lags behind says, no write can build on.
+    database = router.db_for_write(PatientConnectionAttempt)
+    return PatientConnectionAttempt.objects.using(database)
+
+
+def _occurred_at(delivery: WebhookDelivery) -> datetime | None:
+    return aware(delivery.occurred_at) if delivery.occurred_at else None
 
 
 def _is_text(value: object) -> bool:

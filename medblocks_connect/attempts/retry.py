@@ -8,7 +8,7 @@ from typing import Final
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from medblocks_connect.attempts.deliver import claim_delivery, process_delivery
+from medblocks_connect.attempts.deliver import claim_delivery, find_deliveries, process_delivery
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 
 MAX_TRIES: Final = 15
@@ -27,7 +27,7 @@ def retry_deliveries(limit: int) -> tuple[int, int]:
     states = []
     # A list of keys: an open cursor would keep other writers out of SQLite until its end.
     for key in list(_due_deliveries(timezone.now()).values_list("pk", flat=True)[:limit]):
-        delivery = WebhookDelivery.objects.filter(pk=key).first()
+        delivery = find_deliveries().filter(pk=key).first()
         if delivery is not None and claim_delivery(delivery):
             process_delivery(delivery)
             states.append(delivery.state)
@@ -48,7 +48,7 @@ def _due_deliveries(now: datetime) -> QuerySet[WebhookDelivery]:
         | Q(event_type__startswith="records.", received_at__gte=now - _WAIT_FOR_RECORDS)
     )
     failed = Q(state=_State.FAILED) & _is_due(now)
-    return WebhookDelivery.objects.filter(failed | waiting).order_by("tries", "id")
+    return find_deliveries().filter(failed | waiting).order_by("tries", "id")
 
 
 def _is_due(now: datetime) -> Q:

@@ -11,13 +11,16 @@ from django.utils import timezone
 
 from medblocks_connect import signals
 from medblocks_connect.attempts import deliver
+from medblocks_connect.attempts.come_back import find_attempt
 from medblocks_connect.attempts.deliver import (
     claim_delivery,
     process_delivery,
     process_waiting_deliveries,
 )
 from medblocks_connect.attempts.reconcile import reconcile_attempts
-from medblocks_connect.models import WebhookDelivery
+from medblocks_connect.attempts.retry import retry_deliveries
+from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.patients import Patient
 from medblocks_connect.webhooks import read_delivery
 from tests.attempts.conftest import FACILITY, connection_json, session_json
 
@@ -139,6 +142,67 @@ def test_loss_of_an_unknown_status_is_a_loss(make_delivery, make_attempt):
     attempt.refresh_from_db()
     assert (attempt.status, attempt.connection_status) == ("succeeded", "refresh_failed")
     assert attempt.lost_at is not None
+
+
+@pytest.mark.parametrize(
+    ("occurred_at", "statuses"),
+    [
+        pytest.param(timezone.now() - timedelta(days=2), ["active", "refresh_failed"], id="before"),
+        pytest.param(None, ["refresh_failed", "refresh_failed"], id="nobody-knows"),
+    ],
+)
+def test_loss_that_does_not_say_when(make_delivery, make_attempt, occurred_at, statuses):
+    """The event's own time then says which of the attempts that share the connection it means."""
+    held = {"status": "succeeded", "patient_connection_id": "conn_1", "connection_status": "active"}
+    make_attempt(created_at=timezone.now() - timedelta(days=9), **held)
+    make_attempt(patient_session_id="ps_2", **held)
+    process_delivery(
+        make_delivery(
+            {"id": "conn_1", "status": "refresh_failed", "failure_at": None},
+            event_type="connection.token_refresh_failed",
+            patient_connection_id="conn_1",
+            occurred_at=occurred_at,
+        )
+    )
+    newest_first = PatientConnectionAttempt.objects.values_list("connection_status", flat=True)
+    assert list(newest_first) == statuses
+
+
+def test_signals_owed_for_an_attempt_that_was_deleted(make_delivery, counts):
+    """No receiver is promised an attempt that may be None."""
+    make_delivery({}, event_type="records.sync.completed", unsent_signals="records_synced")
+    assert reconcile_attempts(limit=10).deliveries == 1
+    assert counts == []
+
+
+class Primary:
+    """A router that writes to one database, and reads from a replica that has nothing."""
+
+    def db_for_read(self, model, **hints):
+        return "replica" if model in {PatientConnectionAttempt, WebhookDelivery} else None
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+def test_receive_reads_where_it_writes(make_attempt, settings):
+    """What a replica has not heard of yet would wait, or never fit what is to be written."""
+    attempt = make_attempt()
+    settings.DATABASE_ROUTERS = [Primary()]
+    about = session_json(status="complete", connections=[connection_json()])
+    events = [
+        ("connection.token_refresh_failed", {"id": "conn_1", "status": "refresh_failed"}),
+        ("patient_session.completed", about),
+        ("records.sync.failed", {"patient_id": "p-1", "connection_id": FACILITY}),
+    ]
+    for number, (kind, each) in enumerate([*events, *events]):
+        event = {"id": f"evt_{number % 3}", "type": kind, "data": {"object": each}}
+        deliver.receive_delivery(read_delivery(json.dumps(event).encode()))
+    assert retry_deliveries(10) == (0, 0)
+    stored = WebhookDelivery.objects.using("default").values_list("state", "failure", "conflicts")
+    assert list(stored) == [("processed", "", 0)] * 3
+    found = find_attempt(Patient("p-1"), public_id=attempt.public_id)
+    assert (found.status, found.connection_status) == ("succeeded", "refresh_failed")
 
 
 def test_process_failure_is_kept(make_delivery, make_attempt):
