@@ -14,7 +14,6 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
-from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST
@@ -109,7 +108,6 @@ def _read_event(event: Mapping[str, Any], body: bytes) -> WebhookDelivery:
         # The "id" of another type may be a patient's.
         patient_connection_id=_read_id(about.get("id")) if is_connection else "",
         occurred_at=storable(parse_time(event.get("created_at"))),
-        received_at=timezone.now(),
     )
 
 

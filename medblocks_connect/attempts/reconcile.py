@@ -37,7 +37,6 @@ from medblocks_connect.attempts.retry import retry_deliveries
 from medblocks_connect.attempts.sessions import end_of_session, name_facility, read_session
 from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
 from medblocks_connect.attempts.start import DUPLICATE_SESSION
-from medblocks_connect.clock import storable
 from medblocks_connect.conf import conf
 from medblocks_connect.medblocks import get_client
 from medblocks_connect.models import PatientConnectionAttempt
@@ -267,18 +266,16 @@ def _look_through_sessions(attempt: PatientConnectionAttempt) -> PatientSession 
 
 def _adopt(attempt: PatientConnectionAttempt, session: PatientSession) -> bool:
     """Make ``session`` the attempt's own; whether no other attempt has it."""
-    facts = {"patient_session_id": session.id, "expires_at": storable(session.expires_at)}
     adopted = Evidence(
         Source.MEDBLOCKS,
         Kind.ADOPTED,
         Outcome(Rank.STARTED),
         request_id=session.request_id,
-        facts=facts,
+        facts={"patient_session_id": session.id},
     )
     try:
         settle(attempt, adopted)
     except IntegrityError:
-        attempt.refresh_from_db()
         refused = Outcome(Rank.FAILED, failure=Failure(DUPLICATE_SESSION), settled=True)
         settle(
             attempt,

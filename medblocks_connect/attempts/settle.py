@@ -139,7 +139,7 @@ def outcome_of(attempt: PatientConnectionAttempt) -> Outcome:
         rank = Rank.FAILED_CLAIMED
     described = attempt.error_description
     claimed_error, claimed_words = attempt.claimed_error, attempt.claimed_error_description
-    if rank is Rank.FAILED_CLAIMED and not claimed_error:  # a row that a host made itself
+    if rank is Rank.FAILED_CLAIMED:  # the same, but for a row that a host made itself
         claimed_error, claimed_words = attempt.error, described
     # A failure without words of its own shows the claim's; they are read back as the claim's.
     own_words = "" if described == claimed_words else described

@@ -58,7 +58,6 @@ _NAME_SHARE = 0.3
 # The API page names no limit: this is what is kept of any name that Medblocks tells.
 _NAME_MAX_LENGTH = 255
 _EMAIL_MAX_LENGTH = 320  # RFC 3696, errata 1003: no address is longer
-_OPTIONAL = frozenset({"patient_email", "patient_name"})
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def _open_session(
     try:
         return client.patient_sessions.create(**wanted, **described, timeout=_time_left(deadline))
     except InvalidRequestError as error:
-        if error.param not in _OPTIONAL or not described.get(error.param):
+        if not described.get(error.param or ""):
             raise
     return client.patient_sessions.create(**wanted, timeout=_time_left(deadline))
 
@@ -252,7 +251,6 @@ def _share_session(attempt: PatientConnectionAttempt, session: PatientSession) -
 
     Anything else would put one patient into another's session.
     """
-    attempt.refresh_from_db()
     _settle_failure(attempt, Failure(DUPLICATE_SESSION), session.request_id)
     holder = PatientConnectionAttempt.objects.get(patient_session_id=session.id)
     same = (holder.patient_id, holder.connection_id) == (attempt.patient_id, attempt.connection_id)
