@@ -67,6 +67,7 @@ def test_webhook_bad_header(receiver, django_assert_num_queries, header):
         answered = post_event(receiver, BODY, signature=header)
     assert answered.status_code == 400
     assert answered.content == b"The signature does not hold."
+    assert answered.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
 def test_webhook_case_30_missing_header(receiver, django_assert_num_queries):
@@ -145,6 +146,25 @@ def test_webhook_missing_and_odd_parts_are_stored(receiver, given):
     assert WebhookDelivery.objects.count() == 1
 
 
+def test_webhook_events_without_an_id_are_each_their_own(receiver):
+    for number in (1, 2):
+        assert post_event(receiver, {"type": "test.ping", "number": number}).status_code == 200
+    assert WebhookDelivery.objects.count() == 2
+
+
+def test_webhook_keeps_what_the_event_says(receiver):
+    told = event("test.ping", {"total": 3})
+    post_event(receiver, told)
+    assert json.loads(delivery().payload) == told
+    assert delivery().occurred_at.isoformat() == "2026-11-01T10:00:00+00:00"
+
+
+@pytest.mark.parametrize("method", ["get", "head", "put", "delete", "options"])
+def test_webhook_other_method(receiver, method, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert getattr(receiver, method)(WEBHOOK).status_code == 405
+
+
 @pytest.mark.parametrize(
     ("secrets", "used", "status"),
     [
@@ -167,6 +187,11 @@ def test_webhook_too_large(receiver, django_assert_num_queries):
     body = b'{"a": "' + b"a" * webhooks.BODY_MAX_BYTES + b'"}'
     with django_assert_num_queries(0):
         assert post_event(receiver, body).status_code == 413
+
+
+def test_webhook_just_small_enough(receiver):
+    body = BODY + b" " * (webhooks.BODY_MAX_BYTES - len(BODY))
+    assert post_event(receiver, body).status_code == 200
 
 
 HOSTS = [

@@ -241,6 +241,123 @@ def test_receive_tries_again(make_attempt, monkeypatch, first):
     assert (attempt.status, attempt.events.count()) == ("succeeded", 1)
 
 
+def told_of(session_id="ps_1", event_id="evt_1", **changes) -> WebhookDelivery:
+    """Return the event of a session that connected, as the webhook's view reads it."""
+    about = session_json(id=session_id, status="complete", connections=[connection_json()])
+    event = {"id": event_id, "type": "patient_session.completed", "data": {"object": about}}
+    return read_delivery(json.dumps({**event, **changes}).encode())
+
+
+def break_reading(_delivery):
+    raise RuntimeError
+
+
+@pytest.fixture
+def heard():
+    """How often a host's receiver heard of a success."""
+    calls = []
+
+    def receive(attempt, **kwargs):
+        calls.append(attempt.status)
+
+    signals.attempt_succeeded.connect(receive)
+    yield calls
+    signals.attempt_succeeded.disconnect(receive)
+
+
+def test_receive_again_that_breaks_is_one_more_try(db, monkeypatch):
+    for event_id in ("evt_1", "evt_other"):
+        deliver.receive_delivery(told_of(event_id=event_id))
+    monkeypatch.setattr(deliver, "read_event", break_reading)
+    deliver.receive_delivery(told_of())
+    columns = ("event_id", "state", "failure", "tries", "claimed_until")
+    assert list(WebhookDelivery.objects.order_by("id").values_list(*columns)) == [
+        ("evt_1", "failed", "RuntimeError", 2, None),
+        ("evt_other", "received", "", 1, None),
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_receive_again_that_breaks_undoes_nothing(make_attempt, monkeypatch):
+    make_attempt()
+    deliver.receive_delivery(told_of())
+    monkeypatch.setattr(deliver, "read_event", break_reading)
+    deliver.receive_delivery(told_of())
+    stored = WebhookDelivery.objects.get()
+    assert (stored.state, stored.failure, stored.tries) == ("processed", "", 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_receive_that_breaks_owes_no_signal(make_attempt, monkeypatch, heard):
+    """It has none of its effect: the next try must not take it for one whose signals are owed."""
+    make_attempt()
+    with monkeypatch.context() as broken:
+        broken.setattr(deliver, "try_to_settle", lambda *_: break_reading(None))
+        deliver.receive_delivery(told_of())
+    stored = WebhookDelivery.objects.get()
+    assert (stored.attempt, stored.unsent_signals, stored.claimed_until) == (None, "", None)
+    deliver.receive_delivery(told_of())
+    assert heard == ["succeeded"]
+
+
+def test_receive_another_body_while_the_first_waits(make_attempt):
+    """The first stands, also where it has had no effect yet; only its conflicts are counted."""
+    for event_id in ("evt_1", "evt_other"):
+        deliver.receive_delivery(told_of("ps_elsewhere", event_id))
+    attempt = make_attempt()
+    deliver.receive_delivery(told_of("ps_1"))
+    attempt.refresh_from_db()
+    assert attempt.status == "started"
+    stored = WebhookDelivery.objects.order_by("id").values_list("state", "conflicts")
+    assert list(stored) == [("received", 1), ("received", 0)]
+
+
+def test_receive_again_while_another_process_is_at_it(make_attempt):
+    attempt = make_attempt()
+    first = told_of()
+    first.claimed_until = timezone.now() + timedelta(minutes=1)
+    first.save()
+    deliver.receive_delivery(told_of())
+    attempt.refresh_from_db()
+    assert attempt.status == "started"
+
+
+def test_receive_waits_no_longer_for_what_waited(make_attempt, monkeypatch):
+    """The receivers of an event that waited for the connection have the same few seconds."""
+    seconds = []
+    monkeypatch.setattr(deliver, "_send_within", lambda _delivery, given: seconds.append(given))
+    make_attempt()
+    loss = {"id": "conn_1", "status": "refresh_failed"}
+    kind = "connection.token_refresh_failed"
+    deliver.receive_delivery(told_of(event_id="evt_lost", type=kind, data={"object": loss}))
+    deliver.receive_delivery(told_of())
+    assert seconds == [deliver.RECEIVERS_MAY_TAKE] * 3
+
+
+def test_process_that_breaks_marks_its_own_delivery_alone(make_delivery, monkeypatch):
+    broken, other = make_delivery(), make_delivery(event_id="evt_2")
+    monkeypatch.setattr(deliver, "read_event", break_reading)
+    process_delivery(broken)
+    states = [WebhookDelivery.objects.get(pk=each.pk).state for each in (broken, other)]
+    assert states == ["failed", "received"]
+
+
+def test_process_that_breaks_after_its_effect_is_processed(
+    make_delivery, make_attempt, monkeypatch
+):
+    make_attempt()
+    delivery = make_delivery()
+    monkeypatch.setattr(deliver, "_catch_up", lambda *_: break_reading(None))
+    process_delivery(delivery)
+    assert WebhookDelivery.objects.get().state == "processed"
+
+
+def test_loss_that_names_no_connection_is_a_failure(make_delivery):
+    delivery = make_delivery({"status": "expired"}, event_type="connection.token_refresh_failed")
+    process_delivery(delivery)
+    assert (delivery.state, delivery.failure) == ("failed", "The event names no connection.")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_receive_leaves_one_alone_that_is_in_other_hands(make_delivery, monkeypatch):
     """A redelivery that breaks must not free what another process is at work on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import requests
 import responses
 from django.db import OperationalError
 from django.utils import timezone
@@ -116,9 +117,18 @@ def test_reconcile_created_row_without_session(medblocks, make_old, minutes, sta
     created_at = timezone.now() - timedelta(minutes=minutes)
     attempt = make_old(patient_session_id=None, status="created", created_at=created_at)
     answer_list(medblocks, [])
-    reconcile_attempts(limit=10)
+    assert reconcile_attempts(limit=10).adopted == 0
     attempt.refresh_from_db()
     assert attempt.status == status
+
+
+def test_reconcile_claim_that_medblocks_forgot_stands(medblocks, make_old):
+    """Nobody can confirm it any more: it is settled as it is, and not asked about again."""
+    attempt = make_old(status="failed", unconfirmed=True, error="user_denied")
+    medblocks.get(f"{BASE_URL}/patient-sessions/ps_1", status=404)
+    assert [reconcile_attempts(limit=10).asked for _ in range(2)] == [1, 0]
+    attempt.refresh_from_db()
+    assert (attempt.status, attempt.settled_at is None) == ("failed", False)
 
 
 def test_reconcile_session_that_medblocks_forgot(medblocks, make_old):
@@ -138,12 +148,39 @@ def test_reconcile_stops_when_limited(medblocks, make_old):
     assert not PatientConnectionAttempt.objects.exclude(claimed_until=None).exists()
 
 
-def test_reconcile_stops_when_away(medblocks, make_old):
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param({"status": 500}, id="500"),
+        pytest.param({"status": 503}, id="503"),
+        pytest.param({"body": requests.ConnectTimeout()}, id="unreachable"),
+        pytest.param({"body": requests.ReadTimeout()}, id="no-answer"),
+    ],
+)
+def test_reconcile_stops_when_away(medblocks, make_old, how):
     for number in range(5):
         make_old(number)
-        medblocks.add(responses.GET, f"{BASE_URL}/patient-sessions/ps_{number}", status=503)
+        medblocks.add(responses.GET, f"{BASE_URL}/patient-sessions/ps_{number}", **how)
     done = reconcile_attempts(limit=10)
     assert (done.stopped, done.unanswered) == ("away", 3)
+
+
+def test_reconcile_odd_answer_is_not_away(medblocks, make_old):
+    """Only what came in a row counts: an odd answer is one, and the count begins anew."""
+    for number, status in enumerate([503, 503, 400, 503, 503, 503, 503]):
+        make_old(number)
+        medblocks.add(responses.GET, f"{BASE_URL}/patient-sessions/ps_{number}", status=status)
+    done = reconcile_attempts(limit=10)
+    assert (done.stopped, done.unanswered) == ("away", 6)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_reconcile_stops_when_the_key_is_refused(medblocks, make_old, status):
+    for number in range(2):
+        make_old(number)
+        medblocks.add(responses.GET, f"{BASE_URL}/patient-sessions/ps_{number}", status=status)
+    done = reconcile_attempts(limit=10)
+    assert (done.stopped, done.unanswered) == ("refused", 1)
 
 
 def test_reconcile_goes_on_after_an_odd_answer(medblocks, make_old):
@@ -221,7 +258,8 @@ def test_reconcile_open_session_that_names_no_end(medblocks, make_old, minutes, 
 def test_reconcile_odd_answers_end_with_the_session(medblocks, make_old, hours, status, unanswered):
     attempt = make_old(created_at=timezone.now() - timedelta(hours=hours))
     answer(medblocks, patient_id="somebody-else")
-    assert reconcile_attempts(limit=10).unanswered == unanswered
+    done = reconcile_attempts(limit=10)
+    assert (done.unanswered, done.adopted) == (unanswered, 0)
     attempt.refresh_from_db()
     assert attempt.status == status
     assert [each.error for each in attempt.events.all()] == ["unexpected_reply"] * (1 - unanswered)
@@ -242,7 +280,8 @@ def test_reconcile_attempt_that_breaks_stops_nobody(medblocks, make_old, breaks_
     answer(medblocks, 1, **ACTIVE)
     answer(medblocks, 2, **ACTIVE)
     breaks_once(reconcile, "settle_and_catch_up")
-    assert reconcile_attempts(limit=10).broken == 1
+    done = reconcile_attempts(limit=10)
+    assert (done.broken, done.asked) == (1, 2)
     other.refresh_from_db()
     assert other.status == "succeeded"
     assert "RuntimeError" in caplog.text
@@ -255,9 +294,11 @@ def test_reconcile_session_that_another_attempt_has(medblocks, make_old):
     make_old(1, settled_at=timezone.now())
     attempt = make_old(2, patient_session_id=None, status="created")
     answer_list(medblocks, [session_json(metadata={"attempt": attempt.public_id})])
-    assert reconcile_attempts(limit=10).broken == 0
+    done = reconcile_attempts(limit=10)
+    assert (done.broken, done.adopted) == (0, 0)
     attempt.refresh_from_db()
     assert (attempt.status, attempt.error) == ("failed", "duplicate_session")
+    assert attempt.settled_at is not None
     assert reconcile_attempts(limit=10).asked == 0
 
 
@@ -265,14 +306,15 @@ def test_reconcile_names_the_place_that_a_webhook_settled(medblocks, make_attemp
     """Asked once: a name that nobody can tell is not asked for in every run."""
     settled = {"status": "succeeded", "settled_at": timezone.now()}
     attempt = make_attempt(**settled)
-    make_attempt(patient_session_id="ps_2", connection_id="fhirsrc_unknown", **settled)
+    other = make_attempt(patient_session_id="ps_2", connection_id="fhirsrc_unknown", **settled)
     medblocks.get(f"{BASE_URL}/connections/fhirsrc_unknown", status=404)
     reconcile_attempts(limit=10)
     before = asked(medblocks)
     reconcile_attempts(limit=10)
     attempt.refresh_from_db()
     assert (attempt.connection_name, attempt.connection_type) == ("Riverside General", "epic")
-    assert (before, asked(medblocks)) == (2, 2)
+    other.refresh_from_db()
+    assert (before, asked(medblocks), other.connection_name) == (2, 2, "")
 
 
 def test_reconcile_names_a_place_later_where_medblocks_is_away(medblocks, make_attempt):

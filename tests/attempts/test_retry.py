@@ -82,10 +82,14 @@ def test_retry_backs_off_from_a_failing_delivery(db, tries, minutes, is_due):
     assert reconcile_attempts(limit=10).failed_deliveries == is_due
 
 
-def test_retry_adoption_gives_waiting_deliveries_their_effect(medblocks, make_old):
+@pytest.mark.parametrize(
+    "end",
+    [pytest.param(ACTIVE, id="connected"), pytest.param({"status": "complete"}, id="nothing")],
+)
+def test_retry_adoption_gives_waiting_deliveries_their_effect(medblocks, make_old, end):
     """Its second run must find nothing left to do."""
     attempt = make_old(patient_session_id=None, status="created")
-    ours = session_json(id="ps_ours", metadata={"attempt": attempt.public_id}, **ACTIVE)
+    ours = session_json(id="ps_ours", metadata={"attempt": attempt.public_id}, **end)
     answer_list(medblocks, [ours])
     waiting = store_delivery("ps_ours", ours)
     reconcile_attempts(limit=10)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timezone
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +25,7 @@ from medblocks_connect.attempts.settle import (
     outcome_of,
     plan_step,
     settle,
+    try_to_settle,
 )
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.attempts.conftest import FACILITY
@@ -55,6 +59,11 @@ OUTCOME_COLUMNS = (
     "claimed_error", "claimed_error_description", "claim_disagrees", "patient_connection_id",
     "connection_status",
 )  # fmt: skip
+EVENT_COLUMNS = (
+    "source", "kind", "status", "error", "error_description", "detail", "request_id",
+    "connection_status", "occurred_at",
+)  # fmt: skip
+LATELY = datetime(2026, 11, 1, 10, tzinfo=timezone.utc)
 LOST = Evidence(Source.WEBHOOK, Kind.LOST, Outcome(link=Link("refresh_failed", "conn_1")))
 
 
@@ -88,7 +97,8 @@ def test_settle_writes_what_the_object_says(make_attempt):
     settle(attempt, CONNECTED)
     assert read(attempt).status == attempt.status == "succeeded"
     assert read(attempt).finished_at == attempt.finished_at is not None
-    assert outcome_of(read(attempt)) == outcome_of(attempt)
+    assert outcome_of(read(attempt)) == outcome_of(attempt) == CONNECTED.outcome
+    assert read(attempt).revision == attempt.revision == 1
 
 
 def test_settle_with_a_stale_object_merges_again(make_attempt):
@@ -169,6 +179,69 @@ def test_settle_claimed_failure_that_was_none_is_never_signalled(make_attempt, h
     assert heard == [("attempt_succeeded", "succeeded")]
 
 
+def test_settle_failure_is_signalled_once(make_attempt, heard):
+    attempt = make_attempt()
+    settle(attempt, REFUSED)
+    settle(attempt, CAME_BACK)
+    assert read(attempt).claim_disagrees
+    assert heard == [("attempt_failed", "failed")]
+
+
+def test_settle_start_is_signalled(make_attempt, heard):
+    attempt = make_attempt(status="created", patient_session_id=None)
+    settle(attempt, Evidence(Source.MEDBLOCKS, Kind.STARTED, Outcome(Rank.STARTED)))
+    assert heard == [("attempt_started", "started")]
+
+
+@pytest.mark.parametrize(
+    ("said", "is_end"),
+    [
+        pytest.param(CONNECTED, True, id="connected"),
+        pytest.param(REFUSED, True, id="failed"),
+        pytest.param(OVER, True, id="expired"),
+        pytest.param(CAME_BACK, False, id="came-back"),
+    ],
+)
+def test_settle_every_end_is_dated(make_attempt, said, is_end):
+    attempt = make_attempt()
+    settle(attempt, said)
+    assert (read(attempt).finished_at is not None) is is_end
+
+
+def test_settle_tells_all_that_was_said(make_attempt):
+    attempt = make_attempt()
+    outcome = Outcome(Rank.FAILED, Failure("oauth_error", "Words", LATELY), link=Link("odd"))
+    more = {"request_id": "req_1", "occurred_at": LATELY, "detail": "More"}
+    settle(attempt, Evidence(Source.WEBHOOK, Kind.FAILED, outcome, **more))
+    told = attempt.events.values(*EVENT_COLUMNS).get()
+    assert tuple(told.values()) == (
+        ("webhook", "failed", "failed", "oauth_error", "Words", "More", "req_1", "odd", LATELY)
+    )
+    assert read(attempt).failure_at == LATELY
+
+
+def test_settle_tells_a_claims_code(make_attempt):
+    attempt = make_attempt()
+    settle(attempt, DENIED)
+    told = attempt.events.values_list("error", "error_description").get()
+    assert told == ("user_denied", "They said no")
+
+
+def test_settle_tells_what_another_attempts_timeline_tells(make_attempt):
+    for number in (1, 2):
+        attempt = make_attempt(patient_session_id=f"ps_{number}")
+        settle(attempt, Evidence(Source.MEDBLOCKS, Kind.STILL_OPEN, Outcome(Rank.STARTED)))
+        assert attempt.events.count() == 1
+
+
+def test_settle_told_before_is_no_conflict(make_attempt):
+    """As where two processes, neither of which saw the other's, say the same."""
+    attempt = make_attempt()
+    step = plan_step(attempt, Evidence(Source.SITE, Kind.STILL_OPEN, Outcome()))
+    assert [try_to_settle(step, "default") for _ in range(2)] == [True, True]
+    assert attempt.events.count() == 1
+
+
 def columns_after(pieces):
     """What a row holds of the outcome once it has met ``pieces``, one by one."""
     attempt = PatientConnectionAttempt(patient_id="p-1")
@@ -205,6 +278,13 @@ def test_settle_loss_keeps_the_outcome_and_is_signalled_once(make_attempt, heard
     assert (row.status, row.connection_status) == ("succeeded", "refresh_failed")
     assert row.lost_at is not None
     assert heard == [("attempt_succeeded", "succeeded"), ("connection_lost", "succeeded")]
+
+
+def test_settle_loss_is_dated_by_its_event(make_attempt):
+    attempt = make_attempt()
+    settle(attempt, CONNECTED)
+    settle(attempt, replace(LOST, occurred_at=LATELY))
+    assert read(attempt).lost_at == LATELY
 
 
 def test_settle_receiver_that_raises_harms_nobody(make_attempt, heard, caplog):

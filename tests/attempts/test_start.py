@@ -7,7 +7,10 @@ import json
 import pytest
 import requests
 from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError
 
+from medblocks_connect.api.client import PatientSessions
+from medblocks_connect.attempts import start as start_module
 from medblocks_connect.attempts.start import StartRefusedError, is_safe_url, start_attempt
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patients import Patient
@@ -327,6 +330,38 @@ def test_start_with_the_session_of_the_same_choice_follows_it(medblocks, patient
     medblocks.post(SESSIONS, json=session_json())
     started = start_attempt(patient, FACILITY, RETURN_URL)
     assert (started.attempt, started.url) == (first, PORTAL_URL)
+
+
+def test_start_case_6_unsafe_url_of_a_session_that_is_shared(medblocks, patient, make_attempt):
+    make_attempt()
+    medblocks.post(SESSIONS, json=session_json(url="javascript:alert(1)"))
+    with pytest.raises(StartRefusedError) as refused:
+        start_attempt(patient, FACILITY, RETURN_URL)
+    assert refused.value.status_code == 502
+
+
+def test_start_that_breaks_tells_of_the_first_error(medblocks, patient, settings, monkeypatch):
+    def fail(*args):
+        raise OperationalError
+
+    monkeypatch.setattr(start_module, "_settle_failure", fail)
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "SESSION_EXPIRES_IN": 1}
+    with pytest.raises(ValueError, match="expires_in"):
+        start_attempt(patient, FACILITY, RETURN_URL)
+
+
+def test_start_asks_once_more_within_the_same_deadline(medblocks, patient, monkeypatch):
+    given, answers = [], iter([refusal_of("patient_name"), (200, session_json())])
+    create = PatientSessions.create
+
+    def watch(self, **wanted):
+        given.append(wanted["timeout"])
+        return create(self, **wanted)
+
+    monkeypatch.setattr(PatientSessions, "create", watch)
+    answer_to_each(medblocks, *answers)
+    start_attempt(Patient("p-1", name="Pat"), FACILITY, RETURN_URL)
+    assert given[1] < given[0]
 
 
 def test_start_inside_a_transaction_is_refused_aloud(medblocks, patient):

@@ -78,6 +78,18 @@ def test_delivery_every_order(clinic, order):
     assert "The connection has ended" in clinic.page()
 
 
+def test_delivery_case_35_loss_before_the_waiting_page_asks(clinic):
+    """The page that learns of the connection knows by then that it has ended."""
+    clinic.started()
+    clinic.medblocks.replace("GET", "/patient-sessions/", b"", 503)
+    link = flows.approve(clinic.session)
+    clinic.come_back()
+    clinic.send(lost(link))
+    clinic.medblocks.mend()
+    PatientConnectionAttempt.objects.update(asked_at=None)
+    assert "The connection has ended" in clinic.page()
+
+
 def test_delivery_case_35_before_the_row_is_visible(clinic):
     """Medblocks tells of the session before the answer that opened it has arrived."""
     told = []
@@ -133,9 +145,10 @@ def test_delivery_case_36_receiver_raises(clinic, listen, heard, caplog):
 
 @pytest.mark.django_db(transaction=True)
 def test_delivery_case_36_receiver_raises_until_redelivery(clinic, listen):
-    broken = [True]
+    broken, called = [True], []
 
     def receive(**kwargs):
+        called.append(1)
         if broken:
             raise ValueError
 
@@ -147,6 +160,7 @@ def test_delivery_case_36_receiver_raises_until_redelivery(clinic, listen):
     broken.clear()
     assert clinic.send(told).status_code == 200
     assert delivery().state == "processed"
+    assert called == [1, 1]
 
 
 def test_delivery_in_a_hosts_test_case(clinic, listen):
@@ -166,9 +180,10 @@ def test_delivery_in_a_hosts_test_case(clinic, listen):
 @pytest.mark.django_db(transaction=True)
 def test_delivery_case_36_receiver_sleeps(clinic, listen, monkeypatch):
     monkeypatch.setattr(deliver, "RECEIVERS_MAY_TAKE", 0.2)
-    wake, slept = threading.Event(), threading.Event()
+    wake, slept, called = threading.Event(), threading.Event(), []
 
     def receive(**kwargs):
+        called.append(1)
         wake.wait(60)
         slept.set()
 
@@ -184,7 +199,7 @@ def test_delivery_case_36_receiver_sleeps(clinic, listen, monkeypatch):
     for thread in threading.enumerate():
         if thread.name == "medblocks-receivers":
             thread.join(5)
-    assert delivery().state == "processed"
+    assert (delivery().state, called) == ("processed", [1])
 
 
 def count_queries(send) -> int:
@@ -236,6 +251,7 @@ def test_delivery_queries_of_a_failed_one_again(clinic, approved, monkeypatch, h
     assert delivery().state == "failed"
     assert count_queries(lambda: clinic.send(approved)) <= 5
     assert (clinic.attempt.status, delivery().tries) == ("succeeded", 2)
+    assert heard == ["attempt_succeeded"]
 
 
 def test_delivery_loss_from_before_the_attempt(clinic):
@@ -292,6 +308,7 @@ def test_delivery_stores_no_url_and_no_name(clinic):
     flows.approve(clinic.session)
     about = completed(clinic.session)
     about["data"]["object"] |= {"patient_email": "ann@mail.example", "patient_name": "Ann Lee"}
+    about["data"]["object"] |= {"email": "ann@mail.example", "name": "Ann Lee"}
     clinic.send(about)
     kept = delivery().payload
     assert not [each for each in (clinic.session.token, "ann@", "Ann Lee") if each in kept]

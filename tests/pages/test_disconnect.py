@@ -176,15 +176,30 @@ def test_medblocks_that_does_not_do_it_is_told(browser, tell, cut, make, answer)
     response = browser.post(DISCONNECT, {"connection": "conn_1"})
     assert response.status_code == 503
     assert "We could not disconnect you" in response.text
+    assert "Riverside General" in response.text
     attempt.refresh_from_db()
     assert attempt.connection_status == "active"
     assert not attempt.events.exists()
 
 
 @pytest.mark.parametrize(
-    "answer", [{"body": requests.ReadTimeout()}, {"status": 404, "json": {}}], ids=["no", "404"]
+    "answer",
+    [
+        {"body": requests.ReadTimeout()},
+        {"status": 404, "json": {}},
+        {"json": {"id": "conn_1", "disconnected": False}},
+    ],
+    ids=["no", "404", "says-no"],
 )
-@pytest.mark.parametrize("links", [[], [link_json("disconnected")]], ids=["gone", "disconnected"])
+@pytest.mark.parametrize(
+    "links",
+    [
+        [],
+        [link_json("disconnected")],
+        [link_json(id="conn_2", connection_id="fhirsrc_elsewhere")],
+    ],
+    ids=["gone", "disconnected", "only-another"],
+)
 def test_unclear_answer_is_settled_by_medblocks_own_list(tell, cut, make, user, answer, links):
     attempt = make()
     tell(*links)
@@ -192,6 +207,23 @@ def test_unclear_answer_is_settled_by_medblocks_own_list(tell, cut, make, user, 
     disconnect(Patient(str(user.pk)), "conn_1")
     attempt.refresh_from_db()
     assert attempt.connection_status == "disconnected"
+
+
+def test_unclear_answer_about_a_patient_whom_medblocks_does_not_know(tell, cut, make, user):
+    attempt = make()
+    tell(status=404)
+    cut(status=404, json={})
+    disconnect(Patient(str(user.pk)), "conn_1")
+    attempt.refresh_from_db()
+    assert attempt.connection_status == "disconnected"
+
+
+def test_another_connection_of_the_patient_is_left_alone(cut, make, user):
+    other = make(patient_connection_id="conn_2")
+    cut()
+    disconnect(Patient(str(user.pk)), "conn_1")
+    other.refresh_from_db()
+    assert other.connection_status == "active"
 
 
 def test_attempt_of_somebody_else_is_left_alone(tell, cut, make, user, other_user):
