@@ -141,7 +141,6 @@ def claim_delivery(delivery: WebhookDelivery) -> bool:
     claim = {"claimed_until": now + _CLAIM, "tries": delivery.tries + 1}
     if not insist(partial(as_read.update, **claim), router.db_for_write(WebhookDelivery)):
         return False
-    delivery.claimed_until = now + _CLAIM
     delivery.tries += 1
     return True
 
@@ -232,7 +231,7 @@ def _is_awaited(patient_connection_id: str) -> bool:
 def _insert(delivery: WebhookDelivery, database: str) -> bool:
     delivery.pk = None  # a former try may have been rolled back
     delivery.tries = 1
-    delivery.save(using=database, force_insert=True)
+    delivery.save(using=database)
     return True
 
 

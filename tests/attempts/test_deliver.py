@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from medblocks_connect import signals
-from medblocks_connect.attempts import deliver
+from medblocks_connect.attempts import deliver, patience
 from medblocks_connect.attempts.come_back import find_attempt
 from medblocks_connect.attempts.deliver import (
     claim_delivery,
@@ -56,6 +56,19 @@ def counts():
     signals.records_synced.disconnect(receive)
 
 
+@pytest.fixture
+def heard():
+    """How often a host's receiver heard of a success."""
+    calls = []
+
+    def receive(attempt, **kwargs):
+        calls.append(attempt.status)
+
+    signals.attempt_succeeded.connect(receive)
+    yield calls
+    signals.attempt_succeeded.disconnect(receive)
+
+
 def test_process_waits_for_its_attempt(make_delivery):
     delivery = make_delivery()
     assert claim_delivery(delivery)
@@ -73,6 +86,14 @@ def test_process_waiting_deliveries(make_delivery, make_attempt):
     assert (delivery.state, attempt.status) == ("processed", "succeeded")
 
 
+def test_process_waiting_deliveries_but_not_one_in_other_hands(make_delivery, make_attempt):
+    make_delivery(claimed_until=timezone.now() + timedelta(minutes=1))
+    attempt = make_attempt()
+    assert not process_waiting_deliveries(attempt)
+    attempt.refresh_from_db()
+    assert attempt.status == "started"
+
+
 def test_claim_is_for_one(make_delivery):
     delivery = make_delivery()
     assert claim_delivery(delivery)
@@ -82,6 +103,15 @@ def test_claim_is_for_one(make_delivery):
 def test_claim_of_a_process_that_died_lapses(make_delivery):
     lapsed = timezone.now() - timedelta(seconds=1)
     assert claim_delivery(make_delivery(claimed_until=lapsed))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"state": "failed"}, {"tries": 3}, {"unsent_signals": "attempt_succeeded"}]
+)
+def test_claim_of_what_was_worked_on_since(make_delivery, changed):
+    as_read = make_delivery()
+    WebhookDelivery.objects.update(**changed)
+    assert not claim_delivery(as_read)
 
 
 def test_claim_of_processed(make_delivery):
@@ -127,6 +157,92 @@ def test_records_sync_failed_is_told_to_staff_alone(make_delivery, make_attempt)
     assert (event.kind, len(event.detail)) == ("records_sync_failed", 200)
     attempt.refresh_from_db()
     assert (attempt.status, attempt.error) == ("succeeded", "")
+
+
+def session_told(**changes):
+    told = {"status": "complete", **changes}
+    return "patient_session.completed", session_json(**told)
+
+
+REFUSED = connection_json("failed", failure_code="oauth_error")
+
+
+@pytest.mark.parametrize(
+    ("kind", "about", "name"),
+    [
+        (*session_told(connections=[connection_json()]), "attempt_succeeded"),
+        (*session_told(connections=[REFUSED]), "attempt_failed"),
+        (*session_told(status="expired"), "attempt_expired"),
+    ],
+)
+def test_process_tells_the_host(make_delivery, make_attempt, kind, about, name):
+    make_attempt()
+    assert process_heard(make_delivery(about, event_type=kind), name) == 1
+
+
+def test_process_tells_the_host_of_records_that_did_not_come(make_delivery, make_attempt):
+    make_attempt(status="succeeded")
+    about = {"patient_id": "p-1", "connection_id": FACILITY}
+    delivery = make_delivery(about, event_type="records.sync.failed")
+    assert process_heard(delivery, "records_sync_failed") == 1
+
+
+def process_heard(delivery, name) -> int:
+    """Process ``delivery``; return how often the signal ``name`` was sent."""
+    calls = []
+
+    def receive(**kwargs):
+        calls.append(name)
+
+    getattr(signals, name).connect(receive)
+    try:
+        process_delivery(delivery)
+    finally:
+        getattr(signals, name).disconnect(receive)
+    return len(calls)
+
+
+def test_process_notes_what_it_did_on_its_own_delivery(make_delivery, make_attempt, heard):
+    attempt = make_attempt()
+    delivery, other = make_delivery(), make_delivery(event_id="evt_2", patient_session_id="ps_2")
+    process_delivery(delivery)
+    for each in (delivery, other):
+        each.refresh_from_db()
+    assert (delivery.state, delivery.attempt, delivery.unsent_signals) == ("processed", attempt, "")
+    assert delivery.processed_at is not None
+    assert (other.state, other.attempt, other.processed_at) == ("received", None, None)
+
+
+def test_process_without_receivers_notes_when(make_delivery, make_attempt):
+    make_attempt()
+    done, waiting = make_delivery(), make_delivery(session_json(id="ps_2"), event_id="evt_2")
+    for each in (done, waiting):
+        process_delivery(each)
+    assert done.processed_at is not None
+    assert waiting.processed_at is None
+
+
+def test_process_gives_what_waited_for_its_connection_an_effect(make_delivery, make_attempt):
+    attempt = make_attempt()
+    loss = {"id": "conn_1", "status": "refresh_failed"}
+    kind = "connection.token_refresh_failed"
+    ids = {"patient_session_id": "", "patient_connection_id": "conn_1"}
+    make_delivery(loss, event_id="evt_lost", event_type=kind, **ids)
+    process_delivery(make_delivery())
+    attempt.refresh_from_db()
+    assert attempt.connection_status == "refresh_failed"
+
+
+def test_process_killed_before_the_receivers_owes_them(
+    make_delivery, make_attempt, monkeypatch, heard
+):
+    make_attempt()
+    with monkeypatch.context() as killed:
+        killed.setattr(deliver, "_send_within", lambda *_: None)
+        process_delivery(make_delivery())
+    WebhookDelivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
+    reconcile_attempts(limit=10)
+    assert heard == ["succeeded"]
 
 
 def test_loss_of_an_unknown_status_is_a_loss(make_delivery, make_attempt):
@@ -252,19 +368,6 @@ def break_reading(_delivery):
     raise RuntimeError
 
 
-@pytest.fixture
-def heard():
-    """How often a host's receiver heard of a success."""
-    calls = []
-
-    def receive(attempt, **kwargs):
-        calls.append(attempt.status)
-
-    signals.attempt_succeeded.connect(receive)
-    yield calls
-    signals.attempt_succeeded.disconnect(receive)
-
-
 def test_receive_again_that_breaks_is_one_more_try(db, monkeypatch):
     for event_id in ("evt_1", "evt_other"):
         deliver.receive_delivery(told_of(event_id=event_id))
@@ -298,6 +401,22 @@ def test_receive_that_breaks_owes_no_signal(make_attempt, monkeypatch, heard):
     assert (stored.attempt, stored.unsent_signals, stored.claimed_until) == (None, "", None)
     deliver.receive_delivery(told_of())
     assert heard == ["succeeded"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_receive_gives_up_on_a_database_that_refuses_for_long(make_attempt, monkeypatch):
+    make_attempt()
+    refused = []
+
+    def refuse(*_args):
+        refused.append(1)
+        raise OperationalError if len(refused) < 9 else RuntimeError
+
+    monkeypatch.setattr(patience, "_SECONDS", -1)
+    monkeypatch.setattr(deliver, "try_to_settle", refuse)
+    deliver.receive_delivery(told_of())
+    assert len(refused) == 1
+    assert WebhookDelivery.objects.get().failure == "OperationalError"
 
 
 def test_receive_another_body_while_the_first_waits(make_attempt):

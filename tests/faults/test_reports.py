@@ -35,13 +35,17 @@ def name_patient(request):
 
 
 # A debug page shows the source around an error: keep the words above out of its reach. What is
-# below breaks as a database does that quotes the row, with everything private in its frame; as
-# some views take a database's own error for an answer, it is the cause of another one.
+# below breaks as a database does that quotes the row, with everything private in its frame: the
+# driver's error is the cause of Django's. As some views take that for an answer, it is the context
+# of another one.
 
 
 def break_with_private_words(*args, **kwargs):
     private = PRIVATE
-    raise LookupError(len(private)) from IntegrityError(DETAIL)
+    try:
+        raise IntegrityError(DETAIL) from ArithmeticError(DETAIL)  # noqa: TRY301
+    except IntegrityError:
+        raise LookupError(len(private))  # noqa: B904 - its context alone
 
 
 @pytest.fixture

@@ -320,6 +320,7 @@ LOOKING = [
     pytest.param({"Purpose": "prefetch"}, id="case-27-purpose"),
     pytest.param({"Sec-Purpose": "prefetch;prerender"}, id="case-27-sec-purpose"),
     pytest.param({"X-Moz": "prefetch"}, id="case-27-mozilla"),
+    pytest.param({"Purpose": "Prefetch"}, id="case-27-capital"),
     pytest.param({"X-Purpose": "preview"}, id="case-27-preview"),
 ]
 
