@@ -115,7 +115,7 @@ def test_throttle_outlives_the_caches_own_time(now, rate, settings, tmp_path):
         pytest.param("/records/api/connections/?q=riverside", "search", id="case-40-json"),
     ],
 )
-def test_throttled_answer(patient_client, rate, path, action):
+def test_throttled_answer(patient_client, now, rate, path, action):
     rate(search="1/m")
     patient_client.get(path)
     answered = patient_client.get(path)
@@ -124,7 +124,7 @@ def test_throttled_answer(patient_client, rate, path, action):
 
 
 @pytest.mark.parametrize("path", ["/records/start/", "/records/api/patient-sessions/"])
-def test_throttled_start(patient_client, rate, path, settings):
+def test_throttled_start(patient_client, now, rate, path, settings):
     rate(start="1/m")
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "MAX_RETRIES": 0}
     patient_client.cookies["csrftoken"] = "c" * 32
@@ -138,7 +138,7 @@ def test_throttled_start(patient_client, rate, path, settings):
     assert statuses == [503, 429]
 
 
-def test_throttled_confirmation(patient_client, rate, settings, monkeypatch):
+def test_throttled_confirmation(patient_client, now, rate, settings, monkeypatch):
     """To name the place on it may ask Medblocks, so it counts as a start."""
     rate(start="2/m")
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "CONFIRM_BEFORE_PORTAL": True}
