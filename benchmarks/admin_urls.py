@@ -7,7 +7,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.urls import include, path
 
 from medblocks_connect.admin import AttemptAdmin
-from medblocks_connect.admin.list import AttemptChangeList
+from medblocks_connect.admin.attempt_list import AttemptChangeList
 from medblocks_connect.models import PatientConnectionAttempt
 
 

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.names import read_names, stretch_names
 from benchmarks.typing_session import run_sessions
 from benchmarks.typos import kinds_of_queries
-from medblocks_connect.facilities.index import FacilityIndex, IndexEntry
-from medblocks_connect.facilities.matching import search_index
+from medblocks_connect.facilities.matching.index import FacilityIndex, IndexEntry
+from medblocks_connect.facilities.matching.matcher import search_index
 
 FIRST = 10
 LIMITS = {

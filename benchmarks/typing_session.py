@@ -57,7 +57,7 @@ def run_session(
     from django.core.cache import cache
 
     from medblocks_connect.api import FhirSource, Page
-    from medblocks_connect.facilities import FacilitySearch, find_facilities
+    from medblocks_connect.facilities.search import FacilitySearch, find_facilities
 
     session = Session()
     sources = [

@@ -12,10 +12,10 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 from django.utils.module_loading import import_string
 
-from medblocks_connect.api.addresses import check_base_url, is_token
+from medblocks_connect.api.validation import check_base_url, is_token
 from medblocks_connect.conf import DEFAULTS, conf
-from medblocks_connect.pages import find_frame, lacks_title
-from medblocks_connect.throttles import RATE
+from medblocks_connect.layout import find_frame, lacks_title
+from medblocks_connect.views.throttling import RATE
 
 _CONTACT_PREFIXES = ("https://", "mailto:", "tel:", "/")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}

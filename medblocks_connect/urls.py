@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from django.urls import path
 
-from medblocks_connect import connection_views, facility_views, json_views, views, webhooks
+from medblocks_connect.views import (
+    attempt_page,
+    connections_page,
+    json_api,
+    missing_facility,
+    webhook_receiver,
+)
 
 app_name = "medblocks_connect"
 
 urlpatterns = [
-    path("search/", views.search, name="search"),
-    path("not-found/", facility_views.tell_missing, name="not-found"),
-    path("not-found/thanks/", facility_views.thank, name="not-found-thanks"),
-    path("start/", views.start, name="start"),
-    path("start/elsewhere/", views.start_hosted, name="start-hosted"),
-    path("return/", views.return_from_portal, name="return"),
-    path("attempts/<str:public_id>/", views.attempt, name="attempt"),
-    path("connections/", connection_views.connections, name="connections"),
-    path("connections/disconnect/", connection_views.disconnect, name="disconnect"),
-    path("api/connections/", json_views.connections, name="api-connections"),
-    path("api/patient-sessions/", json_views.patient_sessions, name="api-patient-sessions"),
-    path("webhook/", webhooks.webhook, name="webhook"),
+    path("search/", attempt_page.search, name="search"),
+    path("not-found/", missing_facility.tell_missing, name="not-found"),
+    path("not-found/thanks/", missing_facility.thank, name="not-found-thanks"),
+    path("start/", attempt_page.start, name="start"),
+    path("start/elsewhere/", attempt_page.start_hosted, name="start-hosted"),
+    path("return/", attempt_page.return_from_portal, name="return"),
+    path("attempts/<str:public_id>/", attempt_page.attempt, name="attempt"),
+    path("connections/", connections_page.connections, name="connections"),
+    path("connections/disconnect/", connections_page.disconnect, name="disconnect"),
+    path("api/connections/", json_api.connections, name="api-connections"),
+    path("api/patient-sessions/", json_api.patient_sessions, name="api-patient-sessions"),
+    path("webhook/", webhook_receiver.webhook, name="webhook"),
     # As people also type it at Medblocks: APPEND_SLASH cannot redirect a POST.
-    path("webhook", webhooks.webhook),
+    path("webhook", webhook_receiver.webhook),
 ]

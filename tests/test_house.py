@@ -70,4 +70,4 @@ def test_settings_are_read_in_one_place():
 
 def test_cache_is_used_through_one_door():
     users = {_name(path) for path in MODULES if "django.core.cache.cache" in _imports(path)}
-    assert users == {"medblocks_connect.caching"}
+    assert users == {"medblocks_connect.cache"}

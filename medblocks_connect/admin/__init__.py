@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from medblocks_connect.admin.deliveries import DeliveryAdmin
-from medblocks_connect.admin.facilities import (
+from medblocks_connect.admin.attempt_list import AttemptAdmin
+from medblocks_connect.admin.delivery_pages import DeliveryAdmin
+from medblocks_connect.admin.facility_pages import (
     CatalogSyncAdmin,
     FacilityAdmin,
     MissingFacilityAdmin,
 )
-from medblocks_connect.admin.list import AttemptAdmin
-from medblocks_connect.admin.patients import PatientAdmin
-from medblocks_connect.admin.queue import ReconnectQueueAdmin
+from medblocks_connect.admin.patient_pages import PatientAdmin
+from medblocks_connect.admin.reconnect_queue import ReconnectQueueAdmin
 
 __all__ = [
     "AttemptAdmin",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from medblocks_connect.admin.figures import OUTCOMES, Day
+from medblocks_connect.admin.statistics import OUTCOMES, Day
 
 WIDTH: Final = 1000
 HEIGHT: Final = 200

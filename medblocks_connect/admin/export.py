@@ -19,10 +19,10 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from medblocks_connect.admin.columns import WHOLE, time_taken
-from medblocks_connect.admin.evidence import VIEW_PERMISSION, demand
-from medblocks_connect.admin.log import log_export
-from medblocks_connect.messages import describe_error
+from medblocks_connect.admin.audit_log import log_export
+from medblocks_connect.admin.formatting import WHOLE, time_taken
+from medblocks_connect.admin.read_only import VIEW_PERMISSION, demand
+from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
 
 EXPORT_PERMISSION: Final = "medblocks_connect.export_patientconnectionattempt"

@@ -17,10 +17,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from medblocks_connect.admin import columns
+from medblocks_connect.admin import formatting
 from medblocks_connect.admin.charts import HEIGHT, WIDTH, draw_days, share
 from medblocks_connect.admin.days import today
-from medblocks_connect.admin.figures import (
+from medblocks_connect.admin.links import attempt_list_url
+from medblocks_connect.admin.statistics import (
     OUTCOMES,
     WAIT_LIMITS,
     Day,
@@ -31,10 +32,9 @@ from medblocks_connect.admin.figures import (
     count_facilities,
     measure_waits,
 )
-from medblocks_connect.admin.links import attempt_list_url
 
 if TYPE_CHECKING:
-    from medblocks_connect.admin.evidence import EvidenceAdmin
+    from medblocks_connect.admin.read_only import EvidenceAdmin
 
 RANGES: Final = (7, 30, 90)
 
@@ -101,7 +101,7 @@ def show_overview(model_admin: EvidenceAdmin, request: HttpRequest) -> HttpRespo
             for each in count_facilities(first, last, _FACILITIES)
         ],
         "waits": _list_waits(waits),
-        "middle_wait": columns.name_duration(waits.middle) if waits.middle is not None else "",
+        "middle_wait": formatting.name_duration(waits.middle) if waits.middle is not None else "",
         "waits_cut": waits.is_cut,
     }
     return TemplateResponse(request, "admin/medblocks_connect/overview.html", context)
@@ -130,14 +130,14 @@ def _show_facility(facility: Facility, since: str) -> FacilityLine:
         url=attempt_list_url(
             connection_id__exact=facility.connection_id, status__exact="failed", since=since
         ),
-        name=columns.shorten(
-            facility.name or facility.connection_id or _("chosen at Medblocks"), columns.SHORT
+        name=formatting.shorten(
+            facility.name or facility.connection_id or _("chosen at Medblocks"), formatting.SHORT
         ),
         failed=facility.failed,
         total=facility.total,
         rate=_percent(facility.failed, facility.total),
         bar=share(facility.failed, facility.total),
-        code=columns.show_error(facility.code),
+        code=formatting.show_error(facility.code),
         last_connected=facility.last_connected,
     )
 
@@ -161,4 +161,4 @@ def _list_waits(waits: Waits) -> list[Line]:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{round(100 * part / whole)} %" if whole else columns.NOTHING
+    return f"{round(100 * part / whole)} %" if whole else formatting.NOTHING

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from medblocks_connect.admin.impersonal import (
+from medblocks_connect.admin.deidentify import (
     LEFT_OUT,
     show_code,
     show_facility_id,

@@ -17,7 +17,7 @@ from medblocks_connect.api.errors import (
     ServerError,
     UnexpectedReplyError,
 )
-from medblocks_connect.api.fields import parse_time
+from medblocks_connect.api.json_fields import parse_time
 from medblocks_connect.api.resources import (
     DisconnectedConnection,
     FhirSource,
@@ -28,7 +28,7 @@ from medblocks_connect.api.resources import (
     PatientSession,
     SessionConnection,
 )
-from medblocks_connect.api.returns import (
+from medblocks_connect.api.return_url import (
     Returned,
     ReturnedFailure,
     ReturnedFromHostedPage,

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from medblocks_connect.api.addresses import check_base_url, is_token
 from medblocks_connect.api.errors import UnexpectedReplyError, without_frames
-from medblocks_connect.api.fields import MAX_ID_LENGTH
+from medblocks_connect.api.json_fields import MAX_ID_LENGTH
 from medblocks_connect.api.resources import (
     DisconnectedConnection,
     FhirSource,
@@ -24,6 +23,7 @@ from medblocks_connect.api.resources import (
 )
 from medblocks_connect.api.text import clean_text
 from medblocks_connect.api.transport import Call, Secret, Transport, check_timeout
+from medblocks_connect.api.validation import check_base_url, is_token
 
 Item = TypeVar("Item")
 

@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 import requests
 
 from medblocks_connect.api import clock
+from medblocks_connect.api.deadline import MAX_BODY_BYTES, NETWORK_FAILURES
 from medblocks_connect.api.errors import (
     MedblocksAPIError,
     UnexpectedReplyError,
     choose_error_class,
 )
-from medblocks_connect.api.fields import MAX_CODE_LENGTH, MAX_TYPE_LENGTH
+from medblocks_connect.api.json_fields import MAX_CODE_LENGTH, MAX_TYPE_LENGTH
 from medblocks_connect.api.redaction import Redactor
 from medblocks_connect.api.text import clean_text
-from medblocks_connect.api.wire import MAX_BODY_BYTES, NETWORK_FAILURES
 
 Result = TypeVar("Result")
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from medblocks_connect.api.errors import UnexpectedReplyError
-from medblocks_connect.api.fields import (
+from medblocks_connect.api.json_fields import (
     MAX_CODE_LENGTH,
     MAX_NAME_LENGTH,
     MAX_SHORT_ID_LENGTH,

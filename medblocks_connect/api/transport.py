@@ -22,6 +22,7 @@ from urllib3.exceptions import NewConnectionError
 
 from medblocks_connect import __version__
 from medblocks_connect.api import clock
+from medblocks_connect.api.deadline import NETWORK_FAILURES, Exchange, MeteredAdapter, spend_on
 from medblocks_connect.api.errors import (
     InvalidRequestError,
     MedblocksAPIError,
@@ -32,7 +33,6 @@ from medblocks_connect.api.errors import (
 )
 from medblocks_connect.api.redaction import Redactor
 from medblocks_connect.api.replies import read_reply, read_request_id
-from medblocks_connect.api.wire import NETWORK_FAILURES, Exchange, MeteredAdapter, spend_on
 
 Result = TypeVar("Result")
 

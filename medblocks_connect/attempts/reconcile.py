@@ -30,15 +30,18 @@ from medblocks_connect.api import (
     PermissionDeniedError,
     RateLimitError,
 )
-from medblocks_connect.attempts.deliver import process_waiting_deliveries, settle_and_catch_up
+from medblocks_connect.attempts.database_retry import insist
 from medblocks_connect.attempts.outcome import LAPSE, Failure, Outcome, Rank, Status
-from medblocks_connect.attempts.patience import insist
 from medblocks_connect.attempts.retry import retry_deliveries
-from medblocks_connect.attempts.sessions import end_of_session, name_facility, read_session
+from medblocks_connect.attempts.session_evidence import end_of_session, name_facility, read_session
 from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
 from medblocks_connect.attempts.start import DUPLICATE_SESSION
+from medblocks_connect.attempts.webhook_deliveries import (
+    process_waiting_deliveries,
+    settle_and_catch_up,
+)
 from medblocks_connect.conf import conf
-from medblocks_connect.medblocks import get_client
+from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
 
 logger = logging.getLogger("medblocks_connect.reconcile")

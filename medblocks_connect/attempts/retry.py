@@ -8,7 +8,11 @@ from typing import Final
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from medblocks_connect.attempts.deliver import claim_delivery, find_deliveries, process_delivery
+from medblocks_connect.attempts.webhook_deliveries import (
+    claim_delivery,
+    find_deliveries,
+    process_delivery,
+)
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 
 MAX_TRIES: Final = 15

@@ -20,8 +20,8 @@ from django.utils import timezone
 
 from medblocks_connect import signals
 from medblocks_connect.attempts.outcome import Failure, Link, Outcome, Rank, Status, merge
-from medblocks_connect.clock import aware, storable
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
+from medblocks_connect.timezones import aware, storable
 
 Source = AttemptEvent.Source
 Kind = AttemptEvent.Kind

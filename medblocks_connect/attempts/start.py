@@ -33,15 +33,15 @@ from medblocks_connect.api import (
     PatientSession,
     clean_text,
 )
-from medblocks_connect.attempts.deliver import process_waiting_deliveries
 from medblocks_connect.attempts.outcome import Failure, Outcome, Rank
 from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
-from medblocks_connect.clock import storable
+from medblocks_connect.attempts.webhook_deliveries import process_waiting_deliveries
 from medblocks_connect.conf import conf
-from medblocks_connect.facilities import get_facility
-from medblocks_connect.medblocks import get_client
+from medblocks_connect.facilities.lookup import get_facility
+from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patients import Patient
+from medblocks_connect.timezones import storable
 
 UNSAFE_URL = "unsafe_url"
 """Our code for a session whose ``url`` no browser may be sent to."""

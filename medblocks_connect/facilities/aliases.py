@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from medblocks_connect.api import FhirSource
 from medblocks_connect.conf import conf
-from medblocks_connect.facilities.folding import fold_fully
-from medblocks_connect.facilities.states import split_state
+from medblocks_connect.facilities.matching.normalization import fold_fully
+from medblocks_connect.facilities.matching.states import split_state
 
 
 def list_aliases() -> Mapping[str, list[str]]:

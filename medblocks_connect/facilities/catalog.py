@@ -17,10 +17,10 @@ from typing import Final
 from django.utils import timezone
 
 from medblocks_connect.api import FhirSource
-from medblocks_connect.caching import cache
+from medblocks_connect.cache import cache
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.aliases import list_aliases
-from medblocks_connect.facilities.index import FacilityIndex, IndexEntry
+from medblocks_connect.facilities.matching.index import FacilityIndex, IndexEntry
 from medblocks_connect.models import CatalogSync, Facility
 
 _COMPLAIN_EVERY: Final = 60 * 60  # seconds

@@ -12,16 +12,16 @@ from urllib.parse import urlsplit
 from medblocks_connect.api import FhirSource, MedblocksError, NotFoundError
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.catalog import find_in_catalog, is_address_in_catalog
-from medblocks_connect.facilities.remembered import (
+from medblocks_connect.facilities.facility_cache import (
     recall,
     recall_all,
     recall_in_vain,
     remember,
     remember_in_vain,
 )
-from medblocks_connect.medblocks import get_client
+from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.public_urls import is_inner_host
+from medblocks_connect.url_safety import is_inner_host
 
 _PATIENCE: Final = 2.0  # seconds that a patient waits for what is offered beside the search
 _TOO_SHORT: Final = 0.1  # seconds; Medblocks could not answer in what is left

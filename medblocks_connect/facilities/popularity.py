@@ -9,8 +9,8 @@ from typing import Final
 from django.db.models import Count
 from django.utils import timezone
 
-from medblocks_connect.caching import cache
-from medblocks_connect.facilities.remembered import cache_key
+from medblocks_connect.cache import cache
+from medblocks_connect.facilities.facility_cache import cache_key
 from medblocks_connect.models import PatientConnectionAttempt
 
 LATELY: Final = timedelta(days=90)

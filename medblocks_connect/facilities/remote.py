@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from medblocks_connect.api import FhirSource, MedblocksError, Page
-from medblocks_connect.caching import cache
+from medblocks_connect.cache import cache
 from medblocks_connect.conf import conf
-from medblocks_connect.facilities.remembered import KNOWN_FOR_SECONDS, cache_key, remember
-from medblocks_connect.medblocks import get_client
+from medblocks_connect.facilities.facility_cache import KNOWN_FOR_SECONDS, cache_key, remember
+from medblocks_connect.medblocks_client import get_client
 
 _SHORTEST: Final = 2  # characters that Medblocks was asked for
 _ASKED_FOR: Final = 100  # facilities; the most that Medblocks gives at once

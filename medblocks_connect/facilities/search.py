@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from medblocks_connect.api import FhirSource, Page
-from medblocks_connect.caching import cache
+from medblocks_connect.cache import cache
 from medblocks_connect.facilities.aliases import find_aliased, find_found_by
 from medblocks_connect.facilities.catalog import get_index, read_facilities
-from medblocks_connect.facilities.index import FacilityIndex
+from medblocks_connect.facilities.facility_cache import cache_key
 from medblocks_connect.facilities.lookup import get_facilities
-from medblocks_connect.facilities.matching import MOST_FOUND, search_index
+from medblocks_connect.facilities.matching.index import FacilityIndex
+from medblocks_connect.facilities.matching.matcher import MOST_FOUND, search_index
 from medblocks_connect.facilities.popularity import count_chosen
-from medblocks_connect.facilities.remembered import cache_key
 from medblocks_connect.facilities.remote import ask_medblocks
 from medblocks_connect.models import Facility
 

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError, Page
 from medblocks_connect.facilities.catalog import catalog_base_url, find_catalog
-from medblocks_connect.medblocks import get_client
+from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import CatalogPage, CatalogSync, Facility
 
 PAGE_SIZE: Final = 100  # the most that Medblocks gives at once

@@ -2,8 +2,8 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import medblocks_connect.fields
-import medblocks_connect.models
+import medblocks_connect.models.fields
+import medblocks_connect.models.attempt
 from django.db import migrations, models
 
 
@@ -19,12 +19,12 @@ class Migration(migrations.Migration):
             name='PatientConnectionAttempt',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', medblocks_connect.fields.IdentifierField(default=medblocks_connect.models.generate_public_id, editable=False, max_length=32, unique=True, verbose_name='public id')),
-                ('patient_id', medblocks_connect.fields.IdentifierField(max_length=200, verbose_name='patient')),
-                ('connection_id', medblocks_connect.fields.IdentifierField(blank=True, default='', help_text="Medblocks' id of the facility, or its FHIR base URL.", max_length=500, verbose_name='facility id')),
+                ('public_id', medblocks_connect.models.fields.IdentifierField(default=medblocks_connect.models.attempt.generate_public_id, editable=False, max_length=32, unique=True, verbose_name='public id')),
+                ('patient_id', medblocks_connect.models.fields.IdentifierField(max_length=200, verbose_name='patient')),
+                ('connection_id', medblocks_connect.models.fields.IdentifierField(blank=True, default='', help_text="Medblocks' id of the facility, or its FHIR base URL.", max_length=500, verbose_name='facility id')),
                 ('connection_name', models.CharField(blank=True, default='', max_length=255, verbose_name='facility')),
                 ('connection_type', models.CharField(blank=True, default='', max_length=50, verbose_name='record system')),
-                ('patient_session_id', medblocks_connect.fields.IdentifierField(blank=True, default=None, max_length=255, null=True, unique=True, verbose_name='Medblocks session')),
+                ('patient_session_id', medblocks_connect.models.fields.IdentifierField(blank=True, default=None, max_length=255, null=True, unique=True, verbose_name='Medblocks session')),
                 ('status', models.CharField(choices=[('created', 'Not started yet'), ('started', 'At the portal'), ('returned', 'Back, not confirmed'), ('expired', 'Never finished'), ('failed', 'Failed'), ('succeeded', 'Connected')], default='created', max_length=10, verbose_name='status')),
                 ('unconfirmed', models.BooleanField(default=False, help_text='The outcome rests on the return URL alone; Medblocks has not confirmed it.', verbose_name='claimed, not confirmed')),
                 ('error', models.CharField(blank=True, default='', max_length=100, verbose_name='error')),
@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
                 ('claimed_error', models.CharField(blank=True, default='', max_length=100, verbose_name='return URL said: error')),
                 ('claimed_error_description', models.TextField(blank=True, default='', verbose_name='return URL said: description')),
                 ('claim_disagrees', models.BooleanField(default=False, verbose_name='claim and fact disagree')),
-                ('patient_connection_id', medblocks_connect.fields.IdentifierField(blank=True, default='', help_text="Medblocks' id of the link that came of it, conn_…", max_length=255, verbose_name='Medblocks connection')),
+                ('patient_connection_id', medblocks_connect.models.fields.IdentifierField(blank=True, default='', help_text="Medblocks' id of the link that came of it, conn_…", max_length=255, verbose_name='Medblocks connection')),
                 ('connection_status', models.CharField(blank=True, default='', help_text='As Medblocks calls it.', max_length=50, verbose_name='connection')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='created')),
                 ('expires_at', models.DateTimeField(blank=True, null=True, verbose_name='session expires')),
@@ -83,13 +83,13 @@ class Migration(migrations.Migration):
             name='WebhookDelivery',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('event_id', medblocks_connect.fields.IdentifierField(max_length=255, unique=True, verbose_name='event id')),
+                ('event_id', medblocks_connect.models.fields.IdentifierField(max_length=255, unique=True, verbose_name='event id')),
                 ('event_type', models.CharField(blank=True, default='', max_length=100, verbose_name='type')),
                 ('api_version', models.CharField(blank=True, default='', max_length=50, verbose_name='API version')),
                 ('payload', models.TextField(blank=True, default='', editable=False, verbose_name='payload')),
                 ('digest', models.CharField(editable=False, max_length=64)),
-                ('patient_session_id', medblocks_connect.fields.IdentifierField(blank=True, db_index=True, default='', max_length=255, verbose_name='Medblocks session')),
-                ('patient_connection_id', medblocks_connect.fields.IdentifierField(blank=True, db_index=True, default='', max_length=255, verbose_name='Medblocks connection')),
+                ('patient_session_id', medblocks_connect.models.fields.IdentifierField(blank=True, db_index=True, default='', max_length=255, verbose_name='Medblocks session')),
+                ('patient_connection_id', medblocks_connect.models.fields.IdentifierField(blank=True, db_index=True, default='', max_length=255, verbose_name='Medblocks connection')),
                 ('unsent_signals', models.CharField(blank=True, default='', editable=False, max_length=200, verbose_name='signals not sent yet')),
                 ('state', models.CharField(choices=[('received', 'Received'), ('processed', 'Processed'), ('failed', 'Processing failed')], default='received', max_length=10, verbose_name='state')),
                 ('failure', models.CharField(blank=True, default='', help_text='The kind of error, without its text.', max_length=200, verbose_name='why it failed')),

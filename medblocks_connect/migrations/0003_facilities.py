@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import medblocks_connect.fields
+import medblocks_connect.models.fields
 from django.db import migrations, models
 
 
@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
             name='Facility',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('connection_id', medblocks_connect.fields.IdentifierField(max_length=500, unique=True, verbose_name='facility id')),
+                ('connection_id', medblocks_connect.models.fields.IdentifierField(max_length=500, unique=True, verbose_name='facility id')),
                 ('name', models.CharField(blank=True, default='', max_length=255, verbose_name='name')),
                 ('type', models.CharField(blank=True, default='', max_length=50, verbose_name='record system')),
                 ('fhir_base_url', models.TextField(blank=True, default='', verbose_name='FHIR base URL')),
@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('text', models.CharField(max_length=100, verbose_name='looked for')),
-                ('folded', medblocks_connect.fields.IdentifierField(editable=False, max_length=200, unique=True)),
+                ('folded', medblocks_connect.models.fields.IdentifierField(editable=False, max_length=200, unique=True)),
                 ('searches', models.PositiveIntegerField(default=0, help_text='How often it was searched for and nothing found.', verbose_name='searches')),
                 ('requests', models.PositiveIntegerField(default=0, help_text='How often a patient told us that it is missing.', verbose_name='requests')),
                 ('first_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='first')),
@@ -75,7 +75,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('note', models.TextField(blank=True, default='', verbose_name='note')),
-                ('patient_id', medblocks_connect.fields.IdentifierField(blank=True, default='', help_text='Only where REQUESTS_NAME_PATIENT is on.', max_length=200, verbose_name='patient')),
+                ('patient_id', medblocks_connect.models.fields.IdentifierField(blank=True, default='', help_text='Only where REQUESTS_NAME_PATIENT is on.', max_length=200, verbose_name='patient')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='created')),
                 ('missing', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notes', to='medblocks_connect.missingfacility', verbose_name='facility')),
             ],

@@ -16,8 +16,8 @@ from medblocks_connect.sandbox.models import (
     SandboxSession,
     new_id,
 )
-from medblocks_connect.sandbox.shapes import show_connection, show_session
-from medblocks_connect.sandbox.webhooks import record_event
+from medblocks_connect.sandbox.serializers import show_connection, show_session
+from medblocks_connect.sandbox.webhook_sender import record_event
 
 SCOPES = ["openid", "fhirUser", "offline_access", "patient/*.read"]
 LOST_ACCESS = "token_unavailable"

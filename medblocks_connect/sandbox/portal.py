@@ -26,13 +26,18 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from medblocks_connect.sandbox import flows
-from medblocks_connect.sandbox.catalog import (
+from medblocks_connect.sandbox.endpoint_decorators import (
+    API_VERSION,
+    View,
+    open_to_everybody,
+    stay_in_development,
+)
+from medblocks_connect.sandbox.fictional_catalog import (
     Facility,
     all_facilities,
     find_facility,
     search_facilities,
 )
-from medblocks_connect.sandbox.gate import API_VERSION, View, open_to_everybody, stay_in_development
 from medblocks_connect.sandbox.models import SandboxSession, SessionStatus
 
 SHOWN_FACILITIES = 10

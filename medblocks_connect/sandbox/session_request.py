@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
-from medblocks_connect.sandbox.catalog import Facility, find_facility
-from medblocks_connect.sandbox.errors import ApiError, invalid_data
+from medblocks_connect.sandbox.error_envelope import ApiError, invalid_data
+from medblocks_connect.sandbox.fictional_catalog import Facility, find_facility
 
 SHORTEST_SECONDS = 60
 LONGEST_SECONDS = 86_400

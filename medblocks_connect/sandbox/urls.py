@@ -6,7 +6,7 @@ and of a facility are read from their ends, where no identifier is.
 
 from django.urls import path, re_path
 
-from medblocks_connect.sandbox import api, portal
+from medblocks_connect.sandbox import endpoints, portal
 
 app_name = "medblocks_sandbox"
 
@@ -20,13 +20,13 @@ urlpatterns = [
     re_path(rf"{_PORTAL}/consent\Z", portal.show_consent, name="consent"),
     re_path(rf"{_PORTAL}/decision\Z", portal.decide, name="decide"),
     re_path(rf"{_PORTAL}/done\Z", portal.leave, name="leave"),
-    path("health", api.check_health),
-    path("connections", api.search_connections),
-    re_path(r"^connections/(?P<connection_id>[\s\S]+)\Z", api.get_connection),
-    path("patient-sessions", api.create_patient_session),
-    re_path(r"^patient-sessions/(?P<session_id>[\s\S]+)\Z", api.get_patient_session),
-    re_path(rf"{_PATIENT}/patient-sessions\Z", api.list_patient_sessions),
-    re_path(rf"{_PATIENT}/connections/(?P<conn_id>[^/]+)\Z", api.disconnect),
-    re_path(rf"{_PATIENT}\Z", api.get_patient),
-    re_path(r"^[\s\S]*\Z", api.unknown_address),
+    path("health", endpoints.check_health),
+    path("connections", endpoints.search_connections),
+    re_path(r"^connections/(?P<connection_id>[\s\S]+)\Z", endpoints.get_connection),
+    path("patient-sessions", endpoints.create_patient_session),
+    re_path(r"^patient-sessions/(?P<session_id>[\s\S]+)\Z", endpoints.get_patient_session),
+    re_path(rf"{_PATIENT}/patient-sessions\Z", endpoints.list_patient_sessions),
+    re_path(rf"{_PATIENT}/connections/(?P<conn_id>[^/]+)\Z", endpoints.disconnect),
+    re_path(rf"{_PATIENT}\Z", endpoints.get_patient),
+    re_path(r"^[\s\S]*\Z", endpoints.unknown_address),
 ]

@@ -15,8 +15,8 @@ from django.db import connections
 from django.test import AsyncClient
 from django.utils import timezone
 
+from medblocks_connect.admin.attempt_search import MOST_FOUND
 from medblocks_connect.admin.export import neutral, write_csv
-from medblocks_connect.admin.search import MOST_FOUND
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.admin.conftest import ATTEMPTS
 

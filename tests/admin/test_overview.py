@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from medblocks_connect.admin.charts import draw_days, share
-from medblocks_connect.admin.figures import Day, count_facilities, measure_waits
+from medblocks_connect.admin.statistics import Day, count_facilities, measure_waits
 from tests.admin.conftest import ATTEMPTS
 
 OVERVIEW = f"{ATTEMPTS}overview/"

@@ -22,7 +22,7 @@ from medblocks_connect.api import (
     SessionConnection,
     UnexpectedReplyError,
 )
-from medblocks_connect.api.fields import parse_time
+from medblocks_connect.api.json_fields import parse_time
 from tests.api.strict import FACILITY, page, session
 
 CONNECTION = {

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from medblocks_connect.sandbox.catalog import all_facilities
+from medblocks_connect.sandbox.fictional_catalog import all_facilities
 from tests.example.demo import ROOT, clean_environment
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from medblocks_connect.facilities.catalog import catalog_base_url
-from medblocks_connect.facilities.index import FacilityIndex, IndexEntry
-from medblocks_connect.facilities.matching import search_index
+from medblocks_connect.facilities.matching.index import FacilityIndex, IndexEntry
+from medblocks_connect.facilities.matching.matcher import search_index
 from medblocks_connect.models import CatalogSync, Facility, PatientConnectionAttempt
 
 NAMES = (

@@ -9,8 +9,8 @@ import requests
 import responses
 from django.core.cache import cache
 
-from medblocks_connect.facilities import get_facilities, list_recommendable
 from medblocks_connect.facilities import lookup as lookup_module
+from medblocks_connect.facilities.lookup import get_facilities, list_recommendable
 
 pytestmark = pytest.mark.django_db
 

@@ -10,7 +10,7 @@ import responses
 from benchmarks.names import make_names
 from benchmarks.typing_session import type_searches
 from medblocks_connect.api import MedblocksError
-from medblocks_connect.facilities import FacilitySearch, find_facilities, search_facilities
+from medblocks_connect.facilities.search import FacilitySearch, find_facilities, search_facilities
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.facilities.conftest import NAMES
 

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from medblocks_connect.facilities.catalog import as_source
-from medblocks_connect.facilities.remembered import remember
+from medblocks_connect.facilities.facility_cache import remember
 from medblocks_connect.facilities.suggestions import suggest_facilities
 from medblocks_connect.models import Facility, PatientConnectionAttempt
 from medblocks_connect.patients import Patient

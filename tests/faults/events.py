@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from medblocks_connect.api import sign
 from medblocks_connect.sandbox.models import SandboxConnection, SandboxSession
-from medblocks_connect.sandbox.shapes import show_connection, show_session, write_moment
+from medblocks_connect.sandbox.serializers import show_connection, show_session, write_moment
 
 SECRET = "whsec_of_the_clinic"
 WEBHOOK = "/records/webhook/"

@@ -10,12 +10,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from medblocks_connect import signals
-from medblocks_connect.attempts import deliver
+from medblocks_connect.attempts import webhook_deliveries
 from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 from medblocks_connect.sandbox import flows
-from medblocks_connect.sandbox.catalog import find_facility
-from medblocks_connect.sandbox.shapes import show_connection
+from medblocks_connect.sandbox.fictional_catalog import find_facility
+from medblocks_connect.sandbox.serializers import show_connection
 from tests.faults.clinic import RIVERSIDE
 from tests.faults.events import (
     completed,
@@ -179,7 +179,7 @@ def test_delivery_in_a_hosts_test_case(clinic, listen):
 
 @pytest.mark.django_db(transaction=True)
 def test_delivery_case_36_receiver_sleeps(clinic, listen, monkeypatch):
-    monkeypatch.setattr(deliver, "RECEIVERS_MAY_TAKE", 0.2)
+    monkeypatch.setattr(webhook_deliveries, "RECEIVERS_MAY_TAKE", 0.2)
     wake, slept, called = threading.Event(), threading.Event(), []
 
     def receive(**kwargs):
@@ -246,7 +246,7 @@ def test_delivery_queries_of_a_failed_one_again(clinic, approved, monkeypatch, h
         raise RuntimeError
 
     with monkeypatch.context() as broken:
-        broken.setattr(deliver, "try_to_settle", fail)
+        broken.setattr(webhook_deliveries, "try_to_settle", fail)
         clinic.send(approved)
     assert delivery().state == "failed"
     assert count_queries(lambda: clinic.send(approved)) <= 5
@@ -341,7 +341,7 @@ def test_delivery_database_breaks_in_the_middle(clinic, monkeypatch):
         raise RuntimeError("ann@mail.example")
 
     with monkeypatch.context() as broken:
-        broken.setattr("medblocks_connect.attempts.deliver.try_to_settle", fail)
+        broken.setattr("medblocks_connect.attempts.webhook_deliveries.try_to_settle", fail)
         assert clinic.send(told).status_code == 200
     assert (delivery().state, delivery().failure, delivery().tries) == ("failed", "RuntimeError", 1)
     assert clinic.send(told).status_code == 200

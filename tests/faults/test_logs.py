@@ -9,7 +9,7 @@ from django.test import Client
 
 from medblocks_connect.patients import Patient
 from medblocks_connect.sandbox import flows
-from medblocks_connect.sandbox.faults import queue_fault
+from medblocks_connect.sandbox.api_faults import queue_fault
 from tests.faults.clinic import KEY
 from tests.faults.events import SECRET, completed, event, lost, synced
 
@@ -88,7 +88,7 @@ def test_logs_name_nobody(clinic, settings, recorder, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError
 
-    monkeypatch.setattr("medblocks_connect.attempts.deliver.try_to_settle", fail)
+    monkeypatch.setattr("medblocks_connect.attempts.webhook_deliveries.try_to_settle", fail)
     flows.approve(clinic.session)
     clinic.send(completed(clinic.session, "evt_broken"))
     clinic.started()

@@ -18,10 +18,10 @@ import requests
 from django.utils import timezone
 
 from medblocks_connect.attempts.reconcile import reconcile_attempts
-from medblocks_connect.medblocks import get_client
+from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.sandbox import flows
-from medblocks_connect.sandbox.faults import queue_fault
+from medblocks_connect.sandbox.api_faults import queue_fault
 from medblocks_connect.sandbox.models import SandboxSession
 from tests.api.conftest import reply, reply_json
 from tests.faults.clinic import KEY, RIVERSIDE

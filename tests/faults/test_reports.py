@@ -11,10 +11,15 @@ from django.db import IntegrityError
 from django.test import AsyncRequestFactory, Client
 from django.utils.log import AdminEmailHandler
 
-from medblocks_connect import connection_views, facility_views, json_views, views, webhooks
-from medblocks_connect.admin import attempt_page, columns, patients
+from medblocks_connect.admin import attempt_detail, formatting, patient_pages
 from medblocks_connect.admin.links import attempt_url, patient_url
 from medblocks_connect.patients import Patient
+from medblocks_connect.views import (
+    connections_page,
+    json_api,
+    missing_facility,
+    webhook_receiver,
+)
 from tests.admin.conftest import ATTEMPTS
 from tests.faults.clinic import KEY, RIVERSIDE, Clinic
 from tests.faults.events import SECRET, completed, post_event
@@ -61,19 +66,19 @@ def broken(clinic, settings, monkeypatch) -> Clinic:
     clinic.client.raise_request_exception = False
     clinic.started()
     for module, name in (
-        (views, "show_results"),
-        (views, "build_return_url"),
-        (views, "come_back"),
-        (views, "find_attempt"),
-        (json_views, "search_facilities"),
-        (json_views, "build_return_url"),
-        (webhooks, "receive_delivery"),
-        (connection_views, "list_connections"),
-        (connection_views, "find_connection"),
-        (facility_views, "request_facility"),
-        (columns, "show_status"),  # while a list's template is rendered
-        (attempt_page, "tell_story"),
-        (patients, "find_history"),
+        (attempt_detail, "show_results"),
+        (attempt_detail, "build_return_url"),
+        (attempt_detail, "come_back"),
+        (attempt_detail, "find_attempt"),
+        (json_api, "search_facilities"),
+        (json_api, "build_return_url"),
+        (webhook_receiver, "receive_delivery"),
+        (connections_page, "list_connections"),
+        (connections_page, "find_connection"),
+        (missing_facility, "request_facility"),
+        (formatting, "show_status"),  # while a list's template is rendered
+        (attempt_detail, "tell_story"),
+        (patient_pages, "find_history"),
     ):
         monkeypatch.setattr(module, name, break_with_private_words)
     return clinic
@@ -179,7 +184,7 @@ def test_report_case_44_asgi(broken):
     request = AsyncRequestFactory().get(address, headers={"Referer": broken.session.url})
     request.user = get_user_model().objects.get(username=USERNAME)
     with pytest.raises(LookupError):
-        views.return_from_portal(request)
+        attempt_detail.return_from_portal(request)
     assert private_words_in(repr(request.scope), broken) == []
 
 

@@ -10,11 +10,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from medblocks_connect.attempts import confirm
+from medblocks_connect.attempts import verification
 from medblocks_connect.attempts.reconcile import reconcile_attempts
-from medblocks_connect.models import LOOK_FOR, AttemptEvent, PatientConnectionAttempt
+from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
+from medblocks_connect.models.attempt import LOOK_FOR
 from medblocks_connect.sandbox import flows
-from medblocks_connect.sandbox.shapes import write_moment
+from medblocks_connect.sandbox.serializers import write_moment
 from tests.faults.clinic import RIVERSIDE
 from tests.faults.events import completed
 
@@ -28,7 +29,7 @@ def everything(attempt: PatientConnectionAttempt) -> dict[str, object]:
 
 
 def settle_without_patience(monkeypatch):
-    monkeypatch.setattr(confirm, "POLITE_INTERVAL", timedelta(0))
+    monkeypatch.setattr(verification, "POLITE_INTERVAL", timedelta(0))
 
 
 @pytest.mark.parametrize(

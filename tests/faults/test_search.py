@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from medblocks_connect.sandbox.faults import queue_fault
+from medblocks_connect.sandbox.api_faults import queue_fault
 from tests.chromium import CHROMIUM, FLAGS
 
 PAGE, JSON = "/records/search/", "/records/api/connections/"

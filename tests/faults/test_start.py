@@ -13,7 +13,7 @@ from django.utils import timezone
 from medblocks_connect.attempts import start as start_module
 from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.models import CatalogSync, Facility, PatientConnectionAttempt
-from medblocks_connect.sandbox.catalog import find_facility
+from medblocks_connect.sandbox.fictional_catalog import find_facility
 from medblocks_connect.sandbox.models import SandboxSession
 from medblocks_connect.urls import urlpatterns
 from tests.faults.clinic import BASE_URL, RIVERSIDE, Clinic

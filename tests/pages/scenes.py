@@ -8,11 +8,11 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from medblocks_connect.connections import list_connections
-from medblocks_connect.connections_told import forget_connections
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.patient_connections.listing import list_connections
+from medblocks_connect.patient_connections.snapshot import forget_connections
 from medblocks_connect.patients import Patient
-from medblocks_connect.sandbox.faults import queue_fault
+from medblocks_connect.sandbox.api_faults import queue_fault
 from medblocks_connect.sandbox.models import (
     Operation,
     SandboxConnection,

@@ -9,9 +9,9 @@ import pytest
 import requests
 from django.utils import timezone
 
-from medblocks_connect.connections import find_connection, list_connections
-from medblocks_connect.connections_told import forget_connections
 from medblocks_connect.models import AttemptEvent
+from medblocks_connect.patient_connections.listing import find_connection, list_connections
+from medblocks_connect.patient_connections.snapshot import forget_connections
 from medblocks_connect.patients import Patient
 from tests.attempts.conftest import BASE_URL
 from tests.pages.conftest import CONNECTIONS, link_json

@@ -6,8 +6,8 @@ import pytest
 import requests
 from django.test import Client
 
-from medblocks_connect.attempts.disconnect import disconnect
 from medblocks_connect.models import AttemptEvent
+from medblocks_connect.patient_connections.disconnect import disconnect
 from medblocks_connect.patients import Patient
 from medblocks_connect.signals import connection_lost
 from tests.attempts.conftest import BASE_URL

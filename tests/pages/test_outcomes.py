@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from django.utils import timezone
 
-from medblocks_connect import messages
+from medblocks_connect import error_messages
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.attempts.conftest import BASE_URL, FACILITY, connection_json, session_json
 
@@ -111,9 +111,9 @@ def test_page_without_an_attempt_leads_to_the_hosts_contact(browser, contact):
     assert 'href="tel:+15550100"' in browser.get("/records/return/").text
 
 
-@pytest.mark.parametrize("code", ["brand_new_code", *messages._MESSAGES])
+@pytest.mark.parametrize("code", ["brand_new_code", *error_messages._MESSAGES])
 def test_message_names_nobody_to_ask(code):
-    message = messages.describe_error(code)
+    message = error_messages.describe_error(code)
     told = f"{message.title} {message.what_happened} {message.what_to_do}".lower()
     assert [each for each in ("contact us", "ask us", "tell us") if each in told] == []
 

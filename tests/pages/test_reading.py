@@ -14,7 +14,7 @@ import pytest
 import textstat
 
 import medblocks_connect
-from medblocks_connect import messages
+from medblocks_connect import error_messages
 
 HIGHEST_GRADE = 6
 FEWEST_WORDS = 6
@@ -28,9 +28,9 @@ FOR_PATIENTS = ("title", "what_happened", "what_to_do")
 
 
 def read_messages() -> set[str]:
-    codes = ["brand_new_code", *messages._MESSAGES]
+    codes = ["brand_new_code", *error_messages._MESSAGES]
     told = [
-        messages.describe_error(code, at_start=at_start)
+        error_messages.describe_error(code, at_start=at_start)
         for code in codes
         for at_start in (False, True)
     ]

@@ -17,7 +17,7 @@ from django.contrib.auth import get_user_model
 from django.urls import reverse
 
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.sandbox import faults, flows
+from medblocks_connect.sandbox import api_faults, flows
 from medblocks_connect.sandbox.conf import given_settings
 from medblocks_connect.sandbox.models import Operation, SandboxConnection, SandboxFault
 from riverbend.demo.browser import Browser
@@ -102,7 +102,7 @@ class _Fault:
 
     def __enter__(self) -> None:
         operation, status, code = self._order
-        self._fault = faults.queue_fault(operation, status, code, times=20, retry_after=60)
+        self._fault = api_faults.queue_fault(operation, status, code, times=20, retry_after=60)
 
     def __exit__(self, *_error: object) -> None:
         SandboxFault.objects.filter(pk=self._fault.pk).update(remaining=0)

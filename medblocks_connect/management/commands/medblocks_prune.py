@@ -14,7 +14,7 @@ from django.db import router, transaction
 from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 
-from medblocks_connect.attempts.later import find_later_successes
+from medblocks_connect.attempts.queries import find_later_successes
 from medblocks_connect.models import (
     FacilityRequest,
     MissingFacility,

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from medblocks_connect.sandbox.models import SandboxEvent
-from medblocks_connect.sandbox.webhooks import can_send, send_event
+from medblocks_connect.sandbox.webhook_sender import can_send, send_event
 
 
 class Command(BaseCommand):

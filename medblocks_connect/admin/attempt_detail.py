@@ -1,0 +1,254 @@
+"""What an attempt's page tells, in this order: the story, the evidence, what to do, every field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.contrib import messages
+from django.db.models import Count, Q, Window
+from django.db.models.functions import Left, Length
+from django.http import HttpRequest, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from medblocks_connect.admin import formatting
+from medblocks_connect.admin.attempt_summary import Later, tell_story
+from medblocks_connect.admin.audit_log import log_question
+from medblocks_connect.admin.links import attempt_url, delivery_url, patient_url
+from medblocks_connect.admin.support_bundle import write_bundle
+from medblocks_connect.api import (
+    MedblocksConnectionError,
+    MedblocksError,
+    NoAnswerError,
+    NotFoundError,
+)
+from medblocks_connect.attempts.verification import confirm_attempt
+from medblocks_connect.error_messages import describe_error
+from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
+
+ASK_PERMISSION: Final = "medblocks_connect.ask_medblocks"
+
+FIELDSETS: Final[Any] = (
+    (
+        gettext_lazy("Outcome"),
+        {
+            "fields": (
+                "patient_id",
+                "connection_name",
+                "connection_id",
+                "record_system",
+                "status",
+                "unconfirmed",
+                "claim_disagrees",
+                "error",
+                "whole_description",
+            )
+        },
+    ),
+    (
+        gettext_lazy("What the return URL said"),
+        {"fields": ("claimed_success", "claimed_error", "whole_claim")},
+    ),
+    (
+        gettext_lazy("At Medblocks"),
+        {
+            "fields": (
+                "public_id",
+                "patient_session_id",
+                "request_id",
+                "patient_connection_id",
+                "connection_status",
+            )
+        },
+    ),
+    (
+        gettext_lazy("Times"),
+        {
+            "fields": (
+                "created_at",
+                "expires_at",
+                "returned_at",
+                "failure_at",
+                "finished_at",
+                "lost_at",
+                "asked_at",
+                "answered_at",
+                "settled_at",
+            )
+        },
+    ),
+)
+
+_NEWEST_EVENTS: Final = 200
+_FIRST_EVENTS: Final = 20
+"""Of how many events a timeline is made, from both its ends; an attempt has about five."""
+
+_AT_ONCE: Final = timedelta(minutes=1)
+
+_DELIVERIES: Final = 20
+
+
+@dataclass(frozen=True)
+class TimelineEntry:
+    """One piece of evidence as staff read it."""
+
+    when: datetime
+    recorded_at: datetime | None  # where it was told later than it happened
+    source: str
+    what: str
+    status: SafeString
+    error: SafeString
+    description: SafeString
+    request_id: SafeString
+
+
+def describe_attempt(request: HttpRequest, attempt: PatientConnectionAttempt) -> dict[str, Any]:
+    """Return what the template of an attempt's page needs beside Django's own."""
+    events, events_left_out = read_events(attempt)
+    may_ask = bool(attempt.patient_session_id) and request.user.has_perm(ASK_PERMISSION)
+    return {
+        "attempt": attempt,
+        "badge": formatting.show_status(attempt),
+        "story": tell_story(
+            attempt,
+            find_later(attempt),
+            timezone.now(),
+            was_cut=was_cut(attempt, events, events_left_out),
+        ),
+        "timeline": [show_event(each) for each in events],
+        "events_left_out": events_left_out,
+        "deliveries": [
+            (delivery_url(each.pk), each) for each in attempt.deliveries.all()[:_DELIVERIES]
+        ],
+        "bundle": write_bundle(attempt, events, events_left_out),
+        "patient_url": patient_url(attempt.pk) if attempt.patient_id else "",
+        "may_ask": may_ask,
+    }
+
+
+def read_events(attempt: PatientConnectionAttempt) -> tuple[list[Any], int]:
+    """Return the newest events and the very first, in the order of what they tell.
+
+    And how many between these are left out. Descriptions are cut in the database to what is shown.
+    """
+    words = Left("error_description", formatting.LONG + 1)
+    described: Any = attempt.events.defer("error_description").annotate(words=words)
+    newest = list(described.order_by("-id")[:_NEWEST_EVENTS])
+    first: list[Any] = []
+    left_out = 0
+    if len(newest) == _NEWEST_EVENTS:
+        older = described.filter(pk__lt=newest[-1].pk).annotate(number=Window(Count("pk")))
+        first = list(older.order_by("id")[:_FIRST_EVENTS])
+        left_out = first[0].number - len(first) if first else 0
+    return sorted([*first, *newest], key=lambda event: (time_of(event), event.pk)), left_out
+
+
+def find_later(attempt: PatientConnectionAttempt) -> Later:
+    """Return the same patient's later attempts, counted; one query however many."""
+    later = PatientConnectionAttempt.objects.filter(
+        # Made in the same moment: the id says which was later.
+        Q(created_at__gt=attempt.created_at) | Q(pk__gt=attempt.pk),
+        patient_id=attempt.patient_id,
+        created_at__gte=attempt.created_at,
+    )
+    # MySQL takes "ab " for "ab": these differ in length.
+    later = later.alias(size=Length("patient_id")).filter(size=len(attempt.patient_id))
+    succeeded = PatientConnectionAttempt.Status.SUCCEEDED
+    holds = Q(status=succeeded, lost_at__isnull=True, connection_id=attempt.connection_id)
+    counted: Any = later.defer("error_description", "claimed_error_description").annotate(
+        count=Window(Count("pk")), holding=Window(Count("pk", filter=holds))
+    )
+    last = counted.order_by("-created_at", "-id").first()
+    return Later() if last is None else Later(last.count, last, is_connected=last.holding > 0)
+
+
+def was_cut(
+    attempt: PatientConnectionAttempt, events: Iterable[AttemptEvent], events_left_out: int
+) -> bool:
+    """Whether the patient disconnected what came of ``attempt`` on our own page."""
+    disconnected = AttemptEvent.Kind.DISCONNECTED
+    if attempt.lost_at is None:
+        return False
+    if any(event.kind == disconnected for event in events):
+        return True
+    return events_left_out > 0 and attempt.events.filter(kind=disconnected).exists()
+
+
+def time_of(event: AttemptEvent) -> datetime:
+    """Return when what ``event`` tells happened, as the timeline shows it."""
+    return event.occurred_at or event.created_at
+
+
+def show_event(event: Any) -> TimelineEntry:
+    """Put one piece of evidence, read by :func:`read_events`, as staff read it."""
+    when = time_of(event)
+    description = event.words or event.detail
+    return TimelineEntry(
+        when=when,
+        recorded_at=event.created_at if event.created_at - when > _AT_ONCE else None,
+        source=event.get_source_display(),
+        what=event.get_kind_display(),
+        status=formatting.show_badge(
+            event.get_status_display(), formatting.TONES.get(event.status, "quiet")
+        ),
+        error=formatting.show_error(event.error),
+        description=formatting.show_foreign(description, formatting.LONG),
+        request_id=formatting.show_copyable(event.request_id),
+    )
+
+
+def ask_again(request: HttpRequest, pk: int) -> HttpResponseRedirect:
+    """Ask Medblocks about the attempt ``pk`` now, settle what it says, and show the page anew.
+
+    Raises ``Http404`` for no such attempt.
+    """
+    attempt = get_object_or_404(PatientConnectionAttempt, pk=pk)
+    if attempt.patient_session_id:
+        before = _told(attempt)
+        error = confirm_attempt(attempt)
+        log_question(request, attempt)
+        attempt.refresh_from_db()
+        _tell_answer(request, attempt, error, is_new=before != _told(attempt))
+    else:
+        messages.warning(request, _("It has no session at Medblocks to ask about."))
+    return HttpResponseRedirect(attempt_url(attempt.pk))
+
+
+def _told(attempt: PatientConnectionAttempt) -> tuple[object, ...]:
+    return (
+        attempt.status,
+        attempt.error,
+        attempt.unconfirmed,
+        attempt.claim_disagrees,
+        attempt.connection_status,
+        attempt.lost_at,
+    )
+
+
+def _tell_answer(
+    request: HttpRequest,
+    attempt: PatientConnectionAttempt,
+    error: MedblocksError | None,
+    *,
+    is_new: bool,
+) -> None:
+    status = attempt.get_status_display()
+    words = {"status": f"{status} ({attempt.error})" if attempt.error else status}
+    if isinstance(error, MedblocksConnectionError | NoAnswerError):
+        messages.warning(request, _("Medblocks did not answer. Nothing was changed."))
+    elif isinstance(error, NotFoundError):
+        messages.warning(request, _("Medblocks knows no such session. Nothing was changed."))
+    elif error is not None:
+        refusal = {"code": error.code, "meaning": describe_error(error.code).meaning}
+        text = _("Medblocks did not tell, but said %(code)s: %(meaning)s Nothing was changed.")
+        messages.warning(request, text % refusal)
+    elif is_new:
+        messages.success(request, _("Medblocks says: %(status)s.") % words)
+    else:
+        messages.info(request, _("Medblocks says nothing new: %(status)s.") % words)

@@ -1,0 +1,230 @@
+"""The list of attempts: which columns, filters and search help to find one; and where it leads."""
+
+# ruff: noqa: ARG002 - Django gives its hooks more than these need
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.db.models import QuerySet
+from django.db.models.functions import Left
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from medblocks_connect.admin import filters, formatting
+from medblocks_connect.admin.attempt_detail import (
+    ASK_PERMISSION,
+    FIELDSETS,
+    ask_again,
+    describe_attempt,
+)
+from medblocks_connect.admin.attempt_search import (
+    MOST_FOUND,
+    FoundFacilities,
+    find_facilities,
+    search_attempts,
+)
+from medblocks_connect.admin.export import EXPORT_PERMISSION, export_attempts
+from medblocks_connect.admin.facets import Facets
+from medblocks_connect.admin.links import attempt_list_url
+from medblocks_connect.admin.overview import show_overview
+from medblocks_connect.admin.read_only import (
+    VIEW_PERMISSION,
+    EvidenceAdmin,
+    demand,
+    guard_deed,
+    shows_one,
+)
+from medblocks_connect.error_messages import name_record_system
+from medblocks_connect.models import PatientConnectionAttempt
+
+Attempts = QuerySet[PatientConnectionAttempt]
+
+
+class AttemptChangeList(ChangeList):
+    """Django's list, with our search, and the filters' values counted once for all of them."""
+
+    def __init__(self, request: HttpRequest, *args: Any) -> None:
+        self.request = request
+        super().__init__(request, *args)
+
+    @cached_property
+    def places(self) -> FoundFacilities:
+        """The facilities that the search names; looked up once, the list asks twice."""
+        return find_facilities(self.root_queryset.db, self.query)
+
+    @property
+    def misses_some(self) -> bool:
+        """Whether the list shows something else than was asked for, and has said so."""
+        return self.places.are_too_many or self.query != self.request.GET.get(SEARCH_VAR, "")
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> Attempts:
+        """Return the attempts that filters and search leave."""
+        rows: Attempts = super().get_queryset(request, exclude_parameters)
+        return search_attempts(rows, self.query, self.places)
+
+    @cached_property
+    def facets(self) -> Facets:
+        """What the filters offer under the current range; one error leaves the others on offer."""
+        rows: Attempts = self.queryset
+        if filters.ErrorFilter.parameter_name in self.params:
+            without: list[str | None] = [filters.ErrorFilter.parameter_name]
+            rows = self.get_queryset(self.request, exclude_parameters=without)
+        return Facets.of(rows)
+
+
+@admin.register(PatientConnectionAttempt)
+class AttemptAdmin(EvidenceAdmin):
+    """Every attempt of every patient, newest first."""
+
+    list_display = ("when", "patient", "facility", "state", "failure", "request")
+    list_filter = (
+        filters.DateFilter,
+        filters.StatusFilter,
+        filters.ErrorFilter,
+        filters.FacilityFilter,
+        filters.RecordSystemFilter,
+        filters.ConcernFilter,
+    )
+    ordering = ("-created_at", "-id")
+    # Their words are in the help text; search_attempts decides.
+    search_fields = ("patient_id__exact", "patient_session_id__exact", "request_id__exact")
+    search_help_text = _(
+        "The whole patient id, session id or request id; or a part of a facility's name."
+    )
+    fieldsets = FIELDSETS
+    readonly_fields = ("public_id", "record_system", "whole_description", "whole_claim")
+    change_form_template = "admin/medblocks_connect/attempt.html"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return our list."""
+        return AttemptChangeList
+
+    def get_queryset(self, request: HttpRequest) -> Attempts:
+        """Return the attempts with the beginning of their description in place of a megabyte."""
+        queryset: Attempts = super().get_queryset(request)
+        if shows_one(request):
+            return queryset
+        return queryset.defer("error_description", "claimed_error_description").annotate(
+            description=Left("error_description", formatting.SHORT + 1)
+        )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Attempts, search_term: str
+    ) -> tuple[Attempts, bool]:
+        """Leave the search to our list, which looks facilities up once; nothing comes twice."""
+        return queryset, False
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the export, the overview and the question to Medblocks."""
+        view = self.admin_site.admin_view
+        name = "medblocks_connect_patientconnectionattempt"
+        export = guard_deed(self.export_view, VIEW_PERMISSION, EXPORT_PERMISSION)
+        ask = guard_deed(ask_again, VIEW_PERMISSION, ASK_PERMISSION)
+        return [
+            path("export/", view(export), name=f"{name}_export"),
+            path("overview/", view(self.overview_view), name=f"{name}_overview"),
+            path("<int:pk>/ask/", view(ask), name=f"{name}_ask"),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, with an export for whoever may; say where a search was too broad."""
+        may_export = request.user.has_perm(EXPORT_PERMISSION)
+        context = {**(extra_context or {}), "may_export": may_export}
+        response = super().changelist_view(request, context)
+        shown = getattr(response, "context_data", {}).get("cl")
+        if shown is not None and shown.places.are_too_many:
+            words = gettext(
+                "More than %(most)d facilities have that in their name, so that only ids were "
+                "searched: write more of the name."
+            )
+            messages.warning(request, words % {"most": MOST_FOUND})
+        return response
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Export what the list shows under the same filters; nothing where it misses some."""
+        try:
+            changelist: Any = self.get_changelist_instance(request)
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(attempt_list_url())
+        if changelist.misses_some:
+            messages.error(request, gettext("Nothing was exported: the search has to be mended."))
+            return HttpResponseRedirect(f"{attempt_list_url()}?{request.GET.urlencode()}")
+        return export_attempts(request, changelist.queryset)
+
+    def overview_view(self, request: HttpRequest) -> HttpResponse:
+        """Show the pictures."""
+        demand(request, VIEW_PERMISSION)
+        return show_overview(self, request)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show an attempt: its timeline, then its fields."""
+        attempt = self.get_object(request, object_id)
+        context = {**(extra_context or {})}
+        if attempt is not None and self.has_view_permission(request, attempt):
+            context.update(describe_attempt(request, attempt))
+        return super().change_view(request, object_id, form_url, context)
+
+    @admin.display(description=_("when"))
+    def when(self, attempt: PatientConnectionAttempt) -> str:
+        """Show when it was made."""
+        return formatting.name_time(attempt.created_at)
+
+    @admin.display(description=_("patient"))
+    def patient(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show whose it is."""
+        return formatting.show_patient(attempt)
+
+    @admin.display(description=_("facility"))
+    def facility(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show where."""
+        return formatting.show_facility(attempt)
+
+    @admin.display(description=_("status"))
+    def state(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show where it stands, and how long it took."""
+        return formatting.show_timed_status(attempt)
+
+    @admin.display(description=_("error"))
+    def failure(self, attempt: Any) -> SafeString:
+        """Show the code, its meaning, and the beginning of what the portal said."""
+        return formatting.show_failure(attempt.error, attempt.description)
+
+    @admin.display(description=_("request id"))
+    def request(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show Medblocks' request id, ready to copy."""
+        return formatting.show_copyable(attempt.request_id)
+
+    @admin.display(description=_("record system"))
+    def record_system(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show the kind of record system by the name people know."""
+        return formatting.show_foreign(name_record_system(attempt.connection_type))
+
+    @admin.display(description=_("error description"))
+    def whole_description(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show all that the portal said."""
+        return formatting.show_whole(attempt.error_description)
+
+    @admin.display(description=_("return URL said: description"))
+    def whole_claim(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show all that the return URL said."""
+        return formatting.show_whole(attempt.claimed_error_description)

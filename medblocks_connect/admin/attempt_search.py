@@ -1,0 +1,161 @@
+"""What the search box finds: exact ids, and facilities by their name.
+
+Names are compared with those of the facilities that attempts were made at (a few hundred), and
+only the ids of the ones found with the attempts (a million): every part is served by an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import connections
+from django.db.models import Q, QuerySet
+
+from medblocks_connect.facilities.matching.normalization import fold, fold_fully
+from medblocks_connect.models import Facility, PatientConnectionAttempt
+
+MOST_FOUND: Final = 200
+"""Facilities that one search may mean: more ids than that, and the attempts are read in vain."""
+
+_MOST_FACILITIES: Final = 10_000
+_WITHOUT_ID_LOOKED_AT: Final = 1000
+_LEAST_LETTERS: Final = 2
+
+# The distinct facilities, each found by one step in the index on (connection_id, created_at):
+# SELECT DISTINCT would read every attempt. A facility has the name that it had last, the one it
+# had first, and the one in the catalog now. Last come the names that the newest attempts without
+# a facility's id have. No value of anybody's is written into it.
+_FACILITIES: Final = """
+WITH RECURSIVE facility (id) AS (
+    SELECT (
+        SELECT a.connection_id FROM {attempts} a
+        WHERE a.connection_id > '' ORDER BY a.connection_id LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT a.connection_id FROM {attempts} a
+        WHERE a.connection_id > facility.id ORDER BY a.connection_id LIMIT 1
+    ) FROM facility WHERE facility.id IS NOT NULL
+)
+SELECT named.* FROM (
+    SELECT facility.id, (
+        SELECT a.connection_name FROM {attempts} a
+        WHERE a.connection_id = facility.id AND a.connection_name > ''
+        ORDER BY a.created_at DESC LIMIT 1
+    ) AS last_name, (
+        SELECT a.connection_name FROM {attempts} a
+        WHERE a.connection_id = facility.id AND a.connection_name > ''
+        ORDER BY a.created_at LIMIT 1
+    ) AS first_name, (
+        SELECT f.name FROM {catalog} f WHERE f.connection_id = facility.id
+    ) AS catalog_name
+    FROM facility WHERE facility.id IS NOT NULL LIMIT {most}
+) named
+UNION ALL
+SELECT DISTINCT '', newest.connection_name, NULL, NULL FROM (
+    SELECT a.connection_name FROM {attempts} a
+    WHERE a.connection_id = '' ORDER BY a.created_at DESC LIMIT {without_id}
+) newest WHERE newest.connection_name > ''
+"""
+
+
+@dataclass(frozen=True)
+class KnownFacility:
+    """A facility that some attempt was made at, under the names we know; one may have no id."""
+
+    connection_id: str
+    names: frozenset[str]
+
+
+@dataclass(frozen=True)
+class FoundFacilities:
+    """The facilities that a term names: by their ids, and by name where attempts have no id."""
+
+    connection_ids: tuple[str, ...] = ()
+    names_without_id: tuple[str, ...] = ()
+    are_too_many: bool = False
+
+
+def list_known_facilities(database: str) -> list[KnownFacility]:
+    """Return the facilities that attempts were made at, one query."""
+    connection = connections[database]
+    attempts, catalog = (
+        connection.ops.quote_name(model.objects.all().query.get_meta().db_table)
+        for model in (PatientConnectionAttempt, Facility)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _FACILITIES.format(
+                attempts=attempts,
+                catalog=catalog,
+                most=_MOST_FACILITIES + 1,
+                without_id=_WITHOUT_ID_LOOKED_AT,
+            )
+        )
+        return [
+            KnownFacility(connection_id, frozenset(name for name in names if name))
+            for connection_id, *names in cursor.fetchall()
+        ]
+
+
+def find_facilities(database: str, term: str) -> FoundFacilities:
+    """Return the facilities whose name has every word of ``term`` in it, however it is spelt.
+
+    Where there are too many, or more facilities than anybody compares with, none is returned: a
+    part of them would look like all.
+    """
+    wanted = _Wanted(term)
+    if wanted.is_too_short:
+        return FoundFacilities()
+    known = list_known_facilities(database)
+    found = [each for each in known if any(map(wanted.is_in, each.names))]
+    if len(found) > MOST_FOUND or len(known) > _MOST_FACILITIES:
+        return FoundFacilities(are_too_many=True)
+    return FoundFacilities(
+        tuple(each.connection_id for each in found if each.connection_id),
+        tuple(name for each in found if not each.connection_id for name in each.names),
+    )
+
+
+def search_attempts(
+    attempts: QuerySet[PatientConnectionAttempt], term: str, facilities: FoundFacilities
+) -> QuerySet[PatientConnectionAttempt]:
+    """Return the attempts that ``term`` names, by an id of theirs, and those at ``facilities``."""
+    if not term:
+        return attempts
+    found = Q(patient_id__in=spellings_of(term))
+    # Only a patient's id may be white space; MySQL takes " " for "", which many rows have.
+    if given := term.strip():
+        found |= Q(patient_session_id=given) | Q(request_id=given)
+        found |= Q(connection_id__in={*facilities.connection_ids, given})
+    if facilities.names_without_id:
+        found |= Q(connection_id="", connection_name__in=facilities.names_without_id)
+    return attempts.filter(found)
+
+
+def spellings_of(term: str) -> list[str]:
+    """Return ``term`` as it was typed, and without the white space around it.
+
+    A patient's id may begin or end with some; what was copied often does and means none.
+    """
+    return sorted({term, term.strip() or term})
+
+
+class _Wanted:
+    """The words of a term, as they are spelt and with short forms lengthened."""
+
+    def __init__(self, term: str) -> None:
+        self._words, self._long_words = fold(term).split(), fold_fully(term).split()
+
+    @property
+    def is_too_short(self) -> bool:
+        return len("".join(self._words)) < _LEAST_LETTERS
+
+    def is_in(self, name: str) -> bool:
+        return _has_all(fold(name), self._words) or _has_all(fold_fully(name), self._long_words)
+
+
+def _has_all(name: str, words: Iterable[str]) -> bool:
+    return all(word in name for word in words)

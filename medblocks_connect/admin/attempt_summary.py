@@ -1,0 +1,226 @@
+"""What happened in an attempt, in one sentence; whose turn it is; and what to tell the patient.
+
+Pure: from the attempt, the patient's later tries and the time. What a code means comes from
+:mod:`medblocks_connect.messages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from medblocks_connect.admin.formatting import name_duration, time_taken
+from medblocks_connect.error_messages import describe_error
+from medblocks_connect.models import PatientConnectionAttempt
+
+Status = PatientConnectionAttempt.Status
+
+# One code of each kind: codes that share a message share whose turn it is.
+_PATIENTS_TURN: Final = (
+    "user_denied",
+    "access_denied",
+    "oauth_callback_failed",
+    "not_connected",
+    "resource_not_found",
+    "throttled",
+    "resource_conflict",
+)
+_HOSPITALS_TURN: Final = ("oauth_error", "token_exchange_failed", "fhir_error")
+_MEDBLOCKS_TURN: Final = ("internal_error",)
+_DEVELOPERS_TURN: Final = (
+    "bad_request",
+    "invalid_api_key",
+    "quota_exceeded",
+    "connection_failed",
+    "unexpected_reply",
+)
+
+
+@dataclass(frozen=True)
+class Story:
+    """What staff read first."""
+
+    sentence: str
+    turn: str
+    meaning: str  # of the error code; "" without one
+    tell_patient: str
+    next_step: str
+
+
+@dataclass(frozen=True)
+class Later:
+    """The same patient's later tries: how many, the last, and whether one holds this facility."""
+
+    count: int = 0
+    last: PatientConnectionAttempt | None = None
+    is_connected: bool = False
+
+
+def tell_story(
+    attempt: PatientConnectionAttempt, later: Later, now: datetime, *, was_cut: bool = False
+) -> Story:
+    """Tell the story of ``attempt``; ``was_cut`` says that the patient disconnected it here."""
+    again = _tries_since(attempt, later)
+    doubts = _doubts(attempt, was_cut=was_cut)
+    clauses = [_what_happened(attempt, now), *doubts, *([again] if again else [])]
+    is_closed = later.is_connected or was_cut
+    return Story(
+        sentence="; ".join(clauses) + ".",
+        turn=_turn_when_closed(later) if is_closed else _turn(attempt, now),
+        meaning=str(describe_error(attempt.error).meaning) if attempt.error else "",
+        tell_patient=_tell_patient(attempt, now, is_regained=later.is_connected),
+        next_step=_("Nothing to do.") if is_closed else _next_step(attempt, now),
+    )
+
+
+def _what_happened(attempt: PatientConnectionAttempt, now: datetime) -> str:
+    words = {"facility": attempt.facility, "duration": name_duration(time_taken(attempt))}
+    return _sentence(attempt, now) % words
+
+
+def _sentence(attempt: PatientConnectionAttempt, now: datetime) -> str:
+    timed = time_taken(attempt) is not None
+    if attempt.status == Status.FAILED:
+        return _failure_sentence(attempt, timed=timed)
+    if attempt.status == Status.SUCCEEDED:
+        return (
+            _("Connected to %(facility)s after %(duration)s")
+            if timed
+            else _("Connected to %(facility)s")
+        )
+    if attempt.status == Status.EXPIRED and attempt.returned_at is None:
+        return _("Sent to the portal of %(facility)s and never came back")
+    if attempt.status == Status.EXPIRED:
+        return _("Came back from the portal of %(facility)s after %(duration)s without an outcome")
+    if attempt.status == Status.RETURNED:
+        return _("Back from the portal of %(facility)s after %(duration)s, not confirmed yet")
+    if attempt.status == Status.CREATED:
+        return _("Chose %(facility)s, but no session was opened")
+    if _is_over(attempt, now):
+        return _("Sent to the portal of %(facility)s; the time there is over")
+    return _("At the portal of %(facility)s now")
+
+
+def _failure_sentence(attempt: PatientConnectionAttempt, *, timed: bool) -> str:
+    if not attempt.patient_session_id and attempt.returned_at is None:
+        return _("Could not be started at %(facility)s: the patient never reached the portal")
+    if not timed:
+        return _("Failed at the portal of %(facility)s")
+    if attempt.error == "user_denied":
+        return _("Denied at the portal of %(facility)s after %(duration)s")
+    if attempt.error == "access_denied":
+        return _("Refused by the portal of %(facility)s after %(duration)s")
+    return _("Failed at the portal of %(facility)s after %(duration)s")
+
+
+def _doubts(attempt: PatientConnectionAttempt, *, was_cut: bool) -> list[str]:
+    doubts = []
+    if was_cut:
+        doubts.append(_("the patient disconnected it since"))
+    elif attempt.lost_at is not None and attempt.status == Status.SUCCEEDED:
+        doubts.append(_("access was lost since"))
+    if attempt.unconfirmed and attempt.status == Status.FAILED:
+        doubts.append(_("only the return URL says so, Medblocks has not confirmed it"))
+    if attempt.claim_disagrees and attempt.status == Status.SUCCEEDED:
+        doubts.append(_("the return URL said that it failed, but Medblocks is believed"))
+    elif attempt.claim_disagrees:
+        doubts.append(_("the return URL said “connected”, but Medblocks is believed"))
+    return doubts
+
+
+def _tries_since(attempt: PatientConnectionAttempt, later: Later) -> str:
+    if attempt.status == Status.SUCCEEDED and attempt.lost_at is None:
+        return ""
+    if later.is_connected:
+        return _("a later try connected it")
+    if later.last is None:
+        return _("the patient has not tried again")
+    words = {
+        "count": later.count,
+        "facility": later.last.facility,
+        "status": later.last.get_status_display(),
+    }
+    return (
+        ngettext(
+            "the patient has tried again once since, at %(facility)s (“%(status)s”)",
+            "the patient has tried again %(count)d times since, "
+            "last at %(facility)s (“%(status)s”)",
+            later.count,
+        )
+        % words
+    )
+
+
+def _is_over(attempt: PatientConnectionAttempt, now: datetime) -> bool:
+    return attempt.expires_at is not None and attempt.expires_at < now
+
+
+def _turn_when_closed(later: Later) -> str:
+    if later.is_connected:
+        return _("Nobody: a later try connected it")
+    return _("Nobody: the patient disconnected it")
+
+
+def _turn(attempt: PatientConnectionAttempt, now: datetime) -> str:
+    if attempt.status == Status.SUCCEEDED:
+        return _("Nobody") if attempt.lost_at is None else _("The patient")
+    if attempt.status == Status.FAILED:
+        return _turn_after_failure(attempt.error)
+    if attempt.status in {Status.EXPIRED, Status.CREATED}:
+        return _("The patient")
+    if attempt.status == Status.STARTED and not _is_over(attempt, now):
+        return _("The patient: they may be at the portal now")
+    return _("Medblocks: it has yet to say what came of it")
+
+
+def _turn_after_failure(error: str) -> str:
+    def is_like(codes: Sequence[str]) -> bool:
+        return describe_error(error) in [describe_error(code) for code in codes]
+
+    if is_like(_PATIENTS_TURN):
+        return _("The patient")
+    if is_like(_HOSPITALS_TURN):
+        return _("The hospital's portal; a later try may work")
+    if is_like(_MEDBLOCKS_TURN):
+        return _("Medblocks; a later try may work")
+    if is_like(_DEVELOPERS_TURN):
+        return _("Your developers")
+    return _("You: read the description, then ask the patient to try again")
+
+
+def _tell_patient(attempt: PatientConnectionAttempt, now: datetime, *, is_regained: bool) -> str:
+    if is_regained or (attempt.status == Status.SUCCEEDED and attempt.lost_at is None):
+        return _("You are connected. Records can take a while to arrive.")
+    if attempt.status == Status.SUCCEEDED:
+        return _("The connection has ended. You can connect again in a minute.")
+    if attempt.status == Status.FAILED:
+        message = describe_error(attempt.error)
+        return f"{message.what_happened} {message.what_to_do}"
+    if attempt.status == Status.EXPIRED:
+        return _("The sign-in was not finished in time. Please try again; it takes a few minutes.")
+    if attempt.status == Status.STARTED and not _is_over(attempt, now):
+        return _("Please finish the sign-in at the hospital's portal.")
+    if attempt.status == Status.CREATED:
+        return _("We could not open the hospital's portal. Please try again.")
+    return _("We are still checking with your hospital. Please look again in a few minutes.")
+
+
+def _next_step(attempt: PatientConnectionAttempt, now: datetime) -> str:
+    if attempt.status == Status.SUCCEEDED:
+        if attempt.lost_at is None:
+            return _("Nothing to do.")
+        return _("Send them the link in the reconnect queue, unless they disconnected on purpose.")
+    if attempt.status == Status.FAILED:
+        return str(describe_error(attempt.error).next_step)
+    if attempt.status == Status.EXPIRED:
+        return _("Ask what they saw at the portal, then ask them to try again.")
+    if attempt.status == Status.STARTED and not _is_over(attempt, now):
+        return _("Wait until they are back, or until the session expires.")
+    if attempt.status == Status.CREATED:
+        return _("Ask them to try again. If it repeats, your developers should look at the log.")
+    return _("Ask Medblocks again now; if nobody may, medblocks_reconcile does it by itself.")

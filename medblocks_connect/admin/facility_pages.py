@@ -1,0 +1,115 @@
+"""What staff see of the catalog: how old it is, what is in it, and what patients missed in it."""
+
+# ruff: noqa: ARG002 - Django gives its hooks more than these need
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from medblocks_connect.admin.read_only import EvidenceAdmin
+from medblocks_connect.conf import conf
+from medblocks_connect.facilities.catalog import find_catalog, is_too_old
+from medblocks_connect.models import CatalogSync, Facility, FacilityRequest, MissingFacility
+
+if TYPE_CHECKING:
+    # The stubs' class has type parameters, Django's has none at run time.
+    _TabularInline = admin.TabularInline[FacilityRequest, MissingFacility]
+else:
+    _TabularInline = admin.TabularInline
+
+
+class WithdrawnFilter(admin.SimpleListFilter):
+    """Those that patients find, or those that Medblocks withdrew."""
+
+    title = _("in the catalog")
+    parameter_name = "withdrawn"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the two."""
+        return [("no", _("Yes")), ("yes", _("Withdrawn"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Facility]) -> QuerySet[Facility]:
+        """Keep what is chosen."""
+        if self.value() in {"yes", "no"}:
+            return queryset.filter(withdrawn_at__isnull=self.value() == "no")
+        return queryset
+
+
+@admin.register(Facility)
+class FacilityAdmin(EvidenceAdmin):
+    """The catalog as the last sync left it, with word of its age."""
+
+    view_permission = "medblocks_connect.view_facility"
+    list_display = ("name", "type", "connection_id", "changed_at", "withdrawn_at")
+    list_filter = (WithdrawnFilter,)
+    search_fields = ("name", "=connection_id")
+    search_help_text = _("Part of the name, or the whole facility id.")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, and say where the catalog is too old or not there."""
+        if self.has_view_permission(request):
+            _warn_of_age(request)
+        return super().changelist_view(request, extra_context)
+
+
+def _warn_of_age(request: HttpRequest) -> None:
+    catalog = find_catalog()
+    command = "manage.py medblocks_sync_facilities"
+    if catalog is None:
+        text = gettext("There is no local catalog: every search asks Medblocks. Run %(command)s.")
+        messages.info(request, text % {"command": command})
+    elif is_too_old(catalog):
+        text = ngettext(
+            "The catalog is older than %(days)d day. Run %(command)s.",
+            "The catalog is older than %(days)d days. Run %(command)s.",
+            conf.catalog_max_age_days,
+        )
+        shown = {"days": conf.catalog_max_age_days, "command": command}
+        messages.warning(request, text % shown)
+
+
+@admin.register(CatalogSync)
+class CatalogSyncAdmin(EvidenceAdmin):
+    """Every sync, the newest first."""
+
+    view_permission = "medblocks_connect.view_catalogsync"
+    list_display = ("started_at", "finished_at", "fetched", "added", "changed", "withdrawn")
+
+
+class FacilityRequestInline(_TabularInline):
+    """What patients added, where the host's settings keep it."""
+
+    model = FacilityRequest
+    fields = readonly_fields = ("created_at", "note", "patient_id")
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: patients write these."""
+        return False
+
+
+@admin.register(MissingFacility)
+class MissingFacilityAdmin(EvidenceAdmin):
+    """What patients looked for and did not find, the most wanted first.
+
+    Whoever has Django's permission may delete a row, once it is dealt with.
+    """
+
+    view_permission = "medblocks_connect.view_missingfacility"
+    list_display = ("text", "requests", "searches", "first_at", "last_at")
+    sortable_by = ("requests", "searches", "last_at")
+    search_fields = ("text",)
+    inlines = (FacilityRequestInline,)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the delete permission is there."""
+        return bool(request.user.has_perm("medblocks_connect.delete_missingfacility"))

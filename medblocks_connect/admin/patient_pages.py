@@ -1,0 +1,263 @@
+"""What staff see of patients: everyone with an attempt, each with their whole history.
+
+A patient is there because an attempt is, however its row came to be: there is no summary to keep
+right. The list walks the attempts from the newest and keeps those that are their patient's last,
+one step in the index on (patient, time) each; what it counts, it counts for the page alone.
+"""
+
+# ruff: noqa: ARG002 - Django gives its hooks more than these need
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Left
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from medblocks_connect.admin import filters, formatting
+from medblocks_connect.admin.attempt_search import spellings_of
+from medblocks_connect.admin.audit_log import log_look
+from medblocks_connect.admin.links import attempt_url
+from medblocks_connect.admin.read_only import EvidenceAdmin
+from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt, PatientHistory
+
+Status = PatientConnectionAttempt.Status
+Histories = QuerySet[PatientHistory]
+
+_MOST: Final = 1000
+"""Attempts that a patient's page shows, the newest; nobody has a hundred."""
+
+
+class PatientChangeList(ChangeList):
+    """Django's list, with the counts looked up for the patients on the page."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Find the page's patients, then what there is to tell of each."""
+        super().get_results(request)
+        keys = [each.pk for each in self.result_list]
+        told = {each.pk: each for each in tell_histories(keys)}
+        self.result_list = [told[key] for key in keys if key in told]
+
+
+def tell_histories(keys: list[int]) -> Histories:
+    """Return the patients whose last attempts are ``keys``, with their counts and last error."""
+    own = PatientConnectionAttempt.objects.filter(patient_id=OuterRef("patient_id")).order_by()
+    # No equality but the patient's: SQLite would enter by the index on the status instead.
+    failures = own.filter(error__gt="").order_by("-created_at", "-id")
+    words = failures.annotate(words=Left("error_description", formatting.SHORT + 1)).values("words")
+    described = "error_description", "claimed_error_description"
+
+    def count(**status: str) -> Subquery:
+        number = Count("pk", filter=Q(**status)) if status else Count("pk")
+        counted = own.values("patient_id").annotate(number=number).values("number")
+        return Subquery(counted, output_field=IntegerField())
+
+    return (
+        PatientHistory.objects.filter(pk__in=keys)
+        .defer(*described)
+        .annotate(
+            attempts=count(),
+            connected=count(status=Status.SUCCEEDED),
+            failed=count(status=Status.FAILED),
+            last_error=Subquery(failures.values("error")[:1]),
+            last_words=Subquery(words[:1]),
+        )
+    )
+
+
+@admin.register(PatientHistory)
+class PatientAdmin(EvidenceAdmin):
+    """Every patient with an attempt, the one who tried last first."""
+
+    list_display = ("patient", "attempts", "connected", "failed", "last_attempt", "last_error")
+    list_display_links = None
+    list_filter = (filters.LastAttemptDateFilter,)
+    ordering = ("-created_at", "-id")
+    sortable_by = ["last_attempt"]
+    search_fields = ("patient_id__exact",)
+    search_help_text = _("The whole patient id.")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return our list."""
+        return PatientChangeList
+
+    def get_queryset(self, request: HttpRequest) -> Histories:
+        """Return the attempts that are their patient's last."""
+        later = PatientConnectionAttempt.objects.filter(
+            Q(created_at__gt=OuterRef("created_at")) | Q(pk__gt=OuterRef("pk")),
+            patient_id=OuterRef("patient_id"),
+            created_at__gte=OuterRef("created_at"),
+        )
+        described = "error_description", "claimed_error_description"
+        queryset: Histories = super().get_queryset(request).defer(*described)
+        return queryset.filter(~Exists(later), patient_id__gt="")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Histories, search_term: str
+    ) -> tuple[Histories, bool]:
+        """Find the patient whose id ``search_term`` is."""
+        if not search_term:
+            return queryset, False
+        return queryset.filter(patient_id__in=spellings_of(search_term)), False
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the list and the page per patient; there is nothing else to do with a patient."""
+        view = self.admin_site.admin_view
+        name = "medblocks_connect_patienthistory"
+        return [
+            path("", view(self.changelist_view), name=f"{name}_changelist"),
+            path("<int:object_id>/change/", view(self.change_view), name=f"{name}_change"),
+        ]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a patient's whole history."""
+        return show_patient_page(self, request, object_id)
+
+    @admin.display(description=_("patient"))
+    def patient(self, history: PatientHistory) -> SafeString:
+        """Show whose it is, as the way to their page."""
+        return formatting.show_patient(history)
+
+    @admin.display(description=_("attempts"))
+    def attempts(self, history: Any) -> SafeString:
+        """Show how often they tried."""
+        return formatting.show_count(history.attempts or 0, _("attempts"))
+
+    @admin.display(description=_("connected"))
+    def connected(self, history: Any) -> SafeString:
+        """Show how often it worked."""
+        return formatting.show_count(history.connected or 0, _("connected"))
+
+    @admin.display(description=_("failed"))
+    def failed(self, history: Any) -> SafeString:
+        """Show how often it failed."""
+        return formatting.show_count(history.failed or 0, _("failed"))
+
+    @admin.display(description=_("last attempt"), ordering="created_at")
+    def last_attempt(self, history: PatientHistory) -> SafeString:
+        """Show when they tried last and what came of it."""
+        return format_html(
+            '<a href="{}">{}</a> {}',
+            attempt_url(history.pk),
+            formatting.name_time(history.created_at),
+            formatting.show_status(history),
+        )
+
+    @admin.display(description=_("last error"))
+    def last_error(self, history: Any) -> SafeString:
+        """Show the last failure's code and words."""
+        return formatting.show_failure(history.last_error or "", history.last_words or "")
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One attempt in a patient's history."""
+
+    url: str
+    when: datetime
+    lost_at: datetime | None
+    was_cut: bool
+    facility: SafeString
+    status: SafeString
+    error: SafeString
+    description: SafeString
+    took: SafeString
+
+
+def show_patient_page(
+    model_admin: EvidenceAdmin, request: HttpRequest, pk: int | str
+) -> HttpResponse:
+    """Show the whole history of the patient whose attempt is ``pk``, and note who looked.
+
+    Raises ``PermissionDenied`` without the view permission, ``Http404`` for no attempt, or one
+    without a patient.
+    """
+    if not model_admin.has_view_permission(request):
+        raise PermissionDenied
+    patient_ids = PatientConnectionAttempt.objects.filter(pk=pk, patient_id__gt="")
+    patient_id = patient_ids.values_list("patient_id", flat=True).first()
+    if patient_id is None:
+        raise Http404
+    attempts = find_history(patient_id)
+    if request.method != "HEAD":  # which shows nobody anything
+        log_look(request, attempts[0])
+    connected = latest_connections(attempts)
+    lost = [each for each in connected if each.lost_at is not None]
+    cut = find_cut(lost)
+    context: dict[str, Any] = {
+        **model_admin.admin_site.each_context(request),
+        "title": gettext("Patient %s") % formatting.shorten(patient_id, formatting.SHORT),
+        "opts": model_admin.opts,
+        "media": model_admin.media,
+        "patient_id": patient_id,
+        "rows": [show_row(each) for each in attempts[:_MOST]],
+        "is_cut": len(attempts) > _MOST,
+        "holding": [show_row(each) for each in connected if each.lost_at is None],
+        "lost": [show_row(each, was_cut=each.pk in cut) for each in lost],
+    }
+    return TemplateResponse(request, "admin/medblocks_connect/patient.html", context)
+
+
+def find_history(patient_id: str) -> list[PatientConnectionAttempt]:
+    """Return the attempts of exactly this patient, newest first, one more than a page shows."""
+    found = PatientConnectionAttempt.objects.filter(patient_id=patient_id)
+    # Descriptions are cut in the database to what is shown: one may have a megabyte.
+    found = found.defer("error_description", "claimed_error_description").annotate(
+        words=Left("error_description", formatting.LONG + 1)
+    )
+    newest = found.order_by("-created_at", "-id")[: _MOST + 1]
+    # Compared here too: MySQL takes "ab " for "ab".
+    return [each for each in newest if each.patient_id == patient_id]
+
+
+def latest_connections(
+    attempts: Iterable[PatientConnectionAttempt],
+) -> list[PatientConnectionAttempt]:
+    """Return, of ``attempts`` (newest first), the last that connected each facility."""
+    latest: dict[str, PatientConnectionAttempt] = {}
+    for attempt in attempts:
+        if attempt.status == Status.SUCCEEDED:
+            latest.setdefault(attempt.connection_id, attempt)
+    return list(latest.values())
+
+
+def find_cut(lost: list[PatientConnectionAttempt]) -> set[int]:
+    """Return the keys of those of ``lost`` that the patient disconnected on our own page."""
+    if not lost:
+        return set()
+    events = AttemptEvent.objects.filter(attempt__in=lost, kind=AttemptEvent.Kind.DISCONNECTED)
+    return set(events.values_list("attempt_id", flat=True))
+
+
+def show_row(attempt: Any, *, was_cut: bool = False) -> HistoryRow:
+    """Put one attempt, read by :func:`find_history`, as a line of the history."""
+    return HistoryRow(
+        url=attempt_url(attempt.pk),
+        when=attempt.created_at,
+        lost_at=attempt.lost_at,
+        was_cut=was_cut,
+        facility=formatting.show_facility(attempt),
+        status=formatting.show_status(attempt),
+        error=formatting.show_error(attempt.error),
+        description=formatting.show_foreign(attempt.words, formatting.LONG),
+        took=formatting.show_duration(attempt),
+    )

@@ -1,0 +1,115 @@
+"""That evidence is looked at and never changed: what every page of ours in the admin has in common.
+
+Django's view permission on the attempts is enough for all of them. Nobody adds, changes or deletes
+anything here, superusers included: an outcome that staff could edit would prove nothing.
+"""
+
+# ruff: noqa: ARG002 - Django gives its hooks more than these need
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern
+from django.utils.text import capfirst
+from django.views.decorators.http import require_POST
+
+from medblocks_connect.admin.capped import CappedPaginator
+from medblocks_connect.views.decorators import report_discreetly
+
+if TYPE_CHECKING:
+    # The stubs' class has type parameters, Django's has none at run time.
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+View: TypeAlias = Callable[..., HttpResponseBase]
+
+VIEW_PERMISSION = "medblocks_connect.view_patientconnectionattempt"
+
+
+def demand(request: HttpRequest, *permissions: str) -> None:
+    """Raise ``PermissionDenied`` (403) unless ``request``'s user has all ``permissions``."""
+    if not request.user.has_perms(permissions):
+        raise PermissionDenied
+
+
+def guard_deed(view: View, *permissions: str) -> View:
+    """Return ``view`` for POST alone (405), and for those alone who have ``permissions`` (403).
+
+    The permission first: to whoever may not, it makes no difference how they asked.
+    """
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        demand(request, *permissions)
+        return require_POST(view)(request, *args, **kwargs)
+
+    return guarded
+
+
+def shows_one(request: HttpRequest) -> bool:
+    """Whether ``request`` is for one object's page, and not for a list (which reads less)."""
+    return bool(request.resolver_match and request.resolver_match.kwargs)
+
+
+class EvidenceAdmin(_ModelAdmin):
+    """A list and pages to read, fast however long the table is."""
+
+    view_permission = VIEW_PERMISSION
+    actions = None
+    list_per_page = 50
+    list_max_show_all = 200
+    paginator = CappedPaginator
+    # Both would count the whole table (measured in benchmarks/admin.py).
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    # Only the order that an index serves.
+    sortable_by: ClassVar[list[str] | tuple[str, ...] | None] = []
+    # The patient's page is for the patient: for staff it is a 404.
+    view_on_site = False
+
+    class Media:
+        css = {"all": ["medblocks_connect/admin.css"]}
+        js = ["medblocks_connect/admin.js"]
+
+    @property
+    def urls(self) -> list[URLPattern]:
+        """Return Django's and ours; an error in none of them is reported with patients' data."""
+        patterns: list[URLPattern] = super().urls
+        for pattern in patterns:
+            pattern.callback = report_discreetly(pattern.callback)
+        return patterns
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list under its own name: there is nothing to select."""
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the view permission is there."""
+        return bool(request.user.has_perm(self.view_permission))
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Return whether our section shows on the admin's first page."""
+        return self.has_view_permission(request)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: attempts are made by patients."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: evidence is not changed."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: what is too old goes by ``medblocks_prune``."""
+        return False

@@ -1,0 +1,57 @@
+"""How often it is polite to ask Medblocks about an attempt, and that the answer is settled."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+
+from django.db import OperationalError
+from django.db.models import Q
+from django.utils import timezone
+
+from medblocks_connect.api import MedblocksError
+from medblocks_connect.attempts.session_evidence import read_session
+from medblocks_connect.attempts.settle import Source
+from medblocks_connect.attempts.webhook_deliveries import settle_and_catch_up
+from medblocks_connect.medblocks_client import get_client
+from medblocks_connect.models import PatientConnectionAttempt
+
+POLITE_INTERVAL = timedelta(seconds=3)
+"""How long a patient's waiting page leaves Medblocks alone between two questions."""
+
+
+def confirm_attempt(attempt: PatientConnectionAttempt) -> MedblocksError | None:
+    """Ask Medblocks about ``attempt`` and settle what it says; return what kept it from telling.
+
+    Never raises for Medblocks' sake: an attempt that cannot be confirmed now stays as it is, for
+    the next question, the webhook or ``medblocks_reconcile``.
+    """
+    if not attempt.patient_session_id:
+        return None
+    if attempt.settled_at is None:
+        # Only for the pages that wait: losing this note to a lock costs one more question.
+        with suppress(OperationalError):
+            now = timezone.now()
+            PatientConnectionAttempt.objects.filter(pk=attempt.pk).update(asked_at=now)
+    return _ask(attempt)
+
+
+def _ask(attempt: PatientConnectionAttempt) -> MedblocksError | None:
+    try:
+        session = get_client().patient_sessions.retrieve(attempt.patient_session_id)
+        evidence = read_session(attempt, session, Source.MEDBLOCKS)
+    except MedblocksError as error:
+        return error
+    settle_and_catch_up(attempt, evidence)
+    return None
+
+
+def confirm_attempt_politely(attempt: PatientConnectionAttempt) -> None:
+    """Ask as :func:`confirm_attempt` does, unless somebody just did."""
+    now = timezone.now()
+    long_enough = Q(asked_at__isnull=True) | Q(asked_at__lt=now - POLITE_INTERVAL)
+    # The UPDATE is the claim: of several pages that wait for one attempt, one asks.
+    if not attempt.patient_session_id:
+        return
+    if PatientConnectionAttempt.objects.filter(long_enough, pk=attempt.pk).update(asked_at=now):
+        _ask(attempt)

@@ -1,0 +1,347 @@
+"""What effect a webhook event has on an attempt: once, however often it comes.
+
+Runs on what the database holds; Medblocks is never asked here. Whatever could not be done stays
+noted on the delivery, for ``medblocks_reconcile``, the admin or Medblocks' next try.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from django.db import IntegrityError, OperationalError, connections, router, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from medblocks_connect import signals
+from medblocks_connect.attempts.database_retry import Patience, insist
+from medblocks_connect.attempts.settle import (
+    Evidence,
+    Step,
+    plan_step,
+    settle,
+    try_to_settle,
+)
+from medblocks_connect.attempts.webhook_events import Said, read_event, read_records
+from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+
+logger = logging.getLogger("medblocks_connect.webhooks")
+
+State = WebhookDelivery.State
+
+RECEIVERS_MAY_TAKE: Final = 2.0
+"""Seconds that the host's signal receivers may take before the answer to Medblocks leaves without
+them (it waits 5); they run on in their thread."""
+
+Store: TypeAlias = Callable[[WebhookDelivery, str], bool]
+
+_CLAIM = timedelta(minutes=2)
+
+_EFFECT: Final = (
+    "attempt",
+    "failure",
+    "unsent_signals",
+    "state",
+    "processed_at",
+    "claimed_until",
+)
+"""The columns that processing writes, beside the number of tries."""
+
+_FAILED: Final = {"state": State.FAILED, "claimed_until": None}
+
+_SIGNALS: Final = {
+    "attempt_started": signals.attempt_started,
+    "attempt_succeeded": signals.attempt_succeeded,
+    "attempt_failed": signals.attempt_failed,
+    "attempt_expired": signals.attempt_expired,
+    "connection_lost": signals.connection_lost,
+    "records_synced": signals.records_synced,
+    "records_sync_failed": signals.records_sync_failed,
+}
+
+
+def receive_delivery(delivery: WebhookDelivery) -> None:
+    """Store a verified event and give it its effect, once, however often it is sent.
+
+    Raises what the database raises when nothing could be stored; Medblocks then sends it again.
+    """
+    try:
+        _receive(delivery)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept
+        # Verified, and not to be lost because a step after it broke: kept, marked, tried again.
+        _note_failure(delivery, error)
+        _keep(delivery)
+
+
+def process_delivery(delivery: WebhookDelivery, *, receivers_may_take: float | None = None) -> None:
+    """Give a stored delivery, claimed by this process, its effect, or note why it has none yet.
+
+    ``receivers_may_take`` is in seconds, None for as long as they like. Raises what the database
+    raises when not even the failure could be noted.
+    """
+    try:
+        if not delivery.unsent_signals:
+            connected = _give_effect(delivery, read_event(delivery), _save)
+        else:
+            connected = []
+        _send_within(delivery, receivers_may_take)
+        _catch_up(connected, receivers_may_take)
+    except Exception as error:  # noqa: BLE001 - one that breaks must not stop those after it
+        _note_failure(delivery, error)
+        unfinished = WebhookDelivery.objects.filter(pk=delivery.pk).exclude(state=State.PROCESSED)
+        unfinished.update(**_FAILED, failure=delivery.failure)
+
+
+def process_waiting_deliveries(
+    attempt: PatientConnectionAttempt, *, receivers_may_take: float | None = None
+) -> bool:
+    """Give their effect to the events that came before ``attempt`` was known; whether any did."""
+    of_it = Q(patient_session_id=attempt.patient_session_id)
+    if attempt.patient_connection_id:
+        of_it |= Q(patient_connection_id=attempt.patient_connection_id)
+    waiting = find_deliveries().filter(of_it, state=State.RECEIVED, unsent_signals="")
+    claimed = [each for each in waiting.order_by("id") if claim_delivery(each)]
+    for delivery in claimed:
+        process_delivery(delivery, receivers_may_take=receivers_may_take)
+    return bool(claimed)
+
+
+def settle_and_catch_up(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
+    """Settle what Medblocks says, then what came too early for the connection that it names."""
+    known = attempt.patient_connection_id
+    settle(attempt, evidence)
+    if attempt.patient_connection_id != known and process_waiting_deliveries(attempt):
+        attempt.refresh_from_db()
+
+
+def find_deliveries() -> QuerySet[WebhookDelivery]:
+    """Return the deliveries as they are where they are written; a replica may lag behind."""
+    return WebhookDelivery.objects.using(router.db_for_write(WebhookDelivery))
+
+
+def claim_delivery(delivery: WebhookDelivery) -> bool:
+    """Whether this process may process ``delivery`` now, and no other meanwhile.
+
+    Counts the try. One that another process worked on since it was read is not free: it may have
+    a part of its effect.
+    """
+    now = timezone.now()
+    as_read = WebhookDelivery.objects.filter(
+        _is_free(now),
+        pk=delivery.pk,
+        state=delivery.state,
+        tries=delivery.tries,
+        unsent_signals=delivery.unsent_signals,
+    ).exclude(state=State.PROCESSED)
+    claim = {"claimed_until": now + _CLAIM, "tries": delivery.tries + 1}
+    if not insist(partial(as_read.update, **claim), router.db_for_write(WebhookDelivery)):
+        return False
+    delivery.tries += 1
+    return True
+
+
+def _is_free(now: datetime) -> Q:
+    return Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
+
+
+def _receive(delivery: WebhookDelivery) -> None:
+    said = read_event(delivery)
+    try:
+        connected = _give_effect(delivery, said, _insert)
+    except IntegrityError:  # it came before
+        _receive_again(delivery, said)
+        return
+    _send_within(delivery, RECEIVERS_MAY_TAKE)
+    _catch_up(connected, RECEIVERS_MAY_TAKE)
+
+
+def _receive_again(delivery: WebhookDelivery, said: Said) -> None:
+    """Give an event that came before the effect that it still owes, if any.
+
+    What waited for its connection is left to reconciliation: the answer is due.
+    """
+    if _give_effect(delivery, said, _take_over) is not None:
+        _send_within(delivery, RECEIVERS_MAY_TAKE)
+        return
+    stored = find_deliveries().get(event_id=delivery.event_id)
+    if stored.digest != delivery.digest:
+        # The first stands; that there was another is for staff to see.
+        same = WebhookDelivery.objects.filter(pk=stored.pk)
+        insist(
+            partial(same.update, conflicts=F("conflicts") + 1), router.db_for_write(WebhookDelivery)
+        )
+    elif stored.unsent_signals and claim_delivery(stored):
+        _send_within(stored, RECEIVERS_MAY_TAKE)
+
+
+def _give_effect(
+    delivery: WebhookDelivery, said: Said, store: Store
+) -> list[PatientConnectionAttempt] | None:
+    """Settle what ``said`` says and ``store`` the delivery, in one transaction.
+
+    Return the attempts whose connection is known since, None where ``store`` refused.
+    """
+    database = router.db_for_write(WebhookDelivery)
+    patience = Patience()
+    while True:
+        steps = [plan_step(each, said.evidence) for each in said.attempts if said.evidence]
+        _note_effect(delivery, said, steps)
+        try:
+            with transaction.atomic(using=database):
+                # First, so that an event that was stored before costs no more than this.
+                if not store(delivery, database):
+                    return None
+                if all(try_to_settle(step, database) for step in steps):
+                    return _newly_connected(steps)
+                transaction.set_rollback(True, using=database)
+        except OperationalError:
+            if patience.is_over(database):
+                raise
+        said = read_event(delivery)
+
+
+def _newly_connected(steps: Sequence[Step]) -> list[PatientConnectionAttempt]:
+    return [step.attempt for step in steps if "patient_connection_id" in step.changes]
+
+
+def _catch_up(
+    connected: Sequence[PatientConnectionAttempt] | None, receivers_may_take: float | None
+) -> None:
+    for attempt in connected or ():
+        if _is_awaited(attempt.patient_connection_id):
+            process_waiting_deliveries(attempt, receivers_may_take=receivers_may_take)
+
+
+def _is_awaited(patient_connection_id: str) -> bool:
+    # Plain SQL: every success asks this, and to build the query would take longer than to run it.
+    with connections[router.db_for_write(WebhookDelivery)].cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM medblocks_connect_webhookdelivery"
+            " WHERE patient_connection_id = %s AND state = %s",
+            [patient_connection_id, str(State.RECEIVED)],
+        )
+        return cursor.fetchone() is not None
+
+
+def _insert(delivery: WebhookDelivery, database: str) -> bool:
+    delivery.pk = None  # a former try may have been rolled back
+    delivery.tries = 1
+    delivery.save(using=database)
+    return True
+
+
+def _save(delivery: WebhookDelivery, database: str) -> bool:
+    delivery.save(using=database)
+    return True
+
+
+def _take_over(delivery: WebhookDelivery, database: str) -> bool:
+    """Store the effect of an event that came before and has none yet: the UPDATE is the claim."""
+    unfinished = WebhookDelivery.objects.using(database).filter(
+        _is_free(timezone.now()),
+        event_id=delivery.event_id,
+        digest=delivery.digest,
+        unsent_signals="",
+    )
+    changes = {name: getattr(delivery, name) for name in _EFFECT}
+    changed = unfinished.exclude(state=State.PROCESSED).update(**changes, tries=F("tries") + 1)
+    return bool(changed)
+
+
+def _note_failure(delivery: WebhookDelivery, error: Exception) -> None:
+    # The error's kind and not its text, which may hold anything.
+    logger.error("A webhook could not be processed: %s", type(error).__name__)
+    delivery.failure = type(error).__name__
+    delivery.state = State.FAILED
+
+
+def _keep(delivery: WebhookDelivery) -> None:
+    """Store a delivery that failed; whatever was written of it before was rolled back."""
+    database = router.db_for_write(WebhookDelivery)
+    unfinished = WebhookDelivery.objects.filter(
+        _is_free(timezone.now()), event_id=delivery.event_id
+    ).exclude(state=State.PROCESSED)
+    failed = {**_FAILED, "failure": delivery.failure, "tries": F("tries") + 1}
+    if insist(partial(unfinished.update, **failed), database):
+        return
+    delivery.attempt = None
+    delivery.unsent_signals = ""
+    delivery.claimed_until = None
+    with suppress(IntegrityError):  # it is stored, and processed or in another process' hands
+        insist(partial(_insert, delivery, database), database)
+
+
+def _note_effect(delivery: WebhookDelivery, said: Said, steps: Sequence[Step]) -> None:
+    due = {*said.signals, *(signal for step in steps for signal in step.due)}
+    listened = [
+        name
+        for name, signal in _SIGNALS.items()
+        if signal in due and signal.has_listeners(PatientConnectionAttempt)
+    ]
+    was_waiting = delivery.attempt_id is None and delivery.state == State.RECEIVED
+    delivery.attempt = said.attempts[0] if said.attempts else None
+    delivery.failure = said.failure
+    delivery.unsent_signals = " ".join(listened)
+    if said.failure:
+        delivery.state = State.FAILED
+    else:
+        delivery.state = State.RECEIVED if said.is_waiting or listened else State.PROCESSED
+    if was_waiting and not said.is_waiting:
+        # To wait for its attempt was no failed try: it has all of them before it.
+        delivery.tries = 1
+    is_done = delivery.state == State.PROCESSED
+    delivery.processed_at = timezone.now() if is_done else None
+    # Until the receivers are through, nobody else is to call them a second time.
+    delivery.claimed_until = timezone.now() + _CLAIM if listened else None
+
+
+def _send_within(delivery: WebhookDelivery, seconds: float | None) -> None:
+    if not delivery.unsent_signals:
+        return
+    in_transaction = connections[router.db_for_write(WebhookDelivery)].in_atomic_block
+    if seconds is None or in_transaction:
+        # Another thread sees nothing of a transaction, such as the one of a host's TestCase.
+        _send(delivery)
+        return
+    sending = partial(_send_and_close, delivery)
+    thread = threading.Thread(target=sending, name="medblocks-receivers", daemon=True)
+    thread.start()
+    thread.join(seconds)
+
+
+def _send_and_close(delivery: WebhookDelivery) -> None:
+    try:
+        _send(delivery)
+    finally:
+        connections.close_all()  # this thread's own
+
+
+def _send(delivery: WebhookDelivery) -> None:
+    failed: dict[str, str] = {}
+    # Of an attempt that was deleted since, nothing is to be told.
+    owed = delivery.unsent_signals if delivery.attempt else ""
+    for name in owed.split():
+        answers = _SIGNALS[name].send_robust(
+            sender=PatientConnectionAttempt, attempt=delivery.attempt, **_arguments(name, delivery)
+        )
+        raised = [type(answer).__name__ for _, answer in answers if isinstance(answer, Exception)]
+        if raised:
+            failed[name] = raised[0]
+    why = ", ".join(f"a receiver of {name} raised {kind}" for name, kind in failed.items())
+    delivery.unsent_signals = " ".join(failed)
+    delivery.failure = why[:200]
+    delivery.state = State.FAILED if failed else State.PROCESSED
+    delivery.processed_at = None if failed else timezone.now()
+    delivery.claimed_until = None
+    told = {name: getattr(delivery, name) for name in _EFFECT}
+    stored = WebhookDelivery.objects.filter(event_id=delivery.event_id)
+    insist(partial(stored.update, **told), router.db_for_write(WebhookDelivery))
+
+
+def _arguments(name: str, delivery: WebhookDelivery) -> dict[str, Any]:
+    return dict(read_records(delivery)) if name == "records_synced" else {}

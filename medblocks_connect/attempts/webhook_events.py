@@ -1,0 +1,163 @@
+"""What a webhook event says: of which attempt, and as which evidence. Reads, writes nothing.
+
+Event types after Medblocks' API page, "Webhooks"; an unknown one says nothing and is no error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import router
+from django.db.models import Q, QuerySet
+from django.dispatch import Signal
+
+from medblocks_connect import signals
+from medblocks_connect.api import PatientSession, UnexpectedReplyError, clean_text, parse_time
+from medblocks_connect.api.json_fields import MAX_CODE_LENGTH, MAX_ID_LENGTH, MAX_STATUS_LENGTH
+from medblocks_connect.attempts.outcome import LOST_STATUSES, Link, Outcome
+from medblocks_connect.attempts.session_evidence import read_session
+from medblocks_connect.attempts.settle import Evidence, Kind, Source
+from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.timezones import aware
+
+Status = PatientConnectionAttempt.Status
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an event says, and whether it waits for an attempt that is not there yet.
+
+    ``attempts`` are the newest first; the evidence is about all of them.
+    """
+
+    attempts: tuple[PatientConnectionAttempt, ...] = ()
+    evidence: Evidence | None = None
+    signals: tuple[Signal, ...] = ()
+    is_waiting: bool = False
+    failure: str = ""
+
+
+def read_event(delivery: WebhookDelivery) -> Said:
+    """Return what ``delivery`` says. Never raises for what it holds."""
+    read = _READERS.get(delivery.event_type)
+    if read is None:
+        return Said()
+    about = _about(delivery)
+    try:
+        return read(delivery, about)
+    except UnexpectedReplyError as error:
+        return Said(failure=error.message)
+
+
+def read_records(delivery: WebhookDelivery) -> Mapping[str, int | None]:
+    """Return how many records a sync brought and missed, as far as the event says."""
+    about = _about(delivery)
+    counts = {name: about.get(name) for name in ("total", "errors")}
+    return {
+        name: count if isinstance(count, int) and 0 <= count < 2**53 else None
+        for name, count in counts.items()
+    }
+
+
+def _about(delivery: WebhookDelivery) -> Mapping[str, Any]:
+    payload = json.loads(delivery.payload)
+    data = payload.get("data")
+    about = data.get("object") if isinstance(data, dict) else None
+    return about if isinstance(about, dict) else {}
+
+
+def _read_session(_delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
+    session = PatientSession.from_json(about)
+    # Plain SQL: the hot path of every delivery, and the ORM takes longer to write this query, with
+    # all its columns, than the database to answer it.
+    found = _attempts().raw(
+        "SELECT * FROM medblocks_connect_patientconnectionattempt WHERE patient_session_id = %s",
+        [session.id],
+    )
+    attempt = next(iter(found), None)
+    if attempt is None:
+        return Said(is_waiting=True)
+    return Said((attempt,), read_session(attempt, session, Source.WEBHOOK))
+
+
+def _read_loss(delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
+    if not delivery.patient_connection_id:
+        return Said(failure="The event names no connection.")
+    holders = tuple(_attempts().filter(patient_connection_id=delivery.patient_connection_id))
+    if not holders:
+        return Said(is_waiting=True)
+    # Connecting again may keep the link: an event that comes late is not about what began after it.
+    lost_at = parse_time(about.get("failure_at")) or _occurred_at(delivery)
+    lost = tuple(each for each in holders if lost_at is None or aware(each.created_at) < lost_at)
+    if not lost:
+        return Said(holders[:1])
+    status = clean_text(about.get("status"), MAX_STATUS_LENGTH)
+    link = Link(
+        status if status in LOST_STATUSES else "refresh_failed", delivery.patient_connection_id
+    )
+    evidence = Evidence(
+        Source.WEBHOOK,
+        Kind.LOST,
+        Outcome(link=link),
+        occurred_at=lost_at,
+        error=clean_text(about.get("failure_code"), MAX_CODE_LENGTH),
+    )
+    return Said(lost, evidence)
+
+
+def _read_sync(delivery: WebhookDelivery, about: Mapping[str, Any]) -> Said:
+    attempt = _find_connected(about.get("patient_id"), about.get("connection_id"))
+    if attempt is None:
+        return Said(is_waiting=True)
+    came = delivery.event_type == "records.sync.completed"
+    counts = read_records(delivery)
+    told = ", ".join(f"{name} {count}" for name, count in counts.items() if count is not None)
+    evidence = Evidence(
+        Source.WEBHOOK,
+        Kind.RECORDS_SYNCED if came else Kind.RECORDS_SYNC_FAILED,
+        Outcome(),
+        occurred_at=_occurred_at(delivery),
+        detail=told if came else clean_text(about.get("error_message"), 200),
+    )
+    signal = signals.records_synced if came else signals.records_sync_failed
+    return Said((attempt,), evidence, (signal,))
+
+
+def _find_connected(patient_id: object, facility_id: object) -> PatientConnectionAttempt | None:
+    """Return the patient's newest attempt that connected the facility."""
+    if not (_is_text(patient_id) and _is_text(facility_id)):
+        return None
+    connected = _attempts().filter(
+        Q(connection_id=facility_id) | Q(facility_id=facility_id),
+        patient_id=patient_id,
+        status=Status.SUCCEEDED,
+    )
+    # Compared here too: MySQL takes "ab " for "ab".
+    return next((each for each in connected if each.patient_id == patient_id), None)
+
+
+def _attempts() -> QuerySet[PatientConnectionAttempt]:
+    # Where they are written: what a replica that lags behind says, no write can build on.
+    database = router.db_for_write(PatientConnectionAttempt)
+    return PatientConnectionAttempt.objects.using(database)
+
+
+def _occurred_at(delivery: WebhookDelivery) -> datetime | None:
+    return aware(delivery.occurred_at) if delivery.occurred_at else None
+
+
+def _is_text(value: object) -> bool:
+    """Whether ``value`` is an id that can be looked for, and not one that cleaning would change."""
+    return bool(value) and clean_text(value, MAX_ID_LENGTH) == value
+
+
+_READERS: Mapping[str, Callable[[WebhookDelivery, Mapping[str, Any]], Said]] = {
+    "patient_session.completed": _read_session,
+    "connection.token_refresh_failed": _read_loss,
+    "records.sync.completed": _read_sync,
+    "records.sync.failed": _read_sync,
+}

@@ -1,0 +1,54 @@
+"""What tells facilities of one name apart, by as little as is needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from medblocks_connect.api import FhirSource
+from medblocks_connect.facilities.matching.normalization import fold
+from medblocks_connect.facilities.matching.states import split_state
+from medblocks_connect.url_safety import is_public_https
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What tells a facility from the others of its name; nothing for one that is alone."""
+
+    host: str = ""
+    is_portal: bool = True  # the host is the portal's, and not the record system's
+    entry: int = 0  # which of several that nothing else tells apart
+    entries: int = 0
+
+
+def tell_apart(facilities: Sequence[FhirSource]) -> Mapping[str, Difference]:
+    """Return what tells each of ``facilities`` from the others of its name, by their ids.
+
+    Where neither the state nor the record system nor the host differs, they are numbered.
+    """
+    split = {each.id: split_state(each.name or each.id) for each in facilities}
+    names = {connection_id: fold(name) for connection_id, (_state, name) in split.items()}
+    count = Counter(names.values())
+    hosts = {each.id: _find_host(each) for each in facilities if count[names[each.id]] > 1}
+    told = {
+        each.id: (names[each.id], split[each.id][0], each.type, hosts.get(each.id))
+        for each in facilities
+    }
+    entries, entry = Counter(told.values()), Counter[object]()
+    differences = {}
+    for connection_id, same in told.items():
+        entry[same] += 1
+        host, is_portal = hosts.get(connection_id, ("", True))
+        numbers = (entry[same], entries[same]) if entries[same] > 1 else (0, 0)
+        differences[connection_id] = Difference(host, is_portal, *numbers)
+    return differences
+
+
+def _find_host(facility: FhirSource) -> tuple[str, bool]:
+    """Return the portal's host and True, else that of the record system's address and False."""
+    for url, is_portal in ((facility.portal_url, True), (facility.fhir_base_url, False)):
+        if is_public_https(url):
+            return (urlsplit(url).hostname or "").removeprefix("www."), is_portal
+    return "", True

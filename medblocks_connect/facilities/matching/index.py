@@ -1,0 +1,143 @@
+"""How the names of a whole catalog are kept in memory to be searched: small, and read-only.
+
+An index is built once per version of the catalog and shared by the threads of a process. The
+facilities are numbered by what a patient would rather see (large before small, short before long),
+so that wherever only some of many can be looked at, the lowest numbers are the right ones.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import takewhile
+
+from medblocks_connect.facilities.matching.normalization import fold_fully, initials_of
+from medblocks_connect.facilities.matching.query import STATE_MARK
+from medblocks_connect.facilities.matching.ranking import Size, guess_size
+from medblocks_connect.facilities.matching.states import split_state
+from medblocks_connect.facilities.matching.vocabulary import Lists, Vocabulary
+
+_LAST = "\U0010ffff"
+_SCANNED_AT_MOST = 20_000  # beyond it, so many names match that the first ones do
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """A facility as the index takes it: ``key`` is whatever number the caller knows it by."""
+
+    key: int
+    name: str
+    kind: str = ""
+
+
+class FacilityIndex:
+    """The names of a catalog, to be searched with ``search_index``.
+
+    ``texts`` holds the folded names, each with a space before it and the state's code after a
+    mark; ``sizes``, ``keys`` and ``kinds`` are parallel to it.
+    """
+
+    def __init__(self, entries: Iterable[IndexEntry]) -> None:
+        prepared = sorted(_prepare(each) for each in entries)
+        self.texts = [f" {folded}{state}" for _size, _length, folded, state, _k, _n in prepared]
+        self.sizes = array("B", (size for size, *_rest in prepared))
+        self.keys = array("q", (key for *_rest, key in prepared))
+        self.kind_names = sorted({kind for *_rest, kind, _key in prepared})
+        numbers = {kind: number for number, kind in enumerate(self.kind_names)}
+        self.kinds = array("H", (numbers[kind] for *_rest, kind, _key in prepared))
+        del prepared
+        self._by_start = array("I", sorted(range(len(self.texts)), key=self.joined))
+        self._by_initials = array("I", sorted(range(len(self.texts)), key=self._initials))
+        self._by_all_initials = array("I", sorted(range(len(self.texts)), key=self._all_initials))
+        self._by_key = array("I", sorted(range(len(self.texts)), key=self.keys.__getitem__))
+        holders: dict[str, list[int]] = {}
+        for number, text in enumerate(self.texts):
+            for word in set(text.split()):
+                holders.setdefault(word, []).append(number)
+        self.vocabulary = Vocabulary(holders)
+        self._holders = Lists(holders[word] for word in self.vocabulary.words)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def name(self, number: int) -> str:
+        """Return the folded name, without the state."""
+        return self.texts[number].partition("\n")[0][1:]
+
+    def joined(self, number: int) -> str:
+        """Return the folded name without the spaces in it."""
+        return self.name(number).replace(" ", "")
+
+    def _initials(self, number: int) -> str:
+        return initials_of(self.name(number))
+
+    def _all_initials(self, number: int) -> str:
+        return initials_of(self.name(number), with_little_words=True)
+
+    def find_key(self, key: int) -> Iterator[int]:
+        """Return the entries of the caller's ``key``."""
+        first = bisect_left(self._by_key, key, key=self.keys.__getitem__)
+        while first < len(self) and self.keys[self._by_key[first]] == key:
+            yield self._by_key[first]
+            first += 1
+
+    def find_beginning(self, joined: str, most: int) -> list[int]:
+        """Return the names that begin with ``joined``; exact ones first, then by number."""
+        first, last = self._bounds(self._by_start, joined, self.joined)
+        names = self._by_start[first:last]
+        exact = list(takewhile(lambda number: self.joined(number) == joined, names[:most]))
+        return exact + nsmallest(most - len(exact), names[len(exact) :])
+
+    def find_initials(self, initials: str, most: int, chosen: Mapping[int, int]) -> list[int]:
+        """Return the names whose initials begin so: "ucsf" and "chop" both leave out no letter.
+
+        Those with these initials and no more come first, then the more ``chosen``, by their keys,
+        then by number.
+        """
+        found: dict[int, bool] = {}
+        for order, key in (
+            (self._by_initials, self._initials),
+            (self._by_all_initials, self._all_initials),
+        ):
+            first, last = self._bounds(order, initials, key)
+            for number in order[first:last]:
+                found[number] = found.get(number, False) or key(number) == initials
+        return nsmallest(
+            most,
+            found,
+            key=lambda number: (not found[number], -chosen.get(self.keys[number], 0), number),
+        )
+
+    def _bounds(
+        self, order: array[int], beginning: str, key: Callable[[int], str]
+    ) -> tuple[int, int]:
+        first = bisect_left(order, beginning, key=key)
+        return first, bisect_left(order, beginning + _LAST, first, key=key)
+
+    def holders(self, word: int) -> array[int]:
+        """Return the numbers of the names that hold the vocabulary's ``word``."""
+        return self._holders[word]
+
+    def count_holders(self, word: int) -> int:
+        """Return how many names hold the vocabulary's ``word``."""
+        return self._holders.length(word)
+
+    def count_all_holders(self, words: range) -> int:
+        """Return how many names hold one of ``words``, those with several counted as often."""
+        return self._holders.span_length(words)
+
+    def find_holders(self, words: range) -> Iterable[int]:
+        """Return the names that hold one of ``words``, by number; all names where most do."""
+        if self.count_all_holders(words) > _SCANNED_AT_MOST:
+            return range(len(self))
+        return sorted(set(self._holders.span(words)))
+
+
+def _prepare(entry: IndexEntry) -> tuple[Size, int, str, str, str, int]:
+    state, name = split_state(entry.name)
+    folded = fold_fully(name)
+    mark = f"{STATE_MARK}{state.lower()}" if state else ""
+    return guess_size(folded, entry.kind), len(folded), folded, mark, entry.kind, entry.key

@@ -1,0 +1,65 @@
+"""What patients did not find is counted for the host: the words, and nothing of who typed them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.db import IntegrityError, router, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from medblocks_connect.api.text import clean_text
+from medblocks_connect.conf import conf
+from medblocks_connect.facilities.matching.normalization import fold
+from medblocks_connect.models import FacilityRequest, MissingFacility
+from medblocks_connect.models.facility import FOLDED_MAX_LENGTH
+from medblocks_connect.patients import Patient
+
+TEXT_MAX_LENGTH: Final = 100
+NOTE_MAX_LENGTH: Final = 1000
+
+_MOST_KEPT: Final = 20_000  # different texts; whoever types on at random fills no disk
+
+
+def count_search(text: str) -> None:
+    """Count a search for ``text`` that found nothing."""
+    _count(text, "searches")
+
+
+def request_facility(patient: Patient, text: str, note: str = "") -> bool:
+    """Keep that a patient misses a facility; whether ``text`` said anything.
+
+    The note and the patient's id are kept only where the host's settings ask for them.
+    """
+    missing = _count(text, "requests")
+    if missing is None:
+        return bool(_fold(text))
+    kept_note = clean_text(note, NOTE_MAX_LENGTH) if conf.request_notes else ""
+    patient_id = patient.patient_id if conf.requests_name_patient else ""
+    if kept_note or patient_id:
+        FacilityRequest.objects.create(missing=missing, note=kept_note, patient_id=patient_id)
+    return True
+
+
+def _fold(text: str) -> str:
+    return fold(clean_text(text, TEXT_MAX_LENGTH))[:FOLDED_MAX_LENGTH]
+
+
+def _count(text: str, column: str) -> MissingFacility | None:
+    """Add one to ``column`` of the row for ``text``; None where nothing is kept."""
+    folded = _fold(text)
+    if not folded:
+        return None
+    rows = MissingFacility.objects.filter(folded=folded)
+    counted = {column: F(column) + 1, "last_at": timezone.now()}
+    # The UPDATE first: a transaction that reads and then writes fails on SQLite under load.
+    if not rows.update(**counted):
+        if MissingFacility.objects.count() >= _MOST_KEPT:
+            return None
+        cleaned = clean_text(text, TEXT_MAX_LENGTH)
+        try:
+            with transaction.atomic(using=router.db_for_write(MissingFacility)):
+                return MissingFacility.objects.create(text=cleaned, folded=folded, **{column: 1})
+        except IntegrityError:  # somebody else was first
+            rows.update(**counted)
+    return rows.first()

@@ -1,0 +1,31 @@
+"""The tables of the app; every model is importable from here."""
+
+from medblocks_connect.models.attempt import (
+    AttemptEvent,
+    LostConnection,
+    PatientConnectionAttempt,
+    PatientHistory,
+    generate_public_id,
+)
+from medblocks_connect.models.facility import (
+    CatalogPage,
+    CatalogSync,
+    Facility,
+    FacilityRequest,
+    MissingFacility,
+)
+from medblocks_connect.models.webhook import WebhookDelivery
+
+__all__ = [
+    "AttemptEvent",
+    "CatalogPage",
+    "CatalogSync",
+    "Facility",
+    "FacilityRequest",
+    "LostConnection",
+    "MissingFacility",
+    "PatientConnectionAttempt",
+    "PatientHistory",
+    "WebhookDelivery",
+    "generate_public_id",
+]

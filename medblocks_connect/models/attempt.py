@@ -1,0 +1,266 @@
+"""What is remembered: one row per attempt, and the evidence that each attempt gathered.
+
+The rows are written by :mod:`medblocks_connect.attempts` alone; models hold no rules.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import Final
+
+from django.db import models
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext
+
+from medblocks_connect.models.fields import IdentifierField
+
+LOOK_FOR: Final = timedelta(minutes=2)
+"""How long after the return a page waits for Medblocks' word, before a mere claim is shown."""
+
+
+def generate_public_id() -> str:
+    """Return 192 random bits as 32 URL-safe characters: nobody guesses somebody else's attempt."""
+    return secrets.token_urlsafe(24)
+
+
+class PatientConnectionAttempt(models.Model):
+    """One try of one patient to connect one facility, from the click to its outcome."""
+
+    class Status(models.TextChoices):
+        """Where an attempt stands; ``outcome.py`` says which evidence leads where."""
+
+        CREATED = "created", _("Not started yet")
+        STARTED = "started", _("At the portal")
+        RETURNED = "returned", _("Back, not confirmed")
+        EXPIRED = "expired", _("Never finished")
+        FAILED = "failed", _("Failed")
+        SUCCEEDED = "succeeded", _("Connected")
+
+    public_id = IdentifierField(
+        _("public id"), max_length=32, unique=True, default=generate_public_id, editable=False
+    )
+    patient_id = IdentifierField(_("patient"), max_length=200)
+    connection_id = IdentifierField(
+        _("facility id"),
+        max_length=500,
+        blank=True,
+        default="",
+        help_text=_("Medblocks' id of the facility, or its FHIR base URL."),
+    )
+    connection_name = models.CharField(_("facility"), max_length=255, blank=True, default="")
+    connection_type = models.CharField(_("record system"), max_length=50, blank=True, default="")
+    patient_session_id = IdentifierField(  # type: ignore[misc]  # the stubs cannot say "or None"
+        _("Medblocks session"), max_length=255, unique=True, null=True, blank=True, default=None
+    )
+
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.CREATED
+    )
+    unconfirmed = models.BooleanField(
+        _("claimed, not confirmed"),
+        default=False,
+        help_text=_("The outcome rests on the return URL alone; Medblocks has not confirmed it."),
+    )
+    error = models.CharField(_("error"), max_length=100, blank=True, default="")
+    error_description = models.TextField(_("error description"), blank=True, default="")
+    failure_at = models.DateTimeField(_("failed at, says Medblocks"), null=True, blank=True)
+    request_id = models.CharField(_("Medblocks request id"), max_length=200, blank=True, default="")
+
+    claimed_success = models.BooleanField(
+        _("return URL said: connected"), default=False, help_text=_("A claim, not a fact.")
+    )
+    claimed_error = models.CharField(
+        _("return URL said: error"), max_length=100, blank=True, default=""
+    )
+    claimed_error_description = models.TextField(
+        _("return URL said: description"), blank=True, default=""
+    )
+    claim_disagrees = models.BooleanField(_("claim and fact disagree"), default=False)
+
+    patient_connection_id = IdentifierField(
+        _("Medblocks connection"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("Medblocks' id of the link that came of it, conn_…"),
+    )
+    connection_status = models.CharField(
+        _("connection"),
+        max_length=50,
+        blank=True,
+        default="",
+        help_text=_("As Medblocks calls it."),
+    )
+    # Medblocks' own id of the facility where it is another than the one it was started with.
+    facility_id = IdentifierField(max_length=500, blank=True, default="", editable=False)
+
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    expires_at = models.DateTimeField(_("session expires"), null=True, blank=True)
+    returned_at = models.DateTimeField(_("came back"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    lost_at = models.DateTimeField(_("access lost"), null=True, blank=True)
+    asked_at = models.DateTimeField(_("Medblocks last asked"), null=True, blank=True)
+    answered_at = models.DateTimeField(_("Medblocks answered"), null=True, blank=True)
+    settled_at = models.DateTimeField(
+        _("settled"),
+        null=True,
+        blank=True,
+        help_text=_("Medblocks has had its last word; it is not asked again."),
+    )
+    claimed_until = models.DateTimeField(null=True, blank=True, editable=False)
+    revision = models.PositiveIntegerField(default=0, editable=False)
+
+    class Meta:
+        verbose_name = _("connection attempt")
+        verbose_name_plural = _("connection attempts")
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["patient_id", "-id"], name="medblocks_attempt_patient"),
+            models.Index(fields=["settled_at", "status", "id"], name="medblocks_attempt_settled"),
+            models.Index(fields=["patient_connection_id"], name="medblocks_attempt_link"),
+            # The admin's: newest first under each filter, without sorting and without counting.
+            models.Index(fields=["created_at", "id"], name="medblocks_attempt_when"),
+            models.Index(
+                fields=["patient_id", "created_at", "id"], name="medblocks_attempt_history"
+            ),
+            models.Index(fields=["status", "created_at"], name="medblocks_attempt_status"),
+            models.Index(fields=["error", "created_at"], name="medblocks_attempt_error"),
+            models.Index(fields=["connection_id", "created_at"], name="medblocks_attempt_facility"),
+            models.Index(fields=["connection_type", "created_at"], name="medblocks_attempt_system"),
+            models.Index(fields=["unconfirmed", "created_at"], name="medblocks_attempt_claimed"),
+            models.Index(
+                fields=["claim_disagrees", "created_at"], name="medblocks_attempt_dispute"
+            ),
+            models.Index(fields=["lost_at"], name="medblocks_attempt_lost"),
+            models.Index(fields=["request_id"], name="medblocks_attempt_request"),
+        ]
+        permissions = [
+            ("ask_medblocks", _("Can ask Medblocks about an attempt again")),
+            ("export_patientconnectionattempt", _("Can export connection attempts")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.facility} \u00b7 {self.get_status_display()}"
+
+    def get_absolute_url(self) -> str:
+        """Return the patient's page of this attempt."""
+        return reverse("medblocks_connect:attempt", args=[self.public_id])
+
+    @property
+    def facility(self) -> str:
+        """The facility's name, or its id where the catalog never told the name."""
+        unnamed = pgettext("in place of a facility's name", "chosen at Medblocks")
+        return self.connection_name or self.connection_id or unnamed
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the patient went to the portal and nobody has told of them since."""
+        return self.status == self.Status.STARTED and self.returned_at is None
+
+    @property
+    def is_confirming(self) -> bool:
+        """Whether the patient is back and Medblocks has yet to say what came of it.
+
+        A failure that only the return URL claims waits for a while, for Medblocks' last word:
+        until then a page that says "failed" could turn into "connected".
+        """
+        if self.status in {self.Status.STARTED, self.Status.RETURNED}:
+            return True
+        if not self.unconfirmed or self.settled_at is not None or self.returned_at is None:
+            return False
+        return timezone.now() < self.returned_at + LOOK_FOR
+
+
+class PatientHistory(PatientConnectionAttempt):
+    """A patient with an attempt, as the admin lists them: by the newest of their attempts.
+
+    No table of its own: a patient is there because an attempt is, however that came to be.
+    """
+
+    class Meta:
+        proxy = True
+        default_permissions = ()  # whoever sees attempts sees patients
+        verbose_name = _("patient")
+        verbose_name_plural = _("patients")
+
+    def __str__(self) -> str:
+        return self.patient_id
+
+
+class LostConnection(PatientConnectionAttempt):
+    """An attempt whose access was lost, as the admin's reconnect queue lists them."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = _("lost connection")
+        verbose_name_plural = _("reconnect queue")
+
+
+class AttemptEvent(models.Model):
+    """One piece of evidence on an attempt's timeline. Appended, never changed."""
+
+    class Source(models.TextChoices):
+        """Who says so."""
+
+        SITE = "site", _("This site")
+        RETURN = "return", _("Return URL")
+        MEDBLOCKS = "medblocks", _("Medblocks, asked")
+        WEBHOOK = "webhook", _("Medblocks, webhook")
+
+    class Kind(models.TextChoices):
+        """What was said."""
+
+        CREATED = "created", _("Attempt recorded")
+        STARTED = "started", _("Session opened, patient sent to the portal")
+        REFUSED = "refused", _("Session not opened")
+        NO_ANSWER = "no_answer", _("Medblocks was asked and did not answer")
+        ADOPTED = "adopted", _("Session found again")
+        CAME_BACK = "came_back", _("Patient came back")
+        CLAIMED_SUCCESS = "claimed_success", _("Patient came back: said to be connected")
+        CLAIMED_FAILURE = "claimed_failure", _("Patient came back: said to have failed")
+        STILL_OPEN = "still_open", _("Session still open")
+        CONNECTED = "connected", _("Connected")
+        FAILED = "failed", _("Failed")
+        EXPIRED = "expired", _("Session expired")
+        LOST = "lost", _("Access lost")
+        RECORDS_SYNCED = "records_synced", _("Records arrived")
+        RECORDS_SYNC_FAILED = "records_sync_failed", _("Records did not arrive")
+        DISCONNECTED = "disconnected", _("Disconnected by the patient")
+
+    attempt = models.ForeignKey(
+        PatientConnectionAttempt,
+        on_delete=models.CASCADE,
+        related_name="events",
+        db_index=False,  # the constraint's index begins with it
+    )
+    source = models.CharField(_("source"), max_length=10, choices=Source.choices)
+    kind = models.CharField(_("what"), max_length=20, choices=Kind.choices)
+    status = models.CharField(
+        _("status after it"), max_length=10, choices=PatientConnectionAttempt.Status.choices
+    )
+    error = models.CharField(_("error"), max_length=100, blank=True, default="")
+    error_description = models.TextField(_("error description"), blank=True, default="")
+    request_id = models.CharField(_("Medblocks request id"), max_length=200, blank=True, default="")
+    connection_status = models.CharField(_("connection"), max_length=50, blank=True, default="")
+    detail = models.CharField(_("detail"), max_length=200, blank=True, default="")
+    occurred_at = models.DateTimeField(_("happened, says the source"), null=True, blank=True)
+    created_at = models.DateTimeField(_("recorded"), default=timezone.now)
+    fingerprint = models.CharField(max_length=64, editable=False)
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("timeline")
+        ordering = ["id"]
+        constraints = [
+            # The same evidence arrives twice (a reload, a redelivery): it is told once.
+            models.UniqueConstraint(
+                fields=["attempt", "fingerprint"], name="medblocks_event_told_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} ({self.get_source_display()})"

@@ -1,0 +1,1 @@
+"""Where a patient is connected: listing and ending their connections."""

@@ -1,0 +1,90 @@
+"""The JSON of each thing, as the Medblocks API writes it."""
+
+from datetime import datetime, timezone
+from typing import Any
+
+from django.utils import timezone as django_timezone
+
+from medblocks_connect.sandbox.fictional_catalog import Facility
+from medblocks_connect.sandbox.models import SandboxConnection, SandboxPatient, SandboxSession
+
+
+def write_moment(moment: datetime | None) -> str | None:
+    """Return ``moment`` in UTC with milliseconds and a ``Z``.
+
+    A naive moment (a site with ``USE_TZ = False``) is in the site's own time zone.
+    """
+    if moment is None:
+        return None
+    if django_timezone.is_naive(moment):
+        moment = django_timezone.make_aware(moment, django_timezone.get_default_timezone())
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def show_facility(facility: Facility) -> dict[str, Any]:
+    """Return a FhirSource."""
+    return {
+        "id": facility.id,
+        "resource_type": "fhir_source",
+        "name": facility.name,
+        "type": facility.type,
+        "fhir_base_url": facility.fhir_base_url,
+        "logo_url": facility.logo_url,
+        "portal_url": facility.portal_url,
+    }
+
+
+def show_connection(connection: SandboxConnection) -> dict[str, Any]:
+    """Return a connection as it stands inside a PatientSession."""
+    return {
+        "id": connection.conn_id,
+        "connection_id": connection.connection_id,
+        "status": connection.status,
+        "failure_code": connection.failure_code or None,
+        "failure_at": write_moment(connection.failure_at),
+        "created_at": write_moment(connection.created_at),
+    }
+
+
+def show_session(session: SandboxSession) -> dict[str, Any]:
+    """Return a PatientSession, with the status that it has now."""
+    return {
+        "id": session.session_id,
+        "resource_type": "patient_session",
+        "status": session.status_at(django_timezone.now()),
+        "url": session.url,
+        "patient_id": session.patient_id,
+        "connection_id": session.connection_id or None,
+        "recommended_connection_ids": session.recommended_connection_ids,
+        "return_url": session.return_url,
+        "return_button_label": session.return_button_label or None,
+        "connections": [
+            show_connection(connection) for connection in session.connections.order_by("pk")
+        ],
+        "expires_at": write_moment(session.expires_at),
+        "metadata": session.metadata,
+        "created_at": write_moment(session.created_at),
+    }
+
+
+def show_patient(patient: SandboxPatient) -> dict[str, Any]:
+    """Return a patient with every connection, newest first."""
+    connections = patient.connections.select_related("session").order_by("-pk")
+    return {
+        "id": patient.patient_id,
+        "resource_type": "patient",
+        "email": patient.email or None,
+        "name": patient.name or None,
+        "metadata": patient.metadata,
+        "created_at": write_moment(patient.created_at),
+        "connections": [
+            show_connection(connection)
+            | {
+                "resource_type": "connection",
+                "patient_session_id": connection.session.session_id,
+                "scopes": connection.scopes,
+                "updated_at": write_moment(connection.updated_at),
+            }
+            for connection in connections
+        ],
+    }

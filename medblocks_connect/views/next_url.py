@@ -1,0 +1,59 @@
+"""Which page of ours a form came from: where its patient is led back to if it cannot be taken."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+from medblocks_connect.facilities.search import MAXIMUM_QUERY_LENGTH
+
+# What the search takes from its address, and how long it may be.
+_SEARCHED_FOR: Final = {"q": MAXIMUM_QUERY_LENGTH, "type": 50}
+
+
+def find_way_back(request: HttpRequest) -> str:
+    """Return the path of the page that the form of ``request`` stood on, else of the search.
+
+    The ``Referer`` may say anything: only pages of ours on this host count, and of their query
+    only what was searched for.
+    """
+    search = reverse("medblocks_connect:search")
+    connections = reverse("medblocks_connect:connections")
+    came_from = _split(request.headers.get("Referer", ""))
+    if came_from is None or came_from.netloc != request.get_host():
+        return search
+    if came_from.path == search:
+        return _with_search(search, came_from.query)
+    if came_from.path in {connections, reverse("medblocks_connect:disconnect")}:
+        return connections
+    return came_from.path if came_from.path == _as_attempt(came_from.path) else search
+
+
+def _split(address: str) -> SplitResult | None:
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return None
+
+
+def _with_search(search: str, query: str) -> str:
+    try:
+        given = parse_qs(query, max_num_fields=20)
+    except ValueError:  # more fields than any page of ours has
+        return search
+    kept = {
+        name: given[name][0][:longest] for name, longest in _SEARCHED_FOR.items() if name in given
+    }
+    return f"{search}?{urlencode(kept)}" if kept else search
+
+
+def _as_attempt(path: str) -> str:
+    """Return the path of an attempt's page with the last part of ``path``; "" where none has it."""
+    public_id = path.removesuffix("/").rpartition("/")[2]
+    try:
+        return reverse("medblocks_connect:attempt", args=[public_id])
+    except NoReverseMatch:
+        return ""

@@ -1,0 +1,220 @@
+"""What a patient sees of the facilities found, and of finding none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError
+from medblocks_connect.attempts.connected import find_connected
+from medblocks_connect.conf import conf
+from medblocks_connect.error_messages import RECORD_SYSTEMS, name_record_system
+from medblocks_connect.facilities.catalog import find_catalog, get_index
+from medblocks_connect.facilities.disambiguation import Difference, tell_apart
+from medblocks_connect.facilities.lookup import get_facility
+from medblocks_connect.facilities.matching.highlighting import NamePart, mark_match
+from medblocks_connect.facilities.matching.states import STATE_NAMES, split_state
+from medblocks_connect.facilities.search import FacilitySearch, FoundFacilities, find_facilities
+from medblocks_connect.facilities.suggestions import suggest_facilities
+from medblocks_connect.patients import Patient
+from medblocks_connect.url_safety import is_public_https
+
+_WORD = re.compile(r"[^\W\d_]+", re.UNICODE)
+_SMALL_WORDS: Final = {"and", "at", "de", "del", "for", "in", "la", "of", "on", "s", "the", "y"}
+
+
+@dataclass(frozen=True)
+class FacilityResult:
+    """One facility in the list: nothing of it is trusted to be safe markup."""
+
+    connection_id: str
+    name: str  # without a vendor's prefix
+    record_system: str
+    initials: str
+    logo_url: str  # "" unless it is safe to show
+    parts: tuple[NamePart, ...] = ()  # of the name; what was typed is marked
+    state: str = ""  # the state's name, where the facility's name gives it
+    alias: tuple[NamePart, ...] = ()  # what people here call it too
+    is_connected: bool = False  # the patient is, as far as we know
+    difference: Difference = field(default_factory=Difference)
+
+
+@dataclass(frozen=True)
+class SuggestedGroup:
+    """Facilities offered before typing, and why: ``connected``, ``used``, ``pinned``, ``popular``.
+
+    Those that the patient is ``connected`` to are named, and not offered.
+    """
+
+    reason: str
+    facilities: tuple[FacilityResult, ...]
+
+
+@dataclass(frozen=True)
+class SearchResults:
+    """What a search came to: exactly one of hint, away, none and some."""
+
+    facilities: tuple[FacilityResult, ...] = ()
+    is_hint: bool = False  # too short to ask
+    is_away: bool = False  # nobody could be asked
+    is_only_alike: bool = False  # nothing found bears what was typed
+    record_system: str = ""  # the one that was asked for alone
+    more: str = ""  # query string of the next page
+    shown: int = 0  # how many are shown with the pages before; 0 where nobody counted
+    total: int | None = None  # None where nobody counted
+    is_capped: bool = False  # there are more than the total
+    is_later: bool = False  # a page after the first
+    suggested: tuple[SuggestedGroup, ...] = ()
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the search was asked, and nothing was found."""
+        return not (self.facilities or self.is_hint or self.is_away)
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether what was looked for may well be missing."""
+        return self.is_none or self.is_only_alike
+
+    @property
+    def knows_the_patient(self) -> bool:
+        """Whether places are told that the patient connected before."""
+        return any(group.reason in {"connected", "used"} for group in self.suggested)
+
+
+def show_results(search: FacilitySearch, patient: Patient | None = None) -> SearchResults:
+    """Search, and put what came of it as a patient sees it. Never raises for Medblocks' sake.
+
+    Where nothing is typed yet, ``patient`` is offered what they may be looking for.
+    """
+    if not search.is_long_enough:
+        offered = patient if not search.q else None
+        return SearchResults(is_hint=True, suggested=_suggest(offered) if offered else ())
+    try:
+        found = find_facilities(search)
+    except InvalidRequestError:
+        # Medblocks does not take this cursor or kind: the first page of all that matches it does.
+        first = FacilitySearch(search.q)
+        return SearchResults(is_away=True) if search == first else show_results(first, patient)
+    except MedblocksError:
+        return SearchResults(is_away=True)
+    more = ""
+    if found.page.has_more:
+        asked = {"q": search.q, "type": search.type, "starting_after": found.page.next_cursor}
+        more = urlencode({name: value for name, value in asked.items() if value})
+    return SearchResults(
+        _show_page(found, search.q, patient),
+        is_only_alike=found.only_alike,
+        record_system=name_record_system(search.type),
+        more=more,
+        shown=found.first + len(found.page.data) if found.total is not None else 0,
+        total=found.total,
+        is_capped=found.is_capped,
+        is_later=bool(search.starting_after),
+    )
+
+
+def _show_page(
+    found: FoundFacilities, typed: str, patient: Patient | None
+) -> tuple[FacilityResult, ...]:
+    # Told apart over all that was found: a twin may be on the next page.
+    differences = tell_apart(found.listed)
+    ids = [each.id for each in found.page.data]
+    connected = find_connected(patient, ids) if patient else frozenset()
+    return tuple(
+        replace(
+            show_facility(each, typed, found.aliases.get(each.id, "")),
+            is_connected=each.id in connected,
+            difference=differences.get(each.id, Difference()),
+        )
+        for each in found.page.data
+    )
+
+
+def _suggest(patient: Patient) -> tuple[SuggestedGroup, ...]:
+    suggestions = suggest_facilities(patient)
+    offered = (*suggestions.used, *suggestions.pinned, *suggestions.popular)
+    differences = tell_apart(offered)
+    connected = find_connected(patient, [each.id for each in offered])
+
+    def show(reason: str, facilities: Sequence[FhirSource]) -> SuggestedGroup:
+        shown = (
+            replace(
+                show_facility(each, alias=suggestions.aliases.get(each.id, "")),
+                difference=differences[each.id],
+            )
+            for each in facilities
+        )
+        return SuggestedGroup(reason, tuple(shown))
+
+    groups = (
+        show("connected", [each for each in offered if each.id in connected]),
+        *(
+            show(reason, _leave_out(connected, getattr(suggestions, reason)))
+            for reason in ("used", "pinned", "popular")
+        ),
+    )
+    return tuple(group for group in groups if group.facilities)
+
+
+def _leave_out(
+    connected: AbstractSet[str], facilities: Sequence[FhirSource]
+) -> Sequence[FhirSource]:
+    return [each for each in facilities if each.id not in connected]
+
+
+def show_facility(facility: FhirSource, typed: str = "", alias: str = "") -> FacilityResult:
+    """Put one facility of the catalog as a patient sees it, what they ``typed`` marked in it."""
+    state, name = split_state(facility.name or facility.id)
+    return FacilityResult(
+        connection_id=facility.id,
+        name=name,
+        record_system=name_record_system(facility.type),
+        initials=initials_of(name if facility.name else ""),
+        logo_url=facility.logo_url if is_public_https(facility.logo_url) else "",
+        parts=mark_match(name, typed),
+        state=STATE_NAMES.get(state, ""),
+        alias=mark_match(alias, typed),
+    )
+
+
+def list_record_systems() -> list[tuple[str, str]]:
+    """Return the kinds of record system to filter by, each with its name, in order of the names.
+
+    Those of the local catalog where there is one, else those that are known.
+    """
+    index = get_index()
+    kinds = [kind for kind in index.kind_names if kind] if index else list(RECORD_SYSTEMS)
+    named = ((kind, name_record_system(kind)) for kind in kinds)
+    return sorted(named, key=lambda each: each[1].casefold())
+
+
+def describe_search_page() -> dict[str, Any]:
+    """Return what the whole search page shows beside the results."""
+    return {
+        "record_systems": list_record_systems(),
+        "has_catalog": find_catalog() is not None,
+        "hosted_fallback": conf.hosted_fallback,
+        "request_notes": conf.request_notes,
+    }
+
+
+def name_place(connection_id: str) -> FacilityResult:
+    """Return the facility to go to, with an empty name where Medblocks cannot tell it now."""
+    unnamed = FacilityResult(connection_id, name="", record_system="", initials="", logo_url="")
+    try:
+        facility = get_facility(connection_id)
+    except MedblocksError:
+        return unnamed
+    return show_facility(facility) if facility.name else unnamed
+
+
+def initials_of(name: str) -> str:
+    """Return up to two capitals that stand for ``name``: "RG" for "Riverside General"."""
+    words = _WORD.findall(name)
+    telling = [word for word in words if word.casefold() not in _SMALL_WORDS] or words
+    return "".join(word[0] for word in telling[:2]).upper()

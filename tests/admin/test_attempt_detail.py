@@ -1,0 +1,308 @@
+"""An attempt's page: its timeline and its fields."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import requests
+import responses
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.utils import timezone
+
+from medblocks_connect.admin.attempt_detail import read_events
+from medblocks_connect.admin.formatting import LONG
+from medblocks_connect.admin.links import attempt_url, patient_url
+from medblocks_connect.admin.support_bundle import write_bundle
+from medblocks_connect.models import AttemptEvent
+
+
+def _event(attempt, **fields) -> AttemptEvent:
+    count = attempt.events.count()
+    defaults = {"source": "return", "kind": "claimed_failure", "status": "failed"}
+    return attempt.events.create(fingerprint=str(count), **{**defaults, **fields})
+
+
+def test_attempt_page_timeline(staff, make_attempt):
+    attempt = make_attempt(status="failed", error="user_denied")
+    _event(attempt, source="medblocks", kind="started", status="started", request_id="req_9")
+    _event(attempt, error="user_denied", error_description="no thanks")
+    response = staff.get(attempt_url(attempt.pk))
+    assert [each.source for each in response.context["timeline"]] == [
+        "Medblocks, asked",
+        "Return URL",
+    ]
+    page = response.content.decode()
+    for told in ("req_9", "no thanks", "Patient came back: said to have failed"):
+        assert told in page
+
+
+def test_attempt_page_long_timeline_keeps_both_ends(staff, make_attempt):
+    attempt = make_attempt()
+    now = timezone.now()
+    attempt.events.bulk_create(
+        AttemptEvent(
+            attempt=attempt,
+            source="webhook",
+            kind="records_synced",
+            status="succeeded",
+            detail=f"number {number}.",
+            fingerprint=str(number),
+            created_at=now + timedelta(seconds=number),
+        )
+        for number in range(230)
+    )
+    response = staff.get(attempt_url(attempt.pk))
+    page = response.content.decode()
+    assert len(response.context["timeline"]) == 220
+    assert "10 events between the first and the newest are left out" in page
+    assert "timeline (10 events left out):" in response.context["bundle"]
+    for number, is_shown in ((0, True), (19, True), (20, False), (30, True), (229, True)):
+        assert (f"number {number}." in page) == is_shown
+
+
+def test_attempt_page_timeline_in_the_order_it_shows(staff, make_attempt):
+    attempt = make_attempt()
+    now = timezone.now()
+    _event(attempt, kind="came_back")
+    _event(attempt, kind="failed", occurred_at=now - timedelta(minutes=10))
+    timeline = staff.get(attempt_url(attempt.pk)).context["timeline"]
+    assert [each.what for each in timeline] == ["Failed", "Patient came back"]
+
+
+def test_attempt_page_reads_no_megabyte_of_an_event(make_attempt):
+    attempt = make_attempt()
+    _event(attempt, error_description="z" * 1_000_000)
+    ((event,), _left_out) = read_events(attempt)
+    assert "error_description" in event.get_deferred_fields()
+    assert len(event.words) == LONG + 1
+
+
+def test_attempt_page_says_what_the_patient_disconnected(staff, make_attempt):
+    lost = make_attempt(status="succeeded", lost_at=timezone.now())
+    assert "reconnect queue" in staff.get(attempt_url(lost.pk)).context["story"].next_step
+    _event(lost, source="site", kind="disconnected", status="succeeded")
+    story = staff.get(attempt_url(lost.pk)).context["story"]
+    assert "the patient disconnected it since" in story.sentence
+    assert story.turn == "Nobody: the patient disconnected it"
+    assert story.next_step == "Nothing to do."
+
+
+def test_attempt_page_counts_every_later_try(staff, make_attempt):
+    attempt = make_attempt(status="failed", error="user_denied")
+    for _ in range(30):
+        make_attempt(status="failed", error="user_denied")
+    assert "tried again 30 times" in staff.get(attempt_url(attempt.pk)).context["story"].sentence
+
+
+def test_attempt_page_finds_a_success_before_many_later_tries(staff, make_attempt):
+    attempt = make_attempt(status="failed", error="user_denied")
+    make_attempt(status="succeeded")
+    for _ in range(21):
+        make_attempt(status="failed", connection_id="elsewhere")
+    story = staff.get(attempt_url(attempt.pk)).context["story"]
+    assert story.turn == "Nobody: a later try connected it"
+
+
+def test_attempt_page_leads_to_the_patient(staff, make_attempt):
+    attempt = make_attempt(patient_id="a/b")
+    page = staff.get(attempt_url(attempt.pk)).content.decode()
+    assert f'href="{patient_url(attempt.pk)}"' in page
+
+
+def test_attempt_page_whole_description_escaped(staff, make_attempt):
+    text = "<script>alert(1)</script>" + "x" * 1500 + "END"
+    attempt = make_attempt(status="failed", error="x", error_description=text)
+    page = staff.get(attempt_url(attempt.pk)).content.decode()
+    assert "xEND" in page
+    assert "<script>alert" not in page
+
+
+def test_attempt_page_unknown(staff, db):
+    assert staff.get(attempt_url(12345)).status_code == 302  # Django's admin: back, with a message
+
+
+def test_attempt_page_queries_few(staff, make_attempt, django_assert_max_num_queries):
+    attempt = make_attempt(status="succeeded", lost_at=timezone.now())
+    for _ in range(210):
+        _event(attempt)
+    make_attempt()
+    with django_assert_max_num_queries(10):
+        staff.get(attempt_url(attempt.pk))
+
+
+def test_attempt_page_tells_the_story(staff, make_attempt):
+    attempt = make_attempt(status="failed", error="user_denied")
+    page = staff.get(attempt_url(attempt.pk)).content.decode()
+    for told in ("has not tried again", "Whose turn it is", "You can connect at any time"):
+        assert told in page
+
+
+def test_attempt_page_later_tries_are_the_same_patients(staff, make_attempt):
+    attempt = make_attempt(status="failed")
+    make_attempt(patient_id="p-2")
+    page = staff.get(attempt_url(attempt.pk)).content.decode()
+    assert "has not tried again" in page
+    make_attempt(status="failed")
+    assert "has tried again once" in staff.get(attempt_url(attempt.pk)).content.decode()
+
+
+def test_attempt_page_megabyte_is_bounded(staff, make_attempt):
+    attempt = make_attempt(status="failed", error="x", error_description="y" * 1_000_000)
+    page = staff.get(attempt_url(attempt.pk)).content.decode()
+    assert len(page) < 100_000
+    assert "characters left out" in page
+
+
+def test_bundle_has_no_personal_data(staff, make_attempt):
+    attempt = make_attempt(
+        patient_id="ann@example.org",
+        patient_session_id="ps_42",
+        status="failed",
+        error="oauth_error",
+        error_description="Ann Example was refused",
+        request_id="req_7",
+    )
+    _event(attempt, error="oauth_error", error_description="Ann Example", request_id="req_8")
+    bundle = staff.get(attempt_url(attempt.pk)).context["bundle"]
+    for told in ("ps_42", "oauth_error", "req_7", "req_8", attempt.public_id):
+        assert told in bundle
+    assert "ann@" not in bundle
+    assert "Example" not in bundle
+
+
+def test_bundle_leaves_out_what_is_no_code(make_attempt):
+    attempt = make_attempt(
+        connection_id="https://fhir.example/r4?patient=ann",
+        error="Ann Example 1950",
+        claimed_error="ann@example.org",
+        request_id="Ann was here",
+    )
+    event = _event(attempt, error="Ann Example", connection_status="gone, says Ann")
+    bundle = write_bundle(attempt, [event])
+    assert "ann" not in bundle.lower()
+    assert "https://fhir.example/r4" in bundle
+    assert "error: (left out)" in bundle
+
+
+@pytest.fixture
+def asker(make_staff):
+    return make_staff("view_patientconnectionattempt", "ask_medblocks")
+
+
+SESSION_URL = "http://127.0.0.1:9/patient-sessions/ps_1"
+
+
+def _session(status: str, **fields) -> dict:
+    connection = {"id": "conn_1", "connection_id": "fhirsrc_riverside", "status": status, **fields}
+    return {
+        "id": "ps_1",
+        "resource_type": "patient_session",
+        "status": "complete",
+        "patient_id": "p-1",
+        "connections": [connection],
+    }
+
+
+@responses.activate
+def test_ask_again_settles_what_medblocks_says(asker, make_attempt):
+    attempt = make_attempt(patient_session_id="ps_1", status="started")
+    responses.get(SESSION_URL, json=_session("active"))
+    page = asker.post(_ask_url(attempt), follow=True)
+    assert "Medblocks says: Connected." in page.content.decode()
+    attempt.refresh_from_db()
+    assert attempt.status == "succeeded"
+    entry = LogEntry.objects.get()
+    assert (entry.user, entry.change_message) == (asker.staff, "Asked Medblocks again.")
+
+
+@responses.activate
+def test_ask_again_without_an_answer_changes_nothing(asker, make_attempt, settings):
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "MAX_RETRIES": 0}
+    attempt = make_attempt(patient_session_id="ps_1", status="started")
+    responses.get(SESSION_URL, body=requests.ConnectTimeout())
+    page = asker.post(_ask_url(attempt), follow=True)
+    assert "Medblocks did not answer" in page.content.decode()
+    attempt.refresh_from_db()
+    assert attempt.status == "started"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "told"),
+    [
+        (401, "invalid_api_key", "said invalid_api_key: Medblocks refused this site"),
+        (404, "resource_not_found", "Medblocks knows no such session"),
+        (500, "internal_error", "said internal_error"),
+    ],
+)
+@responses.activate
+def test_ask_again_says_how_medblocks_refused(asker, make_attempt, settings, status, code, told):
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "MAX_RETRIES": 0}
+    attempt = make_attempt(patient_session_id="ps_1", status="started")
+    responses.get(SESSION_URL, status=status, json={"error": {"code": code, "message": "Ann Lee"}})
+    page = asker.post(_ask_url(attempt), follow=True).content.decode()
+    assert told in page
+    assert "did not answer" not in page
+    assert "Ann Lee" not in page
+
+
+@pytest.mark.parametrize("code", ["token_exchange_failed", "user_denied"])
+@responses.activate
+def test_ask_again_says_that_a_claim_was_confirmed(asker, make_attempt, code):
+    attempt = make_attempt(
+        patient_session_id="ps_1",
+        status="failed",
+        unconfirmed=True,
+        error="user_denied",
+        claimed_error="user_denied",
+        returned_at=timezone.now(),
+    )
+    responses.get(SESSION_URL, json=_session("failed", id=None, failure_code=code))
+    page = asker.post(_ask_url(attempt), follow=True)
+    assert f"Medblocks says: Failed ({code})." in page.content.decode()
+    page = asker.post(_ask_url(attempt), follow=True)
+    assert f"Medblocks says nothing new: Failed ({code})." in page.content.decode()
+
+
+def test_ask_again_without_a_session_says_so(asker, make_attempt):
+    page = asker.post(_ask_url(make_attempt()), follow=True)
+    assert "no session at Medblocks" in page.content.decode()
+    assert not LogEntry.objects.exists()
+
+
+def _ask_url(attempt) -> str:
+    return f"{attempt_url(attempt.pk).removesuffix('change/')}ask/"
+
+
+def test_ask_again_is_a_post(asker, make_attempt):
+    assert asker.get(_ask_url(make_attempt())).status_code == 405
+
+
+def test_ask_again_by_get_without_the_permission_is_refused_too(staff, make_attempt):
+    assert staff.get(_ask_url(make_attempt())).status_code == 403
+
+
+def test_attempt_page_names_the_record_system(staff, make_attempt):
+    page = staff.get(attempt_url(make_attempt(connection_type="cerner").pk)).content.decode()
+    assert "Oracle Health (Cerner)" in page
+
+
+def test_ask_again_checks_csrf(asker, make_attempt):
+    attempt = make_attempt(patient_session_id="ps_1")
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(asker.staff)
+    assert strict.post(_ask_url(attempt)).status_code == 403
+
+
+def test_ask_again_needs_its_permission(staff, make_attempt):
+    attempt = make_attempt(patient_session_id="ps_1")
+    assert "Ask Medblocks again" not in staff.get(attempt_url(attempt.pk)).content.decode()
+    assert staff.post(_ask_url(attempt)).status_code == 403
+
+
+def test_ask_again_button_only_where_there_is_a_session(asker, make_attempt):
+    asked = make_attempt(patient_session_id="ps_1")
+    context = asker.get(attempt_url(asked.pk)).context
+    assert context["may_ask"]
+    assert not asker.get(attempt_url(make_attempt().pk)).context["may_ask"]

@@ -1,0 +1,125 @@
+"""The reconnect queue: lost, not won back, newest first, with a link for the patient."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.db.models import Exists
+from django.utils import timezone
+
+from medblocks_connect.attempts.queries import find_later_successes
+from medblocks_connect.models import PatientConnectionAttempt
+from tests.admin.conftest import QUEUE, patient_page
+
+NOW = timezone.now()
+
+
+@pytest.fixture
+def lose(make_attempt):
+    def make(**fields):
+        defaults = {"status": "succeeded", "lost_at": NOW, "connection_status": "refresh_failed"}
+        return make_attempt(**{**defaults, **fields})
+
+    return make
+
+
+def _queue(client) -> list[int]:
+    return [each.pk for each in client.get(QUEUE).context["cl"].result_list]
+
+
+def test_queue_newest_loss_first(staff, lose, make_attempt):
+    early = lose(lost_at=NOW - timedelta(days=2))
+    late = lose(patient_id="p-2", lost_at=NOW)
+    make_attempt(patient_id="p-3", status="succeeded")
+    make_attempt(patient_id="p-4", status="failed")
+    assert _queue(staff) == [late.pk, early.pk]
+
+
+def test_queue_leaves_out_what_was_won_back(staff, lose, make_attempt):
+    lose()
+    make_attempt(status="succeeded")
+    assert _queue(staff) == []
+
+
+def test_queue_has_what_was_lost_twice_once(staff, lose):
+    lose(lost_at=NOW - timedelta(days=9))
+    again = lose()
+    assert _queue(staff) == [again.pk]
+
+
+def test_queue_success_elsewhere_is_no_success_here(staff, lose, make_attempt):
+    lost = lose()
+    make_attempt(status="succeeded", connection_id="elsewhere")
+    make_attempt(status="succeeded", patient_id="somebody else")
+    make_attempt(status="failed")
+    assert _queue(staff) == [lost.pk]
+
+
+def test_queue_goes_by_time_where_ids_do_not(staff, lose, make_attempt):
+    make_attempt(status="succeeded", created_at=NOW)
+    lose(created_at=NOW - timedelta(days=30))
+    assert _queue(staff) == []
+    assert staff.get(patient_page()).context["lost"] == []
+
+
+def test_queue_leaves_out_who_disconnected_here(staff, lose):
+    lost = lose(connection_status="disconnected")
+    lost.events.create(source="site", kind="disconnected", status="succeeded", fingerprint="1")
+    assert _queue(staff) == []
+    assert "disconnected by the patient" in staff.get(patient_page()).content.decode()
+
+
+def test_queue_by_date_of_the_loss(staff, lose):
+    early = lose(lost_at=NOW - timedelta(days=9))
+    lose(patient_id="p-2")
+    rows = staff.get(f"{QUEUE}?until={NOW - timedelta(days=8):%Y-%m-%d}").context["cl"].result_list
+    assert [each.pk for each in rows] == [early.pk]
+
+
+@pytest.mark.urls("tests.admin.urls_of_the_admin_alone")
+def test_queue_where_the_patients_pages_are_elsewhere(staff, lose):
+    lose()
+    assert staff.get(QUEUE).status_code == 200
+
+
+def test_later_successes_are_found_by_the_patient(lose):
+    if connection.vendor != "sqlite":
+        pytest.skip("SQLite's planner says which index it enters the table by, whatever its size")
+    lost = PatientConnectionAttempt.objects.filter(Exists(find_later_successes()))
+    assert "medblocks_attempt_history (patient_id=? AND created_at>?)" in lost.explain()
+
+
+def test_queue_link_leads_to_the_patients_own_page(staff, lose):
+    lost = lose()
+    page = staff.get(QUEUE).content.decode()
+    assert f"http://testserver/records/attempts/{lost.public_id}/" in page
+
+
+def test_queue_link_has_the_patients_host(staff, lose, settings):
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "RETURN_URL": "https://clinic.example/records/return/",
+    }
+    lost = lose()
+    page = staff.get(QUEUE).content.decode()
+    assert f"https://clinic.example/records/attempts/{lost.public_id}/" in page
+
+
+def test_queue_link_lets_the_patient_start_at_that_facility(lose, patient_client, user):
+    lost = lose(patient_id=str(user.pk), connection_id="fhirsrc_riverside")
+    page = patient_client.get(lost.get_absolute_url()).content.decode()
+    assert 'value="fhirsrc_riverside"' in page
+
+
+def test_queue_warns_before_it_chases_who_left_on_purpose(staff, lose):
+    lose(connection_status="disconnected")
+    assert "perhaps on purpose" in staff.get(QUEUE).content.decode()
+
+
+def test_queue_queries_few(staff, lose, django_assert_max_num_queries):
+    for number in range(60):
+        lose(patient_id=f"p-{number}")
+    with django_assert_max_num_queries(8):
+        staff.get(QUEUE)

@@ -1,0 +1,56 @@
+"""Which facility a session is about where Medblocks does not name it."""
+
+from __future__ import annotations
+
+import pytest
+
+from medblocks_connect.api import FhirSource, PatientSession
+from medblocks_connect.attempts.session_evidence import read_session
+from medblocks_connect.attempts.settle import Source
+from medblocks_connect.facilities.facility_cache import remember
+from tests.attempts.conftest import FACILITY, connection_json, session_json
+
+pytestmark = pytest.mark.django_db
+
+BASE_URL = "https://fhir.riverside.example/r4"
+OTHER_FACILITY = "fhirsrc_lakeside"
+
+
+@pytest.fixture
+def conclude(make_attempt):
+    """Conclude from a complete session of an attempt that was started with a base URL."""
+
+    def read(connections, named=None):
+        attempt = make_attempt(connection_id=BASE_URL, connection_name="Riverside General")
+        told = session_json(status="complete", connection_id=named, connections=connections)
+        evidence = read_session(attempt, PatientSession.from_json(told), Source.MEDBLOCKS)
+        return evidence.outcome.status, evidence.outcome.error
+
+    return read
+
+
+def two(ours, theirs):
+    other = connection_json(theirs, id="conn_2", connection_id=OTHER_FACILITY)
+    return [connection_json(ours), other]
+
+
+@pytest.fixture
+def known():
+    remember([FhirSource(FACILITY, "Riverside General", "epic", BASE_URL, "", "")])
+
+
+@pytest.mark.parametrize("named", [None, BASE_URL, f"{BASE_URL}/"])
+def test_facility_of_the_base_url_is_known_among_several(conclude, known, named):
+    assert conclude(two("active", "failed"), named) == ("succeeded", "")
+
+
+def test_facility_of_the_base_url_case_28_another_is_no_success(conclude, known):
+    assert conclude(two("failed", "active")) == ("failed", "unknown_error")
+
+
+def test_facility_of_the_base_url_that_nobody_knows_is_none_of_several(conclude):
+    assert conclude(two("active", "active")) == ("failed", "not_connected")
+
+
+def test_facility_that_medblocks_names_is_the_one(conclude, known):
+    assert conclude(two("active", "failed"), OTHER_FACILITY) == ("failed", "unknown_error")

@@ -1,0 +1,84 @@
+"""Errors on order."""
+
+import pytest
+
+from medblocks_connect.sandbox.api_faults import queue_fault
+from medblocks_connect.sandbox.models import Operation, SandboxFault, SandboxSession
+from tests.sandbox.conftest import RETURN_URL
+
+pytestmark = pytest.mark.django_db
+
+BODY = {"patient_id": "pat-1", "return_url": RETURN_URL}
+
+
+def test_fault_answers_once(caller):
+    queue_fault("create_patient_session", 502, "oauth_error")
+    response = caller.post("/patient-sessions", BODY)
+    assert response.status_code == 502
+    assert response.json()["error"]["code"] == "oauth_error"
+    assert response.json()["error"]["type"] == "ehr_error"
+    assert not SandboxSession.objects.exists()
+    assert caller.post("/patient-sessions", BODY).status_code == 200
+
+
+def test_fault_answers_so_many_times(caller):
+    queue_fault("search_connections", 500, "internal_error", times=2)
+    assert [caller.get("/connections").status_code for _ in range(3)] == [500, 500, 200]
+
+
+def test_faults_answer_in_their_order(caller):
+    queue_fault("search_connections", 500, "internal_error")
+    queue_fault("search_connections", 429, "throttled")
+    assert [caller.get("/connections").status_code for _ in range(3)] == [500, 429, 200]
+
+
+def test_fault_retry_after(caller):
+    queue_fault("search_connections", 429, "throttled", retry_after=2)
+    assert caller.get("/connections")["Retry-After"] == "2"
+
+
+def test_fault_after_the_work(caller):
+    queue_fault("create_patient_session", 504, "internal_error", after_the_work=True)
+    assert caller.post("/patient-sessions", BODY).status_code == 504
+    assert SandboxSession.objects.count() == 1
+
+
+def test_fault_with_a_code_never_heard_of(caller):
+    queue_fault("get_patient", 418, "teapot", message="Short and stout.")
+    response = caller.get("/patients/pat-1")
+    assert response.status_code == 418
+    assert response.json()["error"]["code"] == "teapot"
+    assert response.json()["error"]["message"] == "Short and stout."
+
+
+def test_fault_of_another_operation_waits(caller):
+    queue_fault("get_patient", 500, "internal_error")
+    assert caller.get("/connections").status_code == 200
+    assert SandboxFault.objects.get().remaining == 1
+
+
+def test_fault_waits_behind_the_key(caller, client):
+    queue_fault("search_connections", 500, "internal_error")
+    assert client.get("/make-believe/connections").status_code == 401
+    assert SandboxFault.objects.get().remaining == 1
+
+
+@pytest.mark.parametrize("operation", Operation.values)
+def test_fault_for_every_operation(caller, operation):
+    queue_fault(operation, 503, "internal_error")
+    answers = [
+        caller.get("/health"),
+        caller.get("/connections"),
+        caller.get("/connections/x"),
+        caller.post("/patient-sessions", {}),
+        caller.get("/patient-sessions/x"),
+        caller.get("/patients/x/patient-sessions"),
+        caller.get("/patients/x"),
+        caller.delete("/patients/x/connections/y"),
+    ]
+    assert [answer.status_code for answer in answers].count(503) == 1
+
+
+def test_fault_for_an_unknown_operation():
+    with pytest.raises(ValueError, match="nonsense"):
+        queue_fault("nonsense", 500, "internal_error")

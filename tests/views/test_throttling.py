@@ -1,0 +1,154 @@
+"""Throttles: counted per patient, action and window, in the host's cache."""
+
+from __future__ import annotations
+
+import pytest
+
+from medblocks_connect.patients import Patient
+from medblocks_connect.views import attempt_page, throttling
+from medblocks_connect.views.throttling import throttle
+
+ANN, BOB = Patient("ann"), Patient("bob")
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A clock that a test sets, at the beginning of a minute."""
+    moment = [1_800_000_000.0]
+    monkeypatch.setattr(throttling.time, "time", lambda: moment[0])
+    return moment
+
+
+@pytest.fixture
+def rate(settings):
+    def give(**rates):
+        settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "THROTTLES": rates}
+
+    return give
+
+
+def count_allowed(patient: Patient, action: str, times: int = 30) -> int:
+    return [throttle(patient, action) for _ in range(times)].count(0)
+
+
+def test_throttle_allows_the_rate(now, rate):
+    rate(start="3/m")
+    assert count_allowed(ANN, "start") == 3
+
+
+def test_throttle_default(now):
+    assert count_allowed(ANN, "start", 25) == 20
+    assert count_allowed(ANN, "search", 125) == 120
+
+
+def test_throttle_is_each_patients_own(now, rate):
+    rate(start="1/m")
+    assert [throttle(ANN, "start"), throttle(BOB, "start")] == [0, 0]
+    assert throttle(ANN, "start") > 0
+
+
+def test_throttle_is_each_actions_own(now, rate):
+    rate(start="1/m", search="1/m")
+    assert [throttle(ANN, "start"), throttle(ANN, "search")] == [0, 0]
+
+
+def test_throttle_window_ends(now, rate):
+    rate(start="1/m")
+    throttle(ANN, "start")
+    wait = throttle(ANN, "start")
+    now[0] += wait
+    assert throttle(ANN, "start") == 0
+
+
+@pytest.mark.parametrize(("passed", "wait"), [(0, 61), (59.5, 1), (30, 31)])
+def test_throttle_says_how_long(now, rate, passed, wait):
+    rate(start="1/m")
+    now[0] += passed
+    throttle(ANN, "start")
+    assert throttle(ANN, "start") == wait
+
+
+@pytest.mark.parametrize(("unit", "seconds"), [("s", 1), ("m", 60), ("h", 3600), ("d", 86400)])
+def test_throttle_units(now, rate, unit, seconds):
+    rate(start=f"1/{unit}")
+    now[0] -= now[0] % seconds
+    throttle(ANN, "start")
+    assert throttle(ANN, "start") == seconds + 1
+
+
+def test_throttle_switched_off(now, rate):
+    rate(start=None)
+    assert count_allowed(ANN, "start", 50) == 50
+
+
+def test_throttle_key_names_nobody(now, rate, monkeypatch):
+    keys = []
+    monkeypatch.setattr(throttling.cache, "add", lambda key, *_rest: keys.append(key) or True)
+    throttle(Patient("ann@mail.example"), "start")
+    assert "ann" not in keys[0]
+
+
+def test_throttle_counter_that_vanishes(now, rate, monkeypatch):
+    """Evicted between two steps: better one request too many than an error."""
+    rate(start="1/m")
+    throttle(ANN, "start")
+
+    monkeypatch.setattr(throttling.cache, "incr", lambda *_given: None)
+    assert throttle(ANN, "start") == 0
+
+
+def test_throttle_outlives_the_caches_own_time(now, rate, settings, tmp_path):
+    """Caches in files and databases count by keeping anew, for as long as the site's TIMEOUT."""
+    in_files = "django.core.cache.backends.filebased.FileBasedCache"
+    settings.CACHES = {"default": {"BACKEND": in_files, "LOCATION": str(tmp_path)}}
+    rate(start="3/h")
+    now[0] -= now[0] % 3600
+    assert count_allowed(ANN, "start", 5) == 3
+    now[0] += 400
+    assert count_allowed(ANN, "start", 5) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "action"),
+    [
+        pytest.param("/records/search/?q=riverside", "search", id="case-40-search"),
+        pytest.param("/records/api/connections/?q=riverside", "search", id="case-40-json"),
+    ],
+)
+def test_throttled_answer(patient_client, now, rate, path, action):
+    rate(search="1/m")
+    patient_client.get(path)
+    answered = patient_client.get(path)
+    assert answered.status_code == 429
+    assert 1 <= int(answered.headers["Retry-After"]) <= 61
+
+
+@pytest.mark.parametrize("path", ["/records/start/", "/records/api/patient-sessions/"])
+def test_throttled_start(patient_client, now, rate, path, settings):
+    rate(start="1/m")
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "MAX_RETRIES": 0}
+    patient_client.cookies["csrftoken"] = "c" * 32
+    headers = {"X-CSRFToken": "c" * 32}
+    kind = "application/json" if "api" in path else "application/x-www-form-urlencoded"
+    body = '{"connection_id": "fhirsrc_1"}' if "api" in path else "connection_id=fhirsrc_1"
+    statuses = [
+        patient_client.post(path, body, content_type=kind, headers=headers).status_code
+        for _ in range(2)
+    ]
+    assert statuses == [503, 429]
+
+
+def test_throttled_confirmation(patient_client, now, rate, settings, monkeypatch):
+    """To name the place on it may ask Medblocks, so it counts as a start."""
+    rate(start="2/m")
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "CONFIRM_BEFORE_PORTAL": True}
+    named = []
+    monkeypatch.setattr(
+        attempt_page, "name_place", lambda each: named.append(each) or {"name": each}
+    )
+    patient_client.handler.enforce_csrf_checks = False
+    answers = [
+        patient_client.post("/records/start/", {"connection_id": f"fhirsrc_{number}"}).status_code
+        for number in range(5)
+    ]
+    assert (answers, len(named)) == ([200, 200, 429, 429, 429], 2)
