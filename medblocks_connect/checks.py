@@ -13,12 +13,9 @@ from django.core.checks import Warning as CheckWarning
 from django.utils.module_loading import import_string
 
 from medblocks_connect.api.validation import check_base_url, is_token
-from medblocks_connect.conf import DEFAULTS, conf
+from medblocks_connect.conf import DEFAULTS, RATE, conf
 from medblocks_connect.layout import find_frame, lacks_title
-from medblocks_connect.views.throttling import RATE
-
-_CONTACT_PREFIXES = ("https://", "mailto:", "tel:", "/")
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+from medblocks_connect.url_safety import is_contact_url, is_loopback
 
 
 @register("medblocks_connect")
@@ -139,7 +136,7 @@ def _is_safe_base(url: str) -> bool:
         parts = urlsplit(check_base_url(url))
     except ValueError:
         return False
-    return parts.scheme == "https" or parts.hostname in _LOOPBACK
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 def _check_resolver() -> Iterator[CheckMessage]:
@@ -226,7 +223,7 @@ def _check_pages(configured: dict[str, Any]) -> Iterator[CheckMessage]:
             hint="True shows a page to confirm before a patient is sent to the portal.",
             id="medblocks_connect.E016",
         )
-    if conf.contact_url and not conf.contact_url.startswith(_CONTACT_PREFIXES):
+    if conf.contact_url and not is_contact_url(conf.contact_url):
         yield Error(
             "MEDBLOCKS_CONNECT['CONTACT_URL'] must begin with https://, mailto:, tel: or /.",
             hint="It is where a patient finds help when something failed.",

@@ -7,6 +7,7 @@ Misuse is reported by :mod:`medblocks_connect.checks`, not here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -38,6 +39,9 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "CONTACT_URL": "",
     "THROTTLES": {"search": "120/m", "start": "20/m"},
 }
+
+RATE: Final = re.compile(r"([1-9][0-9]{0,5})/([smhd])")
+"""How a throttle's rate is written: a number per second, minute, hour or day."""
 
 
 class Secret(str):

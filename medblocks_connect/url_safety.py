@@ -1,9 +1,39 @@
-"""Which URLs and hosts of somebody else's are public: the others are nobody's to name."""
+"""URL safety: the checks before a browser is sent to a URL or shown one."""
 
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Final
 from urllib.parse import urlsplit
+
+_URL_MAX_LENGTH: Final = 2048  # characters
+_CONTACT_PREFIXES: Final = ("https://", "mailto:", "tel:", "/")
+
+
+def is_safe_redirect(url: str) -> bool:
+    """Whether a browser may be sent to ``url``: https, or http to this machine; nothing odd."""
+    if not 0 < len(url) <= _URL_MAX_LENGTH or not url.isascii() or not url.isprintable():
+        return False
+    if any(each in url for each in ' \\"<>'):
+        return False
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or parts.username is not None or parts.password is not None:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this very machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def is_public_https(url: str) -> bool:
@@ -36,3 +66,8 @@ def is_inner_host(host: str) -> bool:
         # A last label of digits is an address in disguise (WHATWG URL, "ends in a number").
         return host.endswith(inner) or host.rpartition(".")[2][:1].isdigit()
     return True
+
+
+def is_contact_url(url: str) -> bool:
+    """Whether ``url`` may stand in a page as the way to help: https, mailto, tel or a path."""
+    return url.startswith(_CONTACT_PREFIXES)

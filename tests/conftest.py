@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,12 @@ import requests
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.facilities.catalog import catalog_base_url
+from medblocks_connect.models import CatalogSync, Facility, PatientConnectionAttempt
 from tests.chromium import CHROMIUM, FLAGS
+from tests.facilities.names import NAMES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -125,6 +128,44 @@ def get_attempt(db):
         return PatientConnectionAttempt.objects.get()
 
     return get
+
+
+@pytest.fixture
+def add_catalog(db) -> Callable[..., list[Facility]]:
+    """Make a finished catalog of ``(name, type)`` pairs, with further columns where given."""
+
+    def add(*facilities, **columns) -> list[Facility]:
+        rows = [
+            Facility(connection_id=f"fhirsrc_{number}", name=name, type=kind, **columns)
+            for number, (name, kind) in enumerate(facilities or NAMES)
+        ]
+        Facility.objects.bulk_create(rows)
+        CatalogSync.objects.create(
+            base_url=catalog_base_url(), fetched=len(rows), finished_at=timezone.now()
+        )
+        return list(Facility.objects.order_by("id"))
+
+    return add
+
+
+@pytest.fixture
+def client_in(patient_client):
+    return patient_client
+
+
+@pytest.fixture
+def connect(user):
+    """Let the patient have been connected to places of the catalog, by their numbers."""
+
+    def connect_to(*numbers, **columns):
+        for number in numbers:
+            PatientConnectionAttempt.objects.create(
+                patient_id=str(user.pk),
+                connection_id=f"fhirsrc_{number}",
+                **{"status": "succeeded", **columns},
+            )
+
+    return connect_to
 
 
 @pytest.fixture(scope="session")

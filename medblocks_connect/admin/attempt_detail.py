@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.contrib import messages
 from django.db.models import Count, Q, Window
-from django.db.models.functions import Left, Length
+from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -28,7 +28,7 @@ from medblocks_connect.api import (
     NoAnswerError,
     NotFoundError,
 )
-from medblocks_connect.attempts.verification import confirm_attempt
+from medblocks_connect.attempts.verification import verify_attempt
 from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 
@@ -157,8 +157,6 @@ def find_later(attempt: PatientConnectionAttempt) -> Later:
         patient_id=attempt.patient_id,
         created_at__gte=attempt.created_at,
     )
-    # MySQL takes "ab " for "ab": these differ in length.
-    later = later.alias(size=Length("patient_id")).filter(size=len(attempt.patient_id))
     succeeded = PatientConnectionAttempt.Status.SUCCEEDED
     holds = Q(status=succeeded, lost_at__isnull=True, connection_id=attempt.connection_id)
     counted: Any = later.defer("error_description", "claimed_error_description").annotate(
@@ -211,7 +209,7 @@ def ask_again(request: HttpRequest, pk: int) -> HttpResponseRedirect:
     attempt = get_object_or_404(PatientConnectionAttempt, pk=pk)
     if attempt.patient_session_id:
         before = _told(attempt)
-        error = confirm_attempt(attempt)
+        error = verify_attempt(attempt)
         log_question(request, attempt)
         attempt.refresh_from_db()
         _tell_answer(request, attempt, error, is_new=before != _told(attempt))

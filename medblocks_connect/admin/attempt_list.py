@@ -28,8 +28,8 @@ from medblocks_connect.admin.attempt_detail import (
 )
 from medblocks_connect.admin.attempt_search import (
     MOST_FOUND,
-    FoundFacilities,
-    find_facilities,
+    NamedFacilities,
+    find_named_facilities,
     search_attempts,
 )
 from medblocks_connect.admin.export import EXPORT_PERMISSION, export_attempts
@@ -38,9 +38,9 @@ from medblocks_connect.admin.links import attempt_list_url
 from medblocks_connect.admin.overview import show_overview
 from medblocks_connect.admin.read_only import (
     VIEW_PERMISSION,
-    EvidenceAdmin,
-    demand,
-    guard_deed,
+    ReadOnlyAdmin,
+    post_with_permissions,
+    require_permissions,
     shows_one,
 )
 from medblocks_connect.error_messages import name_record_system
@@ -57,9 +57,9 @@ class AttemptChangeList(ChangeList):
         super().__init__(request, *args)
 
     @cached_property
-    def places(self) -> FoundFacilities:
+    def places(self) -> NamedFacilities:
         """The facilities that the search names; looked up once, the list asks twice."""
-        return find_facilities(self.root_queryset.db, self.query)
+        return find_named_facilities(self.root_queryset.db, self.query)
 
     @property
     def misses_some(self) -> bool:
@@ -84,7 +84,7 @@ class AttemptChangeList(ChangeList):
 
 
 @admin.register(PatientConnectionAttempt)
-class AttemptAdmin(EvidenceAdmin):
+class AttemptAdmin(ReadOnlyAdmin):
     """Every attempt of every patient, newest first."""
 
     list_display = ("when", "patient", "facility", "state", "failure", "request")
@@ -129,8 +129,8 @@ class AttemptAdmin(EvidenceAdmin):
         """Add the export, the overview and the question to Medblocks."""
         view = self.admin_site.admin_view
         name = "medblocks_connect_patientconnectionattempt"
-        export = guard_deed(self.export_view, VIEW_PERMISSION, EXPORT_PERMISSION)
-        ask = guard_deed(ask_again, VIEW_PERMISSION, ASK_PERMISSION)
+        export = post_with_permissions(self.export_view, VIEW_PERMISSION, EXPORT_PERMISSION)
+        ask = post_with_permissions(ask_again, VIEW_PERMISSION, ASK_PERMISSION)
         return [
             path("export/", view(export), name=f"{name}_export"),
             path("overview/", view(self.overview_view), name=f"{name}_overview"),
@@ -167,7 +167,7 @@ class AttemptAdmin(EvidenceAdmin):
 
     def overview_view(self, request: HttpRequest) -> HttpResponse:
         """Show the pictures."""
-        demand(request, VIEW_PERMISSION)
+        require_permissions(request, VIEW_PERMISSION)
         return show_overview(self, request)
 
     def change_view(

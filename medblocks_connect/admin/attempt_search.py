@@ -70,7 +70,7 @@ class KnownFacility:
 
 
 @dataclass(frozen=True)
-class FoundFacilities:
+class NamedFacilities:
     """The facilities that a term names: by their ids, and by name where attempts have no id."""
 
     connection_ids: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ def list_known_facilities(database: str) -> list[KnownFacility]:
         ]
 
 
-def find_facilities(database: str, term: str) -> FoundFacilities:
+def find_named_facilities(database: str, term: str) -> NamedFacilities:
     """Return the facilities whose name has every word of ``term`` in it, however it is spelt.
 
     Where there are too many, or more facilities than anybody compares with, none is returned: a
@@ -108,19 +108,19 @@ def find_facilities(database: str, term: str) -> FoundFacilities:
     """
     wanted = _Wanted(term)
     if wanted.is_too_short:
-        return FoundFacilities()
+        return NamedFacilities()
     known = list_known_facilities(database)
     found = [each for each in known if any(map(wanted.is_in, each.names))]
     if len(found) > MOST_FOUND or len(known) > _MOST_FACILITIES:
-        return FoundFacilities(are_too_many=True)
-    return FoundFacilities(
+        return NamedFacilities(are_too_many=True)
+    return NamedFacilities(
         tuple(each.connection_id for each in found if each.connection_id),
         tuple(name for each in found if not each.connection_id for name in each.names),
     )
 
 
 def search_attempts(
-    attempts: QuerySet[PatientConnectionAttempt], term: str, facilities: FoundFacilities
+    attempts: QuerySet[PatientConnectionAttempt], term: str, facilities: NamedFacilities
 ) -> QuerySet[PatientConnectionAttempt]:
     """Return the attempts that ``term`` names, by an id of theirs, and those at ``facilities``."""
     if not term:

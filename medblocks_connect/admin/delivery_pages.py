@@ -21,8 +21,8 @@ from medblocks_connect.admin import filters, formatting
 from medblocks_connect.admin.audit_log import log_processing
 from medblocks_connect.admin.links import attempt_url, delivery_url
 from medblocks_connect.admin.payload import show_payload
-from medblocks_connect.admin.read_only import EvidenceAdmin, guard_deed, shows_one
-from medblocks_connect.attempts.webhook_deliveries import claim_delivery, process_delivery
+from medblocks_connect.admin.read_only import ReadOnlyAdmin, post_with_permissions, shows_one
+from medblocks_connect.attempts.webhook_deliveries import lease_delivery, process_delivery
 from medblocks_connect.models import WebhookDelivery
 
 VIEW_PERMISSION: Final = "medblocks_connect.view_webhookdelivery"
@@ -37,7 +37,7 @@ _TONES: Final[Mapping[str, str]] = {
 
 
 @admin.register(WebhookDelivery)
-class DeliveryAdmin(EvidenceAdmin):
+class DeliveryAdmin(ReadOnlyAdmin):
     """Every signed event, the newest first."""
 
     view_permission = VIEW_PERMISSION
@@ -89,7 +89,7 @@ class DeliveryAdmin(EvidenceAdmin):
     def get_urls(self) -> list[URLPattern]:
         """Add the second try."""
         view = self.admin_site.admin_view(
-            guard_deed(process_again, VIEW_PERMISSION, PROCESS_PERMISSION)
+            post_with_permissions(process_again, VIEW_PERMISSION, PROCESS_PERMISSION)
         )
         name = "medblocks_connect_webhookdelivery_process"
         return [path("<int:pk>/process/", view, name=name), *super().get_urls()]
@@ -164,7 +164,7 @@ def process_again(request: HttpRequest, pk: int) -> HttpResponseRedirect:
     delivery = get_object_or_404(WebhookDelivery, pk=pk)
     if delivery.state == State.PROCESSED:
         messages.info(request, gettext("It was processed before. Nothing was done."))
-    elif not claim_delivery(delivery):
+    elif not lease_delivery(delivery):
         messages.warning(request, gettext("It is being processed right now. Look again soon."))
     else:
         _process(request, delivery)

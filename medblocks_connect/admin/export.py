@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 
 from medblocks_connect.admin.audit_log import log_export
 from medblocks_connect.admin.formatting import WHOLE, time_taken
-from medblocks_connect.admin.read_only import VIEW_PERMISSION, demand
+from medblocks_connect.admin.read_only import VIEW_PERMISSION, require_permissions
 from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
 
@@ -59,7 +59,7 @@ def export_attempts(
 
     Raises ``PermissionDenied`` without the permission to export.
     """
-    demand(request, VIEW_PERMISSION, EXPORT_PERMISSION)
+    require_permissions(request, VIEW_PERMISSION, EXPORT_PERMISSION)
     log_export(request)
     parts = write_csv(attempts)
     response = StreamingHttpResponse(

@@ -1,7 +1,7 @@
 """What the filters offer: the values in the newest rows of the current range, and how often.
 
-One query for all filters, bounded like the list itself (:data:`~medblocks_connect.admin.capped.CAP`
-rows): a count over all the years would read the whole table for a number nobody acts on.
+One query for all filters, bounded like the list itself (``CAP`` rows): a count over all the years
+would read the whole table for a number nobody acts on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from medblocks_connect.admin.capped import CAP
+from medblocks_connect.admin.read_only import CAP
 from medblocks_connect.models import PatientConnectionAttempt
 
 _COLUMNS = ("error", "connection_type", "connection_id")

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from medblocks_connect.admin.read_only import EvidenceAdmin
+from medblocks_connect.admin.read_only import ReadOnlyAdmin
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.catalog import find_catalog, is_too_old
 from medblocks_connect.models import CatalogSync, Facility, FacilityRequest, MissingFacility
@@ -42,7 +42,7 @@ class WithdrawnFilter(admin.SimpleListFilter):
 
 
 @admin.register(Facility)
-class FacilityAdmin(EvidenceAdmin):
+class FacilityAdmin(ReadOnlyAdmin):
     """The catalog as the last sync left it, with word of its age."""
 
     view_permission = "medblocks_connect.view_facility"
@@ -77,7 +77,7 @@ def _warn_of_age(request: HttpRequest) -> None:
 
 
 @admin.register(CatalogSync)
-class CatalogSyncAdmin(EvidenceAdmin):
+class CatalogSyncAdmin(ReadOnlyAdmin):
     """Every sync, the newest first."""
 
     view_permission = "medblocks_connect.view_catalogsync"
@@ -98,7 +98,7 @@ class FacilityRequestInline(_TabularInline):
 
 
 @admin.register(MissingFacility)
-class MissingFacilityAdmin(EvidenceAdmin):
+class MissingFacilityAdmin(ReadOnlyAdmin):
     """What patients looked for and did not find, the most wanted first.
 
     Whoever has Django's permission may delete a row, once it is dealt with.

@@ -22,8 +22,8 @@ from django.utils.dateparse import parse_date
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from medblocks_connect.admin.days import start_of, today
 from medblocks_connect.admin.formatting import shorten
+from medblocks_connect.admin.statistics import start_of, today
 from medblocks_connect.error_messages import name_record_system
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 

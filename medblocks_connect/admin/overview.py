@@ -19,7 +19,6 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from medblocks_connect.admin import formatting
 from medblocks_connect.admin.charts import HEIGHT, WIDTH, draw_days, share
-from medblocks_connect.admin.days import today
 from medblocks_connect.admin.links import attempt_list_url
 from medblocks_connect.admin.statistics import (
     OUTCOMES,
@@ -31,10 +30,11 @@ from medblocks_connect.admin.statistics import (
     count_days,
     count_facilities,
     measure_waits,
+    today,
 )
 
 if TYPE_CHECKING:
-    from medblocks_connect.admin.read_only import EvidenceAdmin
+    from medblocks_connect.admin.read_only import ReadOnlyAdmin
 
 RANGES: Final = (7, 30, 90)
 
@@ -71,7 +71,7 @@ class FacilityLine:
     last_connected: datetime | None
 
 
-def show_overview(model_admin: EvidenceAdmin, request: HttpRequest) -> HttpResponse:
+def show_overview(model_admin: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
     """Show the last 7, 30 or 90 days."""
     asked = request.GET.get("days", "")
     days_shown = int(asked) if asked in {str(each) for each in RANGES} else 30

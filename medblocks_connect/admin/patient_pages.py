@@ -31,7 +31,7 @@ from medblocks_connect.admin import filters, formatting
 from medblocks_connect.admin.attempt_search import spellings_of
 from medblocks_connect.admin.audit_log import log_look
 from medblocks_connect.admin.links import attempt_url
-from medblocks_connect.admin.read_only import EvidenceAdmin
+from medblocks_connect.admin.read_only import ReadOnlyAdmin
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt, PatientHistory
 
 Status = PatientConnectionAttempt.Status
@@ -65,21 +65,19 @@ def tell_histories(keys: list[int]) -> Histories:
         counted = own.values("patient_id").annotate(number=number).values("number")
         return Subquery(counted, output_field=IntegerField())
 
-    return (
-        PatientHistory.objects.filter(pk__in=keys)
-        .defer(*described)
-        .annotate(
-            attempts=count(),
-            connected=count(status=Status.SUCCEEDED),
-            failed=count(status=Status.FAILED),
-            last_error=Subquery(failures.values("error")[:1]),
-            last_words=Subquery(words[:1]),
-        )
+    patients: Any = PatientHistory.objects.filter(pk__in=keys).defer(*described)
+    histories: Histories = patients.annotate(
+        attempts=count(),
+        connected=count(status=Status.SUCCEEDED),
+        failed=count(status=Status.FAILED),
+        last_error=Subquery(failures.values("error")[:1]),
+        last_words=Subquery(words[:1]),
     )
+    return histories
 
 
 @admin.register(PatientHistory)
-class PatientAdmin(EvidenceAdmin):
+class PatientAdmin(ReadOnlyAdmin):
     """Every patient with an attempt, the one who tried last first."""
 
     list_display = ("patient", "attempts", "connected", "failed", "last_attempt", "last_error")
@@ -184,7 +182,7 @@ class HistoryRow:
 
 
 def show_patient_page(
-    model_admin: EvidenceAdmin, request: HttpRequest, pk: int | str
+    model_admin: ReadOnlyAdmin, request: HttpRequest, pk: int | str
 ) -> HttpResponse:
     """Show the whole history of the patient whose attempt is ``pk``, and note who looked.
 
@@ -225,8 +223,7 @@ def find_history(patient_id: str) -> list[PatientConnectionAttempt]:
         words=Left("error_description", formatting.LONG + 1)
     )
     newest = found.order_by("-created_at", "-id")[: _MOST + 1]
-    # Compared here too: MySQL takes "ab " for "ab".
-    return [each for each in newest if each.patient_id == patient_id]
+    return list(newest)
 
 
 def latest_connections(

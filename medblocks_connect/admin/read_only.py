@@ -9,38 +9,44 @@ anything here, superusers included: an outcome that staff could edit would prove
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern
 from django.utils.text import capfirst
 from django.views.decorators.http import require_POST
 
-from medblocks_connect.admin.capped import CappedPaginator
-from medblocks_connect.views.decorators import report_discreetly
+from medblocks_connect.error_reports import report_discreetly
 
 if TYPE_CHECKING:
-    # The stubs' class has type parameters, Django's has none at run time.
+    # The stubs' classes have type parameters, Django's have none at run time.
     _ModelAdmin = admin.ModelAdmin[Any]
+    _Paginator = Paginator[Any]
 else:
     _ModelAdmin = admin.ModelAdmin
+    _Paginator = Paginator
 
 View: TypeAlias = Callable[..., HttpResponseBase]
 
 VIEW_PERMISSION = "medblocks_connect.view_patientconnectionattempt"
 
+CAP: Final = 1000
+"""Rows that a list counts and pages through; what is further back is found by narrowing down."""
 
-def demand(request: HttpRequest, *permissions: str) -> None:
+
+def require_permissions(request: HttpRequest, *permissions: str) -> None:
     """Raise ``PermissionDenied`` (403) unless ``request``'s user has all ``permissions``."""
     if not request.user.has_perms(permissions):
         raise PermissionDenied
 
 
-def guard_deed(view: View, *permissions: str) -> View:
+def post_with_permissions(view: View, *permissions: str) -> View:
     """Return ``view`` for POST alone (405), and for those alone who have ``permissions`` (403).
 
     The permission first: to whoever may not, it makes no difference how they asked.
@@ -48,7 +54,7 @@ def guard_deed(view: View, *permissions: str) -> View:
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        demand(request, *permissions)
+        require_permissions(request, *permissions)
         return require_POST(view)(request, *args, **kwargs)
 
     return guarded
@@ -59,7 +65,28 @@ def shows_one(request: HttpRequest) -> bool:
     return bool(request.resolver_match and request.resolver_match.kwargs)
 
 
-class EvidenceAdmin(_ModelAdmin):
+class CappedPaginator(_Paginator):
+    """Pages of the first :data:`CAP` rows."""
+
+    @cached_property
+    def count(self) -> int:
+        """Rows, at most :data:`CAP`."""
+        return min(self._counted, CAP)
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether there are more than were counted."""
+        return self._counted > CAP
+
+    @cached_property
+    def _counted(self) -> int:
+        rows = self.object_list
+        if not isinstance(rows, QuerySet):
+            return len(rows)
+        return rows.order_by().values("pk")[: CAP + 1].count()
+
+
+class ReadOnlyAdmin(_ModelAdmin):
     """A list and pages to read, fast however long the table is."""
 
     view_permission = VIEW_PERMISSION

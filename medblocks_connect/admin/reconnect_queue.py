@@ -24,8 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from medblocks_connect.admin import filters, formatting
 from medblocks_connect.admin.attempt_search import spellings_of
 from medblocks_connect.admin.links import attempt_url
-from medblocks_connect.admin.read_only import EvidenceAdmin
-from medblocks_connect.attempts.queries import find_later_successes
+from medblocks_connect.admin.read_only import ReadOnlyAdmin
 from medblocks_connect.conf import conf
 from medblocks_connect.models import AttemptEvent, LostConnection, PatientConnectionAttempt
 from medblocks_connect.timezones import storable
@@ -42,7 +41,7 @@ _REASONS: Final = {
 
 
 @admin.register(LostConnection)
-class ReconnectQueueAdmin(EvidenceAdmin):
+class ReconnectQueueAdmin(ReadOnlyAdmin):
     """Connections lost and not regained, the newest loss first."""
 
     list_display = ("lost", "patient", "facility", "reason", "since")
@@ -62,7 +61,8 @@ class ReconnectQueueAdmin(EvidenceAdmin):
         # "After 1970" and not "not null", which no index of SQLite's serves; and nothing else that
         # an index could be entered by.
         lost = queryset.filter(lost_at__gt=storable(_LONG_AGO))
-        return lost.filter(~Exists(find_later_successes()), ~Exists(cut)).defer(*described)
+        won_back = PatientConnectionAttempt.objects.later_successes()
+        return lost.filter(~Exists(won_back), ~Exists(cut)).defer(*described)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[LostConnection], search_term: str

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from statistics import median
 from typing import Any, Final
 
 from django.db.models import Case, Count, IntegerField, Max, Q, QuerySet, Value, When
+from django.utils import timezone
 
-from medblocks_connect.admin.days import start_of
 from medblocks_connect.models import PatientConnectionAttempt
 
 Status = PatientConnectionAttempt.Status
@@ -169,3 +169,15 @@ def _attempts_in(first: date, last: date) -> QuerySet[PatientConnectionAttempt]:
     return PatientConnectionAttempt.objects.filter(
         created_at__gte=start_of(first), created_at__lt=start_of(last + timedelta(days=1))
     ).order_by()
+
+
+def start_of(day: date) -> datetime:
+    """Return the first moment of ``day``: aware under ``USE_TZ``, else naive."""
+    midnight = datetime.combine(day, time.min)
+    return midnight if timezone.is_naive(timezone.now()) else timezone.make_aware(midnight)
+
+
+def today() -> date:
+    """Return which day it is here."""
+    now = timezone.now()
+    return now.date() if timezone.is_naive(now) else timezone.localdate(now)

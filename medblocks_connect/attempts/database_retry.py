@@ -1,4 +1,4 @@
-"""How long a write is repeated that the database refused."""
+"""Repeating a write that the database refused: how often, and for how long."""
 
 from __future__ import annotations
 
@@ -13,28 +13,34 @@ Result = TypeVar("Result")
 _SECONDS: Final = 1.0
 
 
-class Patience:
-    """Begins when it is made.
+class RetryLimit:
+    """The limit of one write's repetitions; its time begins when it is made.
 
-    A deadlock tells its victim at once, and nothing of it was written: it is worth another try. A
-    lock that was waited for in vain, SQLite's for 5 seconds, is not waited for again.
+    A deadlock tells its victim at once, and nothing of it was written: it is worth another try for
+    a second. A lock that was waited for in vain, SQLite's for 5 seconds, is not waited for again,
+    unless ``refusals`` says how many are too many, however long they take.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, refusals: int | None = None) -> None:
         self._until = time.monotonic() + _SECONDS
+        self._refusals_left = refusals
 
-    def is_over(self, database: str) -> bool:
-        """Whether a refusal is an error now; inside a caller's transaction it is theirs."""
-        is_late = time.monotonic() > self._until
-        return is_late or transaction.get_connection(database).in_atomic_block
+    def is_reached(self, database: str) -> bool:
+        """Count a refusal: is it an error now? Inside a caller's transaction it is theirs."""
+        if transaction.get_connection(database).in_atomic_block:
+            return True
+        if self._refusals_left is None:
+            return time.monotonic() > self._until
+        self._refusals_left -= 1
+        return self._refusals_left <= 0
 
 
-def insist(write: Callable[[], Result], database: str) -> Result:
+def retry_on_deadlock(write: Callable[[], Result], database: str) -> Result:
     """Return what ``write``, one statement, returns; again where it was a deadlock's victim."""
-    patience = Patience()
+    limit = RetryLimit()
     while True:
         try:
             return write()
         except OperationalError:  # noqa: PERF203 - the loop is for nothing else
-            if patience.is_over(database):
+            if limit.is_reached(database):
                 raise

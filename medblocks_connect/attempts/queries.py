@@ -1,22 +1,49 @@
-"""What counts as a later success: the same patient, the same facility, in the order of time."""
+"""A patient's own attempts: the one that a request names, and whether a failure is the second."""
 
 from __future__ import annotations
 
-from django.db.models import OuterRef, Q, QuerySet, Value
-from django.db.models.functions import Coalesce
+from datetime import timedelta
+from typing import Final
 
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.patients import Patient
+
+_CANCELLED: Final = "user_denied"
+_RECENT: Final = timedelta(days=30)
+_Status = PatientConnectionAttempt.Status
 
 
-def find_later_successes() -> QuerySet[PatientConnectionAttempt]:
-    """Return what ``Exists`` asks about an attempt: the successes that came after it there."""
-    # No column's equality but the patient's: SQLite would enter by the index on another one, which
-    # has thousands of rows where the patient's has a handful.
-    place, state = Coalesce("connection_id", Value("")), Coalesce("status", Value(""))
-    return PatientConnectionAttempt.objects.alias(place=place, state=state).filter(
-        Q(created_at__gt=OuterRef("created_at")) | Q(pk__gt=OuterRef("pk")),
-        patient_id=OuterRef("patient_id"),
-        created_at__gte=OuterRef("created_at"),
-        place=OuterRef("connection_id"),
-        state=PatientConnectionAttempt.Status.SUCCEEDED,
-    )
+def find_attempt(patient: Patient, **lookup: str) -> PatientConnectionAttempt | None:
+    """Return the one attempt of ``patient`` that ``lookup`` names, or None.
+
+    Somebody else's attempt is None, exactly like one that does not exist.
+    """
+    # PostgreSQL raises for a NUL in a comparison; nothing that is kept has one.
+    if any("\x00" in value for value in lookup.values()):
+        return None
+    own = PatientConnectionAttempt.objects.where_written().of_patient(patient.patient_id)
+    return own.filter(**lookup).first()
+
+
+def has_failed_twice(attempt: PatientConnectionAttempt) -> bool:
+    """Whether this failure is not the first of this patient at this facility in the last 30 days.
+
+    A success in between begins anew; the patient's own "no" is no failure.
+    """
+    if not _is_failure(attempt):
+        return False
+    earlier = PatientConnectionAttempt.objects.filter(
+        patient_id=attempt.patient_id,
+        connection_id=attempt.connection_id,
+        created_at__gte=attempt.created_at - _RECENT,
+        id__lt=attempt.pk,
+        status__in=(_Status.FAILED, _Status.EXPIRED, _Status.SUCCEEDED),
+    ).exclude(error=_CANCELLED)
+    latest = earlier.order_by("-id").first()
+    return latest is not None and _is_failure(latest)
+
+
+def _is_failure(attempt: PatientConnectionAttempt) -> bool:
+    if attempt.error == _CANCELLED:
+        return False
+    return attempt.status in {_Status.FAILED, _Status.EXPIRED}

@@ -1,6 +1,6 @@
 """How attempts that nobody settled are settled after all: which, in what order, and how politely.
 
-Safe on several machines at once: each attempt is claimed for a while before Medblocks is asked,
+Safe on several machines at once: each attempt is leased for a while before Medblocks is asked,
 with ``SKIP LOCKED`` where the database has it, else with a conditional UPDATE.
 """
 
@@ -30,14 +30,14 @@ from medblocks_connect.api import (
     PermissionDeniedError,
     RateLimitError,
 )
-from medblocks_connect.attempts.database_retry import insist
+from medblocks_connect.attempts.database_retry import retry_on_deadlock
 from medblocks_connect.attempts.outcome import LAPSE, Failure, Outcome, Rank, Status
-from medblocks_connect.attempts.retry import retry_deliveries
 from medblocks_connect.attempts.session_evidence import end_of_session, name_facility, read_session
 from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
 from medblocks_connect.attempts.start import DUPLICATE_SESSION
 from medblocks_connect.attempts.webhook_deliveries import (
     process_waiting_deliveries,
+    retry_deliveries,
     settle_and_catch_up,
 )
 from medblocks_connect.conf import conf
@@ -104,7 +104,7 @@ def reconcile_attempts(
     """
     done = Reconciliation()
     done.deliveries, done.failed_deliveries = retry_deliveries(limit)
-    with closing(_claim_attempts(limit)) as attempts:
+    with closing(_lease_attempts(limit)) as attempts:
         _ask_about(attempts, done, on_progress)
     if not done.stopped:
         _name_places()
@@ -165,7 +165,7 @@ def count_unsettled() -> int:
 def _unsettled(now: datetime) -> QuerySet[PatientConnectionAttempt]:
     # Younger rows are still in the hands of the request that made them.
     in_hand = now - timedelta(seconds=conf.timeout)
-    free = Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
+    free = Q(leased_until__isnull=True) | Q(leased_until__lt=now)
     not_asked = Q(asked_at__isnull=True) | Q(asked_at__lt=now)
     due = Q(created_at__gt=now - _OLD) | Q(asked_at__isnull=True) | Q(asked_at__lt=now - _HOUR)
     return PatientConnectionAttempt.objects.filter(
@@ -173,20 +173,21 @@ def _unsettled(now: datetime) -> QuerySet[PatientConnectionAttempt]:
     ).order_by(F("asked_at").asc(nulls_first=True), "id")
 
 
-def _claim_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, None]:
+def _lease_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, None]:
     """Yield attempts that this process alone may ask about, each once in a run.
 
-    Those that were claimed and not taken are free again when it is closed.
+    Those that were leased and not taken are free again when it is closed.
     """
     began = django_timezone.now()
     database = router.db_for_write(PatientConnectionAttempt)
-    claimed = 0
-    while claimed < limit:
-        size = min(_BATCH, limit - claimed)
-        batch = insist(partial(_claim_batch, _unsettled(began), size, database), database)
+    leased = 0
+    while leased < limit:
+        size = min(_BATCH, limit - leased)
+        lease = partial(_lease_batch, _unsettled(began), size, database)
+        batch = retry_on_deadlock(lease, database)
         if not batch:
             return
-        claimed += len(batch)
+        leased += len(batch)
         try:
             while batch:
                 yield batch.pop(0)
@@ -196,35 +197,35 @@ def _claim_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, Non
                 _release(each)
 
 
-def _claim_batch(
+def _lease_batch(
     unsettled: QuerySet[PatientConnectionAttempt], size: int, database: str
 ) -> list[PatientConnectionAttempt]:
     unsettled = unsettled.using(database)
     if not connections[database].features.has_select_for_update_skip_locked:
         # Read first, write after: SQLite refuses a transaction that does it in one.
-        return [each for each in unsettled[:size] if _claim(each, database)]
+        return [each for each in unsettled[:size] if _lease(each, database)]
     with transaction.atomic(using=database):
         batch = list(unsettled.select_for_update(skip_locked=True)[:size])
-        return [each for each in batch if _claim(each, database)]
+        return [each for each in batch if _lease(each, database)]
 
 
-def _claim(attempt: PatientConnectionAttempt, database: str) -> bool:
+def _lease(attempt: PatientConnectionAttempt, database: str) -> bool:
     until = django_timezone.now() + timedelta(seconds=conf.timeout * _BATCH)
     same = PatientConnectionAttempt.objects.using(database).filter(
-        pk=attempt.pk, asked_at=attempt.asked_at, claimed_until=attempt.claimed_until
+        pk=attempt.pk, asked_at=attempt.asked_at, leased_until=attempt.leased_until
     )
-    if not same.update(claimed_until=until):
+    if not same.update(leased_until=until):
         return False
-    attempt.claimed_until = until
+    attempt.leased_until = until
     return True
 
 
 def _release(attempt: PatientConnectionAttempt, **changes: datetime) -> None:
     database = router.db_for_write(PatientConnectionAttempt)
     ours = PatientConnectionAttempt.objects.using(database).filter(
-        pk=attempt.pk, claimed_until=attempt.claimed_until
+        pk=attempt.pk, leased_until=attempt.leased_until
     )
-    insist(partial(ours.update, claimed_until=None, **changes), database)
+    retry_on_deadlock(partial(ours.update, leased_until=None, **changes), database)
 
 
 def _reconcile(attempt: PatientConnectionAttempt) -> bool:

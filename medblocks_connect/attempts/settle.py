@@ -19,6 +19,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from medblocks_connect import signals
+from medblocks_connect.attempts.database_retry import RetryLimit
 from medblocks_connect.attempts.outcome import Failure, Link, Outcome, Rank, Status, merge
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.timezones import aware, storable
@@ -26,7 +27,7 @@ from medblocks_connect.timezones import aware, storable
 Source = AttemptEvent.Source
 Kind = AttemptEvent.Kind
 
-_PATIENCE = 3
+_REFUSALS = 3
 """How often the database may refuse to write before that is an error."""
 
 _ENDS = {Status.EXPIRED, Status.FAILED, Status.SUCCEEDED}
@@ -71,7 +72,7 @@ def settle(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
     Signals follow the commit. Raises what the database raises; then nothing of it was written.
     """
     database = router.db_for_write(PatientConnectionAttempt, instance=attempt)
-    refused = 0
+    limit = RetryLimit(refusals=_REFUSALS)
     while not _is_known(attempt, evidence, database):
         try:
             if _settle_now(attempt, evidence, database):
@@ -79,8 +80,7 @@ def settle(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
         except OperationalError:
             # SQLite's wait for its lock ran out, or this was a deadlock's victim. Nothing was
             # written, unless a caller's transaction, which is theirs to repeat, is now broken.
-            refused += 1
-            if refused == _PATIENCE or transaction.get_connection(database).in_atomic_block:
+            if limit.is_reached(database):
                 raise
         attempt.refresh_from_db(using=database)
 

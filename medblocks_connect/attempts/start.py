@@ -11,16 +11,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import Error as AnyDatabaseError
 from django.db import IntegrityError, router, transaction
-from django.http import HttpRequest
-from django.urls import reverse
 
 from medblocks_connect.api import (
     FhirSource,
@@ -42,6 +38,7 @@ from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patients import Patient
 from medblocks_connect.timezones import storable
+from medblocks_connect.url_safety import is_safe_redirect
 
 UNSAFE_URL = "unsafe_url"
 """Our code for a session whose ``url`` no browser may be sent to."""
@@ -52,7 +49,6 @@ DUPLICATE_SESSION = "duplicate_session"
 SITE_ERROR = "site_error"
 """Our code for an attempt that an error of this site's own ended."""
 
-_URL_MAX_LENGTH = 2048
 # A share of the deadline: the name on the row is worth a wait, but not the patient's session.
 _NAME_SHARE = 0.3
 # The API page names no limit: this is what is kept of any name that Medblocks tells.
@@ -158,39 +154,6 @@ def _time_left(deadline: float) -> float:
     return max(deadline - time.monotonic(), 0.1)
 
 
-def build_return_url(request: HttpRequest) -> str:
-    """Return where the portal sends the patient back to: the setting, else this request's host.
-
-    The host is one of ``ALLOWED_HOSTS`` (Django refuses any other before this is reached).
-    """
-    return conf.return_url or request.build_absolute_uri(reverse("medblocks_connect:return"))
-
-
-def is_safe_url(url: str) -> bool:
-    """Whether a browser may be sent to ``url``: https, or http to this machine; nothing odd."""
-    if not 0 < len(url) <= _URL_MAX_LENGTH or not url.isascii() or not url.isprintable():
-        return False
-    if any(each in url for each in ' \\"<>'):
-        return False
-    try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
-    except ValueError:
-        return False
-    if not host or parts.username is not None or parts.password is not None:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _record(patient: Patient, connection_id: str) -> PatientConnectionAttempt:
     database = router.db_for_write(PatientConnectionAttempt)
     attempt = PatientConnectionAttempt(patient_id=patient.patient_id, connection_id=connection_id)
@@ -239,7 +202,7 @@ def _open(attempt: PatientConnectionAttempt, session: PatientSession) -> Started
         settle(attempt, started)
     except IntegrityError:
         return _share_session(attempt, session)
-    if not is_safe_url(session.url):
+    if not is_safe_redirect(session.url):
         _settle_failure(attempt, Failure(UNSAFE_URL), session.request_id)
         raise StartRefusedError(attempt, 502)
     process_waiting_deliveries(attempt)
@@ -254,7 +217,7 @@ def _share_session(attempt: PatientConnectionAttempt, session: PatientSession) -
     _settle_failure(attempt, Failure(DUPLICATE_SESSION), session.request_id)
     holder = PatientConnectionAttempt.objects.get(patient_session_id=session.id)
     same = (holder.patient_id, holder.connection_id) == (attempt.patient_id, attempt.connection_id)
-    if not same or not is_safe_url(session.url):
+    if not same or not is_safe_redirect(session.url):
         raise StartRefusedError(attempt, 502)
     return StartedAttempt(holder, session.url)
 

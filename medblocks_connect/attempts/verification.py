@@ -1,4 +1,4 @@
-"""How often it is polite to ask Medblocks about an attempt, and that the answer is settled."""
+"""Verification: asking Medblocks about an attempt, how often at most, and settling the answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLITE_INTERVAL = timedelta(seconds=3)
 """How long a patient's waiting page leaves Medblocks alone between two questions."""
 
 
-def confirm_attempt(attempt: PatientConnectionAttempt) -> MedblocksError | None:
+def verify_attempt(attempt: PatientConnectionAttempt) -> MedblocksError | None:
     """Ask Medblocks about ``attempt`` and settle what it says; return what kept it from telling.
 
     Never raises for Medblocks' sake: an attempt that cannot be confirmed now stays as it is, for
@@ -46,11 +46,11 @@ def _ask(attempt: PatientConnectionAttempt) -> MedblocksError | None:
     return None
 
 
-def confirm_attempt_politely(attempt: PatientConnectionAttempt) -> None:
-    """Ask as :func:`confirm_attempt` does, unless somebody just did."""
+def verify_if_due(attempt: PatientConnectionAttempt) -> None:
+    """Ask as :func:`verify_attempt` does, unless somebody just did."""
     now = timezone.now()
     long_enough = Q(asked_at__isnull=True) | Q(asked_at__lt=now - POLITE_INTERVAL)
-    # The UPDATE is the claim: of several pages that wait for one attempt, one asks.
+    # The UPDATE decides: of several pages that wait for one attempt, one asks.
     if not attempt.patient_session_id:
         return
     if PatientConnectionAttempt.objects.filter(long_enough, pk=attempt.pk).update(asked_at=now):

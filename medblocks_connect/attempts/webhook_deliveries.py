@@ -15,11 +15,11 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from django.db import IntegrityError, OperationalError, connections, router, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from medblocks_connect import signals
-from medblocks_connect.attempts.database_retry import Patience, insist
+from medblocks_connect.attempts.database_retry import RetryLimit, retry_on_deadlock
 from medblocks_connect.attempts.settle import (
     Evidence,
     Step,
@@ -27,7 +27,7 @@ from medblocks_connect.attempts.settle import (
     settle,
     try_to_settle,
 )
-from medblocks_connect.attempts.webhook_events import Said, read_event, read_records
+from medblocks_connect.attempts.webhook_events import EventEffect, read_effect, read_records
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 
 logger = logging.getLogger("medblocks_connect.webhooks")
@@ -38,9 +38,14 @@ RECEIVERS_MAY_TAKE: Final = 2.0
 """Seconds that the host's signal receivers may take before the answer to Medblocks leaves without
 them (it waits 5); they run on in their thread."""
 
+MAX_TRIES: Final = 15
+"""After so many tries, about three weeks, a failed delivery is left to staff."""
+
+_WAIT_FOR_RECORDS: Final = timedelta(days=1)
+
 Store: TypeAlias = Callable[[WebhookDelivery, str], bool]
 
-_CLAIM = timedelta(minutes=2)
+_LEASE = timedelta(minutes=2)
 
 _EFFECT: Final = (
     "attempt",
@@ -48,11 +53,11 @@ _EFFECT: Final = (
     "unsent_signals",
     "state",
     "processed_at",
-    "claimed_until",
+    "leased_until",
 )
 """The columns that processing writes, beside the number of tries."""
 
-_FAILED: Final = {"state": State.FAILED, "claimed_until": None}
+_FAILED: Final = {"state": State.FAILED, "leased_until": None}
 
 _SIGNALS: Final = {
     "attempt_started": signals.attempt_started,
@@ -79,14 +84,14 @@ def receive_delivery(delivery: WebhookDelivery) -> None:
 
 
 def process_delivery(delivery: WebhookDelivery, *, receivers_may_take: float | None = None) -> None:
-    """Give a stored delivery, claimed by this process, its effect, or note why it has none yet.
+    """Give a stored delivery, leased by this process, its effect, or note why it has none yet.
 
     ``receivers_may_take`` is in seconds, None for as long as they like. Raises what the database
     raises when not even the failure could be noted.
     """
     try:
         if not delivery.unsent_signals:
-            connected = _give_effect(delivery, read_event(delivery), _save)
+            connected = _apply_effect(delivery, read_effect(delivery), _save)
         else:
             connected = []
         _send_within(delivery, receivers_may_take)
@@ -105,10 +110,10 @@ def process_waiting_deliveries(
     if attempt.patient_connection_id:
         of_it |= Q(patient_connection_id=attempt.patient_connection_id)
     waiting = find_deliveries().filter(of_it, state=State.RECEIVED, unsent_signals="")
-    claimed = [each for each in waiting.order_by("id") if claim_delivery(each)]
-    for delivery in claimed:
+    leased = [each for each in waiting.order_by("id") if lease_delivery(each)]
+    for delivery in leased:
         process_delivery(delivery, receivers_may_take=receivers_may_take)
-    return bool(claimed)
+    return bool(leased)
 
 
 def settle_and_catch_up(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
@@ -119,12 +124,52 @@ def settle_and_catch_up(attempt: PatientConnectionAttempt, evidence: Evidence) -
         attempt.refresh_from_db()
 
 
+def retry_deliveries(limit: int) -> tuple[int, int]:
+    """Process up to ``limit`` deliveries that are due; return how many are, and how many failed.
+
+    Raises what the database raises where not even a failure can be noted.
+    """
+    states = []
+    # A list of keys: an open cursor would keep other writers out of SQLite until its end.
+    for key in list(_due_deliveries(timezone.now()).values_list("pk", flat=True)[:limit]):
+        delivery = find_deliveries().filter(pk=key).first()
+        if delivery is not None and lease_delivery(delivery):
+            process_delivery(delivery)
+            states.append(delivery.state)
+    return states.count(State.PROCESSED), states.count(State.FAILED)
+
+
+def _due_deliveries(now: datetime) -> QuerySet[WebhookDelivery]:
+    """Deliveries whose processing failed a while ago, or whose attempt has appeared since."""
+    attempts = PatientConnectionAttempt.objects
+    of_session = attempts.filter(patient_session_id=OuterRef("patient_session_id"))
+    of_connection = attempts.exclude(patient_connection_id="").filter(
+        patient_connection_id=OuterRef("patient_connection_id")
+    )
+    waiting = Q(state=State.RECEIVED) & (
+        Exists(of_session)
+        | Exists(of_connection)
+        | ~Q(unsent_signals="")
+        | Q(event_type__startswith="records.", received_at__gte=now - _WAIT_FOR_RECORDS)
+    )
+    failed = Q(state=State.FAILED) & _is_due(now)
+    return find_deliveries().filter(failed | waiting).order_by("tries", "id")
+
+
+def _is_due(now: datetime) -> Q:
+    """Twice at once, then whenever it is twice as old as at the last try: 4 minutes, 8, 16 …"""
+    due = Q(tries__lte=1)
+    for tries in range(2, MAX_TRIES):
+        due |= Q(tries=tries, received_at__lt=now - timedelta(minutes=2**tries))
+    return due
+
+
 def find_deliveries() -> QuerySet[WebhookDelivery]:
     """Return the deliveries as they are where they are written; a replica may lag behind."""
     return WebhookDelivery.objects.using(router.db_for_write(WebhookDelivery))
 
 
-def claim_delivery(delivery: WebhookDelivery) -> bool:
+def lease_delivery(delivery: WebhookDelivery) -> bool:
     """Whether this process may process ``delivery`` now, and no other meanwhile.
 
     Counts the try. One that another process worked on since it was read is not free: it may have
@@ -138,59 +183,59 @@ def claim_delivery(delivery: WebhookDelivery) -> bool:
         tries=delivery.tries,
         unsent_signals=delivery.unsent_signals,
     ).exclude(state=State.PROCESSED)
-    claim = {"claimed_until": now + _CLAIM, "tries": delivery.tries + 1}
-    if not insist(partial(as_read.update, **claim), router.db_for_write(WebhookDelivery)):
+    lease = partial(as_read.update, leased_until=now + _LEASE, tries=delivery.tries + 1)
+    if not retry_on_deadlock(lease, router.db_for_write(WebhookDelivery)):
         return False
     delivery.tries += 1
     return True
 
 
 def _is_free(now: datetime) -> Q:
-    return Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
+    return Q(leased_until__isnull=True) | Q(leased_until__lt=now)
 
 
 def _receive(delivery: WebhookDelivery) -> None:
-    said = read_event(delivery)
+    effect = read_effect(delivery)
     try:
-        connected = _give_effect(delivery, said, _insert)
+        connected = _apply_effect(delivery, effect, _insert)
     except IntegrityError:  # it came before
-        _receive_again(delivery, said)
+        _receive_again(delivery, effect)
         return
     _send_within(delivery, RECEIVERS_MAY_TAKE)
     _catch_up(connected, RECEIVERS_MAY_TAKE)
 
 
-def _receive_again(delivery: WebhookDelivery, said: Said) -> None:
+def _receive_again(delivery: WebhookDelivery, effect: EventEffect) -> None:
     """Give an event that came before the effect that it still owes, if any.
 
     What waited for its connection is left to reconciliation: the answer is due.
     """
-    if _give_effect(delivery, said, _take_over) is not None:
+    if _apply_effect(delivery, effect, _take_over) is not None:
         _send_within(delivery, RECEIVERS_MAY_TAKE)
         return
     stored = find_deliveries().get(event_id=delivery.event_id)
     if stored.digest != delivery.digest:
         # The first stands; that there was another is for staff to see.
         same = WebhookDelivery.objects.filter(pk=stored.pk)
-        insist(
+        retry_on_deadlock(
             partial(same.update, conflicts=F("conflicts") + 1), router.db_for_write(WebhookDelivery)
         )
-    elif stored.unsent_signals and claim_delivery(stored):
+    elif stored.unsent_signals and lease_delivery(stored):
         _send_within(stored, RECEIVERS_MAY_TAKE)
 
 
-def _give_effect(
-    delivery: WebhookDelivery, said: Said, store: Store
+def _apply_effect(
+    delivery: WebhookDelivery, effect: EventEffect, store: Store
 ) -> list[PatientConnectionAttempt] | None:
-    """Settle what ``said`` says and ``store`` the delivery, in one transaction.
+    """Settle what ``effect`` says and ``store`` the delivery, in one transaction.
 
     Return the attempts whose connection is known since, None where ``store`` refused.
     """
     database = router.db_for_write(WebhookDelivery)
-    patience = Patience()
+    limit = RetryLimit()
     while True:
-        steps = [plan_step(each, said.evidence) for each in said.attempts if said.evidence]
-        _note_effect(delivery, said, steps)
+        steps = [plan_step(each, effect.evidence) for each in effect.attempts if effect.evidence]
+        _plan_effect(delivery, effect, steps)
         try:
             with transaction.atomic(using=database):
                 # First, so that an event that was stored before costs no more than this.
@@ -200,9 +245,9 @@ def _give_effect(
                     return _newly_connected(steps)
                 transaction.set_rollback(True, using=database)
         except OperationalError:
-            if patience.is_over(database):
+            if limit.is_reached(database):
                 raise
-        said = read_event(delivery)
+        effect = read_effect(delivery)
 
 
 def _newly_connected(steps: Sequence[Step]) -> list[PatientConnectionAttempt]:
@@ -241,7 +286,7 @@ def _save(delivery: WebhookDelivery, database: str) -> bool:
 
 
 def _take_over(delivery: WebhookDelivery, database: str) -> bool:
-    """Store the effect of an event that came before and has none yet: the UPDATE is the claim."""
+    """Store the effect of an event that came before and has none yet: the UPDATE is the lease."""
     unfinished = WebhookDelivery.objects.using(database).filter(
         _is_free(timezone.now()),
         event_id=delivery.event_id,
@@ -267,37 +312,37 @@ def _keep(delivery: WebhookDelivery) -> None:
         _is_free(timezone.now()), event_id=delivery.event_id
     ).exclude(state=State.PROCESSED)
     failed = {**_FAILED, "failure": delivery.failure, "tries": F("tries") + 1}
-    if insist(partial(unfinished.update, **failed), database):
+    if retry_on_deadlock(partial(unfinished.update, **failed), database):
         return
     delivery.attempt = None
     delivery.unsent_signals = ""
-    delivery.claimed_until = None
+    delivery.leased_until = None
     with suppress(IntegrityError):  # it is stored, and processed or in another process' hands
-        insist(partial(_insert, delivery, database), database)
+        retry_on_deadlock(partial(_insert, delivery, database), database)
 
 
-def _note_effect(delivery: WebhookDelivery, said: Said, steps: Sequence[Step]) -> None:
-    due = {*said.signals, *(signal for step in steps for signal in step.due)}
+def _plan_effect(delivery: WebhookDelivery, effect: EventEffect, steps: Sequence[Step]) -> None:
+    due = {*effect.signals, *(signal for step in steps for signal in step.due)}
     listened = [
         name
         for name, signal in _SIGNALS.items()
         if signal in due and signal.has_listeners(PatientConnectionAttempt)
     ]
     was_waiting = delivery.attempt_id is None and delivery.state == State.RECEIVED
-    delivery.attempt = said.attempts[0] if said.attempts else None
-    delivery.failure = said.failure
+    delivery.attempt = effect.attempts[0] if effect.attempts else None
+    delivery.failure = effect.failure
     delivery.unsent_signals = " ".join(listened)
-    if said.failure:
+    if effect.failure:
         delivery.state = State.FAILED
     else:
-        delivery.state = State.RECEIVED if said.is_waiting or listened else State.PROCESSED
-    if was_waiting and not said.is_waiting:
+        delivery.state = State.RECEIVED if effect.is_waiting or listened else State.PROCESSED
+    if was_waiting and not effect.is_waiting:
         # To wait for its attempt was no failed try: it has all of them before it.
         delivery.tries = 1
     is_done = delivery.state == State.PROCESSED
     delivery.processed_at = timezone.now() if is_done else None
     # Until the receivers are through, nobody else is to call them a second time.
-    delivery.claimed_until = timezone.now() + _CLAIM if listened else None
+    delivery.leased_until = timezone.now() + _LEASE if listened else None
 
 
 def _send_within(delivery: WebhookDelivery, seconds: float | None) -> None:
@@ -337,10 +382,10 @@ def _send(delivery: WebhookDelivery) -> None:
     delivery.failure = why[:200]
     delivery.state = State.FAILED if failed else State.PROCESSED
     delivery.processed_at = None if failed else timezone.now()
-    delivery.claimed_until = None
+    delivery.leased_until = None
     told = {name: getattr(delivery, name) for name in _EFFECT}
     stored = WebhookDelivery.objects.filter(event_id=delivery.event_id)
-    insist(partial(stored.update, **told), router.db_for_write(WebhookDelivery))
+    retry_on_deadlock(partial(stored.update, **told), router.db_for_write(WebhookDelivery))
 
 
 def _arguments(name: str, delivery: WebhookDelivery) -> dict[str, Any]:

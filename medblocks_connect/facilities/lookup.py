@@ -144,12 +144,8 @@ def is_acceptable_id(connection_id: str, *, patient_id: str = "") -> bool:
 
 
 def _was_started_with(patient_id: str, connection_id: str) -> bool:
-    same = PatientConnectionAttempt.objects.filter(
-        patient_id=patient_id, connection_id=connection_id
-    )
-    # Compared here too: MySQL takes "ab " for "ab".
-    pairs = same.values_list("patient_id", "connection_id")[:_MOST_LOOKED_AT]
-    return (patient_id, connection_id) in list(pairs)
+    own = PatientConnectionAttempt.objects.of_patient(patient_id)
+    return own.filter(connection_id=connection_id).exists()
 
 
 def _may_be_an_address(url: str) -> bool:

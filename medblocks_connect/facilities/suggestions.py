@@ -73,14 +73,10 @@ def suggest_facilities(patient: Patient) -> Suggestions:
 
 def _find_won(patient: Patient) -> dict[str, PatientConnectionAttempt]:
     """Return the attempts that connected ``patient``, one for each facility, the latest first."""
-    won = PatientConnectionAttempt.objects.filter(
-        patient_id=patient.patient_id, status=PatientConnectionAttempt.Status.SUCCEEDED
-    ).exclude(connection_id="")
+    successes = PatientConnectionAttempt.objects.of_patient(patient.patient_id).successes()
     attempts: dict[str, PatientConnectionAttempt] = {}
-    for attempt in won.order_by("-id")[:_ATTEMPTS_READ]:
-        # MySQL takes "ab " for "ab".
-        if attempt.patient_id == patient.patient_id:
-            attempts.setdefault(attempt.connection_id, attempt)
+    for attempt in successes.exclude(connection_id="").order_by("-id")[:_ATTEMPTS_READ]:
+        attempts.setdefault(attempt.connection_id, attempt)
     return attempts
 
 

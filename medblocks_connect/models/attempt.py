@@ -1,4 +1,4 @@
-"""What is remembered: one row per attempt, and the evidence that each attempt gathered.
+"""Attempts and their timelines: one row per attempt, one per piece of evidence.
 
 The rows are written by :mod:`medblocks_connect.attempts` alone; models hold no rules.
 """
@@ -6,10 +6,11 @@ The rows are written by :mod:`medblocks_connect.attempts` alone; models hold no 
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
-from typing import Final
+from collections.abc import Iterable
 
-from django.db import models
+from django.db import models, router
+from django.db.models import OuterRef, Q, Value
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -17,13 +18,48 @@ from django.utils.translation import pgettext
 
 from medblocks_connect.models.fields import IdentifierField
 
-LOOK_FOR: Final = timedelta(minutes=2)
-"""How long after the return a page waits for Medblocks' word, before a mere claim is shown."""
-
 
 def generate_public_id() -> str:
     """Return 192 random bits as 32 URL-safe characters: nobody guesses somebody else's attempt."""
     return secrets.token_urlsafe(24)
+
+
+class AttemptQuerySet(models.QuerySet["PatientConnectionAttempt"]):
+    """Questions about attempts that several parts of the app ask: where is a patient connected?"""
+
+    def where_written(self) -> AttemptQuerySet:
+        """Return them as they are where they are written; a replica may lag behind."""
+        return self.using(router.db_for_write(self.model))
+
+    def of_patient(self, patient_id: str) -> AttemptQuerySet:
+        """Return the attempts of exactly this patient."""
+        return self.filter(patient_id=patient_id)
+
+    def successes(self) -> AttemptQuerySet:
+        """Return those that connected a facility, whether its access still stands or not."""
+        return self.filter(status=PatientConnectionAttempt.Status.SUCCEEDED)
+
+    def find_connected(self, connection_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of the facilities whose newest success among these attempts still stands.
+
+        A retry that failed ends no connection.
+        """
+        successes = self.successes().filter(connection_id__in=list(connection_ids))
+        newest = {each.connection_id: each.lost_at is None for each in successes.order_by("id")}
+        return frozenset(connection_id for connection_id, stands in newest.items() if stands)
+
+    def later_successes(self) -> AttemptQuerySet:
+        """Return what ``Exists`` asks about an attempt: its patient's successes there after it."""
+        # No column's equality but the patient's: SQLite would enter by the index on another one,
+        # which has thousands of rows where the patient's has a handful.
+        place, state = Coalesce("connection_id", Value("")), Coalesce("status", Value(""))
+        return self.alias(place=place, state=state).filter(
+            Q(created_at__gt=OuterRef("created_at")) | Q(pk__gt=OuterRef("pk")),
+            patient_id=OuterRef("patient_id"),
+            created_at__gte=OuterRef("created_at"),
+            place=OuterRef("connection_id"),
+            state=PatientConnectionAttempt.Status.SUCCEEDED,
+        )
 
 
 class PatientConnectionAttempt(models.Model):
@@ -110,8 +146,10 @@ class PatientConnectionAttempt(models.Model):
         blank=True,
         help_text=_("Medblocks has had its last word; it is not asked again."),
     )
-    claimed_until = models.DateTimeField(null=True, blank=True, editable=False)
+    leased_until = models.DateTimeField(null=True, blank=True, editable=False)
     revision = models.PositiveIntegerField(default=0, editable=False)
+
+    objects = AttemptQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("connection attempt")
@@ -159,19 +197,6 @@ class PatientConnectionAttempt(models.Model):
     def is_unfinished(self) -> bool:
         """Whether the patient went to the portal and nobody has told of them since."""
         return self.status == self.Status.STARTED and self.returned_at is None
-
-    @property
-    def is_confirming(self) -> bool:
-        """Whether the patient is back and Medblocks has yet to say what came of it.
-
-        A failure that only the return URL claims waits for a while, for Medblocks' last word:
-        until then a page that says "failed" could turn into "connected".
-        """
-        if self.status in {self.Status.STARTED, self.Status.RETURNED}:
-            return True
-        if not self.unconfirmed or self.settled_at is not None or self.returned_at is None:
-            return False
-        return timezone.now() < self.returned_at + LOOK_FOR
 
 
 class PatientHistory(PatientConnectionAttempt):

@@ -1,4 +1,4 @@
-"""How identifiers are stored: compared exactly, on every database."""
+"""Model fields: identifiers, which every database compares exactly."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ else:
 
 
 class IdentifierField(_CharField):
-    """Text whose letters' case counts.
+    """Text of which every character counts: letters' case, accents, and white space at its end.
 
-    MariaDB and MySQL compare text without regard to case and accents by default, which would make
-    the patients ``ab`` and ``AB`` one; a binary collation does not.
+    MariaDB and MySQL compare text without regard to case and accents by default, and take "ab "
+    for "ab" even where they compare its bytes, unless the collation is one with NO PAD (MariaDB's
+    "Supported Character Sets and Collations"; MySQL 8's reference manual, "Pad attributes").
+    ``utf8mb4_0900_bin`` exists since MySQL 8.0.17.
     """
 
     def db_parameters(self, connection: Any) -> dict[str, Any]:
-        """Add the binary collation where the database has a loose one by default."""
+        """Add the collation that compares exactly where the database's own is a loose one."""
         parameters = dict(super().db_parameters(connection))
         if connection.vendor == "mysql":
-            parameters["collation"] = "utf8mb4_bin"
+            is_mariadb = connection.mysql_is_mariadb
+            parameters["collation"] = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
         return parameters

@@ -59,7 +59,7 @@ class WebhookDelivery(models.Model):
         default=0,
         help_text=_("How often the same event id came with another body. The first stands."),
     )
-    claimed_until = models.DateTimeField(null=True, blank=True, editable=False)
+    leased_until = models.DateTimeField(null=True, blank=True, editable=False)
     occurred_at = models.DateTimeField(_("happened"), null=True, blank=True)
     received_at = models.DateTimeField(_("received"), default=timezone.now)
     processed_at = models.DateTimeField(_("processed"), null=True, blank=True)

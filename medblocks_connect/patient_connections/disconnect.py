@@ -1,4 +1,4 @@
-"""A patient disconnects: Medblocks cuts the link first, then the timeline tells of it."""
+"""Disconnecting a patient: Medblocks ends the connection first, then it is settled here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medblocks_connect.patients import Patient
 _DISCONNECTED = "disconnected"
 
 
-def disconnect(patient: Patient, patient_connection_id: str) -> None:
+def disconnect_patient(patient: Patient, patient_connection_id: str) -> None:
     """Cut the link ``conn_…`` of ``patient``, and settle the attempts that it came of.
 
     Raises ``MedblocksError`` where Medblocks does not say that the link is cut; then nothing is
@@ -47,7 +47,6 @@ def _settle(patient: Patient, patient_connection_id: str) -> None:
     evidence = Evidence(
         Source.SITE, Kind.DISCONNECTED, Outcome(link=Link(_DISCONNECTED, patient_connection_id))
     )
-    attempts = PatientConnectionAttempt.objects.filter(patient_connection_id=patient_connection_id)
-    for attempt in attempts:
-        if attempt.patient_id == patient.patient_id:
-            settle(attempt, evidence)
+    own = PatientConnectionAttempt.objects.of_patient(patient.patient_id)
+    for attempt in own.filter(patient_connection_id=patient_connection_id):
+        settle(attempt, evidence)

@@ -103,9 +103,7 @@ def find_connection(patient: Patient, patient_connection_id: str) -> ConnectedPl
 
 
 def _attempts_of(patient: Patient) -> list[PatientConnectionAttempt]:
-    newest = PatientConnectionAttempt.objects.filter(patient_id=patient.patient_id)
-    # Compared here too: MySQL takes "ab " for "ab".
-    return [each for each in newest[:_ATTEMPTS_READ] if each.patient_id == patient.patient_id]
+    return list(PatientConnectionAttempt.objects.of_patient(patient.patient_id)[:_ATTEMPTS_READ])
 
 
 def _was_won(attempt: PatientConnectionAttempt) -> bool:

@@ -22,21 +22,21 @@ def patient_page(patient_id: str = "p-1") -> str:
     return patient_url(attempts.latest("pk").pk)
 
 
+def create_attempt(**fields) -> PatientConnectionAttempt:
+    """Make an attempt as a host's code may: from its bare fields."""
+    fields = {
+        "patient_id": "p-1",
+        "connection_id": "fhirsrc_riverside",
+        "connection_name": "Riverside General",
+        "connection_type": "epic",
+        **fields,
+    }
+    return PatientConnectionAttempt.objects.create(**fields)
+
+
 @pytest.fixture
 def make_attempt(db):
-    """Make an attempt as a host's code may: from its bare fields."""
-
-    def make(**fields) -> PatientConnectionAttempt:
-        fields = {
-            "patient_id": "p-1",
-            "connection_id": "fhirsrc_riverside",
-            "connection_name": "Riverside General",
-            "connection_type": "epic",
-            **fields,
-        }
-        return PatientConnectionAttempt.objects.create(**fields)
-
-    return make
+    return create_attempt
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from medblocks_connect.admin.capped import CAP
+from medblocks_connect.admin.read_only import CAP
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.admin.conftest import ATTEMPTS
 

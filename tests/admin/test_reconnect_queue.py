@@ -9,7 +9,6 @@ from django.db import connection
 from django.db.models import Exists
 from django.utils import timezone
 
-from medblocks_connect.attempts.queries import find_later_successes
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.admin.conftest import QUEUE, patient_page
 
@@ -87,7 +86,8 @@ def test_queue_where_the_patients_pages_are_elsewhere(staff, lose):
 def test_later_successes_are_found_by_the_patient(lose):
     if connection.vendor != "sqlite":
         pytest.skip("SQLite's planner says which index it enters the table by, whatever its size")
-    lost = PatientConnectionAttempt.objects.filter(Exists(find_later_successes()))
+    attempts = PatientConnectionAttempt.objects
+    lost = attempts.filter(Exists(attempts.later_successes()))
     assert "medblocks_attempt_history (patient_id=? AND created_at>?)" in lost.explain()
 
 

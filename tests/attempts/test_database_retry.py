@@ -6,7 +6,7 @@ import pytest
 from django.db import OperationalError, transaction
 
 from medblocks_connect.attempts import database_retry
-from medblocks_connect.attempts.database_retry import insist
+from medblocks_connect.attempts.database_retry import retry_on_deadlock
 
 
 @pytest.fixture
@@ -38,21 +38,21 @@ def clock(monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_insist_on_a_deadlock(refuse, clock):
-    assert insist(refuse(3, 0.1, clock), "default") == 1
+    assert retry_on_deadlock(refuse(3, 0.1, clock), "default") == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_insist_not_on_a_lock_that_was_waited_for(refuse, clock):
     with pytest.raises(OperationalError):
-        insist(refuse(1, 5.0, clock), "default")
+        retry_on_deadlock(refuse(1, 5.0, clock), "default")
 
 
 @pytest.mark.django_db(transaction=True)
 def test_insist_not_for_ever(refuse, clock):
     with pytest.raises(OperationalError):
-        insist(refuse(99, 0.1, clock), "default")
+        retry_on_deadlock(refuse(99, 0.1, clock), "default")
 
 
 def test_insist_not_in_a_callers_transaction(db, refuse):
     with transaction.atomic(), pytest.raises(OperationalError):
-        insist(refuse(1), "default")
+        retry_on_deadlock(refuse(1), "default")

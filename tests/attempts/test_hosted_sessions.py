@@ -10,7 +10,7 @@ from medblocks_connect.api import PatientSession
 from medblocks_connect.attempts.session_evidence import read_session
 from medblocks_connect.attempts.settle import Source, settle
 from medblocks_connect.attempts.start import start_attempt
-from medblocks_connect.attempts.verification import confirm_attempt
+from medblocks_connect.attempts.verification import verify_attempt
 from tests.attempts.conftest import BASE_URL, FACILITY, connection_json, session_json
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,7 +44,7 @@ def test_start_at_a_facility_recommends_none(medblocks, patient):
 def test_hosted_success_puts_the_facility_on_the_row(medblocks, make_attempt):
     attempt = make_attempt(connection_id="")
     answer(medblocks, connection_json("failed", connection_id="fhirsrc_other"), connection_json())
-    confirm_attempt(attempt)
+    verify_attempt(attempt)
     attempt.refresh_from_db()
     assert (attempt.status, attempt.connection_id) == ("succeeded", FACILITY)
     assert (attempt.connection_name, attempt.connection_type) == ("Riverside General", "epic")
@@ -54,7 +54,7 @@ def test_hosted_success_stands_where_the_name_cannot_be_told(medblocks, make_att
     attempt = make_attempt(connection_id="")
     medblocks.get(f"{BASE_URL}/connections/fhirsrc_unnamed", status=500)
     answer(medblocks, connection_json(connection_id="fhirsrc_unnamed"))
-    confirm_attempt(attempt)
+    verify_attempt(attempt)
     attempt.refresh_from_db()
     assert (attempt.status, attempt.connection_id) == ("succeeded", "fhirsrc_unnamed")
     assert attempt.connection_name == ""
@@ -63,7 +63,7 @@ def test_hosted_success_stands_where_the_name_cannot_be_told(medblocks, make_att
 def test_hosted_failure_names_no_facility(medblocks, make_attempt):
     attempt = make_attempt(connection_id="")
     answer(medblocks, connection_json("failed"))
-    confirm_attempt(attempt)
+    verify_attempt(attempt)
     attempt.refresh_from_db()
     assert (attempt.status, attempt.connection_id) == ("failed", "")
 
@@ -71,9 +71,9 @@ def test_hosted_failure_names_no_facility(medblocks, make_attempt):
 def test_hosted_success_keeps_its_facility_when_asked_again(medblocks, make_attempt):
     attempt = make_attempt(connection_id="")
     answer(medblocks, connection_json())
-    confirm_attempt(attempt)
+    verify_attempt(attempt)
     answer(medblocks, connection_json(id="conn_2", connection_id="fhirsrc_b"), connection_json())
-    confirm_attempt(attempt)
+    verify_attempt(attempt)
     attempt.refresh_from_db()
     assert (attempt.status, attempt.connection_id) == ("succeeded", FACILITY)
 
@@ -92,5 +92,5 @@ def test_hosted_webhook_is_settled_without_asking_medblocks(medblocks, make_atte
 def test_return_after_the_webhook_names_the_facility(medblocks, make_attempt):
     attempt = make_attempt(status="succeeded", connection_name="")
     answer(medblocks, connection_json())
-    confirm_attempt(attempt)
+    verify_attempt(attempt)
     assert attempt.connection_name == "Riverside General"

@@ -56,7 +56,7 @@ def test_reconcile_second_run_asks_nothing(medblocks, make_old):
     [
         pytest.param({"created_at": timezone.now() + timedelta(days=1)}, id="still-in-hand"),
         pytest.param(
-            {"claimed_until": timezone.now() + timedelta(days=1)}, id="claimed-by-another-machine"
+            {"leased_until": timezone.now() + timedelta(days=1)}, id="claimed-by-another-machine"
         ),
         pytest.param({"settled_at": timezone.now(), "status": "failed"}, id="settled"),
         pytest.param({"status": "failed", "patient_session_id": None}, id="without-a-session"),
@@ -82,7 +82,7 @@ def test_reconcile_leaves_alone(medblocks, make_old, changes):
             {"status": "failed", "unconfirmed": True, "error": "user_denied"}, id="claimed-failure"
         ),
         pytest.param({"status": "failed", "error": "oauth_error"}, id="failed-in-an-open-session"),
-        pytest.param({"claimed_until": long_ago()}, id="claimed-by-a-machine-that-died"),
+        pytest.param({"leased_until": long_ago()}, id="claimed-by-a-machine-that-died"),
         pytest.param(
             {"created_at": timezone.now() - timedelta(days=2), "asked_at": long_ago()},
             id="old-and-not-asked-within-the-hour",
@@ -94,7 +94,7 @@ def test_reconcile_asks_about(medblocks, make_old, changes):
     answer(medblocks, **ACTIVE)
     reconcile_attempts(limit=10)
     attempt.refresh_from_db()
-    assert (attempt.status, attempt.claimed_until) == ("succeeded", None)
+    assert (attempt.status, attempt.leased_until) == ("succeeded", None)
 
 
 def test_reconcile_adopts_from_a_later_page(medblocks, make_old):
@@ -145,7 +145,7 @@ def test_reconcile_stops_when_limited(medblocks, make_old):
     medblocks.add(responses.GET, f"{BASE_URL}/patient-sessions/ps_0", status=429)
     done = reconcile_attempts(limit=10)
     assert (done.stopped, done.unanswered, done.asked) == ("rate_limited", 1, 1)
-    assert not PatientConnectionAttempt.objects.exclude(claimed_until=None).exists()
+    assert not PatientConnectionAttempt.objects.exclude(leased_until=None).exists()
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_reconcile_odd_answers_keep_nobody_waiting_for_ever(medblocks, make_old)
     last = make_old(9)
     answer(medblocks, 9, **ACTIVE)
     reconcile_attempts(limit=10)
-    assert not PatientConnectionAttempt.objects.exclude(claimed_until=None).exists()
+    assert not PatientConnectionAttempt.objects.exclude(leased_until=None).exists()
     reconcile_attempts(limit=10)
     last.refresh_from_db()
     assert last.status == "succeeded"
@@ -286,7 +286,7 @@ def test_reconcile_attempt_that_breaks_stops_nobody(medblocks, make_old, breaks_
     assert other.status == "succeeded"
     assert "RuntimeError" in caplog.text
     assert "ann@mail.example" not in caplog.text
-    assert not PatientConnectionAttempt.objects.exclude(claimed_until=None).exists()
+    assert not PatientConnectionAttempt.objects.exclude(leased_until=None).exists()
 
 
 def test_reconcile_session_that_another_attempt_has(medblocks, make_old):
@@ -346,7 +346,7 @@ def test_reconcile_claims_again_what_the_database_refused(medblocks, make_old, m
     """A deadlock, or a transaction that cannot be serialised, is no end of the run."""
     make_old()
     answer(medblocks, **ACTIVE)
-    claim, calls = reconcile._claim, []
+    claim, calls = reconcile._lease, []
 
     def be_refused_once(*args):
         calls.append(1)
@@ -354,7 +354,7 @@ def test_reconcile_claims_again_what_the_database_refused(medblocks, make_old, m
             raise OperationalError
         return claim(*args)
 
-    monkeypatch.setattr(reconcile, "_claim", be_refused_once)
+    monkeypatch.setattr(reconcile, "_lease", be_refused_once)
     assert reconcile_attempts(limit=10).statuses["succeeded"] == 1
 
 

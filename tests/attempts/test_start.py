@@ -11,9 +11,10 @@ from django.db import OperationalError
 
 from medblocks_connect.api.client import PatientSessions
 from medblocks_connect.attempts import start as start_module
-from medblocks_connect.attempts.start import StartRefusedError, is_safe_url, start_attempt
+from medblocks_connect.attempts.start import StartRefusedError, start_attempt
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patients import Patient
+from medblocks_connect.url_safety import is_safe_redirect
 from tests.attempts.conftest import BASE_URL, FACILITY, PORTAL_URL, session_json
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -293,8 +294,8 @@ def test_start_case_6_unsafe_url_is_no_redirect(medblocks, patient, url):
         ("", False),
     ],
 )
-def test_is_safe_url(url, safe):
-    assert is_safe_url(url) is safe
+def test_is_safe_redirect(url, safe):
+    assert is_safe_redirect(url) is safe
 
 
 def test_start_without_a_name_goes_on(medblocks, patient):

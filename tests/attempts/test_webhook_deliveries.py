@@ -12,12 +12,12 @@ from django.utils import timezone
 from medblocks_connect import signals
 from medblocks_connect.attempts import database_retry, webhook_deliveries
 from medblocks_connect.attempts.reconcile import reconcile_attempts
-from medblocks_connect.attempts.retry import retry_deliveries
 from medblocks_connect.attempts.returns import find_attempt
 from medblocks_connect.attempts.webhook_deliveries import (
-    claim_delivery,
+    lease_delivery,
     process_delivery,
     process_waiting_deliveries,
+    retry_deliveries,
 )
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 from medblocks_connect.patients import Patient
@@ -71,7 +71,7 @@ def heard():
 
 def test_process_waits_for_its_attempt(make_delivery):
     delivery = make_delivery()
-    assert claim_delivery(delivery)
+    assert lease_delivery(delivery)
     process_delivery(delivery)
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempt, delivery.tries) == ("received", None, 1)
@@ -87,7 +87,7 @@ def test_process_waiting_deliveries(make_delivery, make_attempt):
 
 
 def test_process_waiting_deliveries_but_not_one_in_other_hands(make_delivery, make_attempt):
-    make_delivery(claimed_until=timezone.now() + timedelta(minutes=1))
+    make_delivery(leased_until=timezone.now() + timedelta(minutes=1))
     attempt = make_attempt()
     assert not process_waiting_deliveries(attempt)
     attempt.refresh_from_db()
@@ -96,13 +96,13 @@ def test_process_waiting_deliveries_but_not_one_in_other_hands(make_delivery, ma
 
 def test_claim_is_for_one(make_delivery):
     delivery = make_delivery()
-    assert claim_delivery(delivery)
-    assert not claim_delivery(delivery)
+    assert lease_delivery(delivery)
+    assert not lease_delivery(delivery)
 
 
 def test_claim_of_a_process_that_died_lapses(make_delivery):
     lapsed = timezone.now() - timedelta(seconds=1)
-    assert claim_delivery(make_delivery(claimed_until=lapsed))
+    assert lease_delivery(make_delivery(leased_until=lapsed))
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_claim_of_a_process_that_died_lapses(make_delivery):
 def test_claim_of_what_was_worked_on_since(make_delivery, changed):
     as_read = make_delivery()
     WebhookDelivery.objects.update(**changed)
-    assert not claim_delivery(as_read)
+    assert not lease_delivery(as_read)
 
 
 def test_claim_of_processed(make_delivery):
-    assert not claim_delivery(make_delivery(state="processed"))
+    assert not lease_delivery(make_delivery(state="processed"))
 
 
 def test_signals_owed_are_sent_by_reconciliation(make_delivery, make_attempt, counts):
@@ -127,7 +127,7 @@ def test_signals_owed_are_sent_by_reconciliation(make_delivery, make_attempt, co
         event_type="records.sync.completed",
         attempt=attempt,
         unsent_signals="records_synced",
-        claimed_until=timezone.now() - timedelta(seconds=1),
+        leased_until=timezone.now() - timedelta(seconds=1),
     )
     assert reconcile_attempts(limit=10).deliveries == 1
     assert reconcile_attempts(limit=10).deliveries == 0
@@ -240,7 +240,7 @@ def test_process_killed_before_the_receivers_owes_them(
     with monkeypatch.context() as killed:
         killed.setattr(webhook_deliveries, "_send_within", lambda *_: None)
         process_delivery(make_delivery())
-    WebhookDelivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
+    WebhookDelivery.objects.update(leased_until=timezone.now() - timedelta(seconds=1))
     reconcile_attempts(limit=10)
     assert heard == ["succeeded"]
 
@@ -371,9 +371,9 @@ def break_reading(_delivery):
 def test_receive_again_that_breaks_is_one_more_try(db, monkeypatch):
     for event_id in ("evt_1", "evt_other"):
         webhook_deliveries.receive_delivery(told_of(event_id=event_id))
-    monkeypatch.setattr(webhook_deliveries, "read_event", break_reading)
+    monkeypatch.setattr(webhook_deliveries, "read_effect", break_reading)
     webhook_deliveries.receive_delivery(told_of())
-    columns = ("event_id", "state", "failure", "tries", "claimed_until")
+    columns = ("event_id", "state", "failure", "tries", "leased_until")
     assert list(WebhookDelivery.objects.order_by("id").values_list(*columns)) == [
         ("evt_1", "failed", "RuntimeError", 2, None),
         ("evt_other", "received", "", 1, None),
@@ -384,7 +384,7 @@ def test_receive_again_that_breaks_is_one_more_try(db, monkeypatch):
 def test_receive_again_that_breaks_undoes_nothing(make_attempt, monkeypatch):
     make_attempt()
     webhook_deliveries.receive_delivery(told_of())
-    monkeypatch.setattr(webhook_deliveries, "read_event", break_reading)
+    monkeypatch.setattr(webhook_deliveries, "read_effect", break_reading)
     webhook_deliveries.receive_delivery(told_of())
     stored = WebhookDelivery.objects.get()
     assert (stored.state, stored.failure, stored.tries) == ("processed", "", 1)
@@ -398,7 +398,7 @@ def test_receive_that_breaks_owes_no_signal(make_attempt, monkeypatch, heard):
         broken.setattr(webhook_deliveries, "try_to_settle", lambda *_: break_reading(None))
         webhook_deliveries.receive_delivery(told_of())
     stored = WebhookDelivery.objects.get()
-    assert (stored.attempt, stored.unsent_signals, stored.claimed_until) == (None, "", None)
+    assert (stored.attempt, stored.unsent_signals, stored.leased_until) == (None, "", None)
     webhook_deliveries.receive_delivery(told_of())
     assert heard == ["succeeded"]
 
@@ -434,7 +434,7 @@ def test_receive_another_body_while_the_first_waits(make_attempt):
 def test_receive_again_while_another_process_is_at_it(make_attempt):
     attempt = make_attempt()
     first = told_of()
-    first.claimed_until = timezone.now() + timedelta(minutes=1)
+    first.leased_until = timezone.now() + timedelta(minutes=1)
     first.save()
     webhook_deliveries.receive_delivery(told_of())
     attempt.refresh_from_db()
@@ -459,7 +459,7 @@ def test_receive_waits_no_longer_for_what_waited(make_attempt, monkeypatch):
 
 def test_process_that_breaks_marks_its_own_delivery_alone(make_delivery, monkeypatch):
     broken, other = make_delivery(), make_delivery(event_id="evt_2")
-    monkeypatch.setattr(webhook_deliveries, "read_event", break_reading)
+    monkeypatch.setattr(webhook_deliveries, "read_effect", break_reading)
     process_delivery(broken)
     states = [WebhookDelivery.objects.get(pk=each.pk).state for each in (broken, other)]
     assert states == ["failed", "received"]
@@ -485,13 +485,13 @@ def test_loss_that_names_no_connection_is_a_failure(make_delivery):
 def test_receive_leaves_one_alone_that_is_in_other_hands(make_delivery, monkeypatch):
     """A redelivery that breaks must not free what another process is at work on."""
     soon = timezone.now() + timedelta(minutes=1)
-    stored = make_delivery(unsent_signals="attempt_succeeded", claimed_until=soon)
+    stored = make_delivery(unsent_signals="attempt_succeeded", leased_until=soon)
 
     def fail(*_args):
         raise RuntimeError
 
-    monkeypatch.setattr(webhook_deliveries, "read_event", fail)
+    monkeypatch.setattr(webhook_deliveries, "read_effect", fail)
     webhook_deliveries.receive_delivery(WebhookDelivery(event_id=stored.event_id))
     stored.refresh_from_db()
-    assert (stored.state, stored.claimed_until, stored.tries) == ("received", soon, 0)
+    assert (stored.state, stored.leased_until, stored.tries) == ("received", soon, 0)
     assert WebhookDelivery.objects.count() == 1

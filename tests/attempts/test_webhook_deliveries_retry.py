@@ -11,7 +11,7 @@ from django.utils import timezone
 from medblocks_connect import signals
 from medblocks_connect.attempts import webhook_deliveries
 from medblocks_connect.attempts.reconcile import reconcile_attempts
-from medblocks_connect.attempts.retry import MAX_TRIES
+from medblocks_connect.attempts.webhook_deliveries import MAX_TRIES
 from medblocks_connect.models import WebhookDelivery
 from tests.attempts.conftest import (
     ACTIVE,
@@ -56,11 +56,11 @@ def test_retry_delivery_that_breaks_stops_nobody(make_attempt, breaks_once, capl
     make_attempt(settled_at=timezone.now())
     for number in (1, 2):
         store_delivery(f"ps_{number}", session_json(**ACTIVE), state="failed")
-    breaks_once(webhook_deliveries, "read_event")
+    breaks_once(webhook_deliveries, "read_effect")
     done = reconcile_attempts(limit=10)
     assert (done.deliveries, done.failed_deliveries) == (1, 1)
     broken = WebhookDelivery.objects.get(state="failed")
-    assert (broken.failure, broken.tries, broken.claimed_until) == ("RuntimeError", 1, None)
+    assert (broken.failure, broken.tries, broken.leased_until) == ("RuntimeError", 1, None)
     assert "ann@mail.example" not in caplog.text
 
 

@@ -12,7 +12,7 @@ from benchmarks.typing_session import type_searches
 from medblocks_connect.api import MedblocksError
 from medblocks_connect.facilities.search import FacilitySearch, find_facilities, search_facilities
 from medblocks_connect.models import PatientConnectionAttempt
-from tests.facilities.conftest import NAMES
+from tests.facilities.names import NAMES
 
 pytestmark = pytest.mark.django_db
 

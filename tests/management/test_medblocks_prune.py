@@ -20,8 +20,14 @@ from medblocks_connect.models import (
     PatientConnectionAttempt,
     WebhookDelivery,
 )
+from tests.admin.conftest import create_attempt
 
 OLD = timezone.now() - timedelta(days=7 * 366)
+
+
+@pytest.fixture
+def make_attempt(db):
+    return create_attempt
 
 
 def _prune(*options: str, **keywords: object) -> str:

@@ -7,13 +7,13 @@ import json
 import pytest
 
 from medblocks_connect.api import FhirSource, PatientSession, UnexpectedReplyError
+from medblocks_connect.attempts.webhook_events import read_delivery
 from medblocks_connect.models import (
     AttemptEvent,
     Facility,
     PatientConnectionAttempt,
     WebhookDelivery,
 )
-from medblocks_connect.views.webhook_receiver import read_delivery
 from tests.attempts.conftest import connection_json, session_json
 
 

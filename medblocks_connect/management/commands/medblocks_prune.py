@@ -14,7 +14,6 @@ from django.db import router, transaction
 from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 
-from medblocks_connect.attempts.queries import find_later_successes
 from medblocks_connect.models import (
     FacilityRequest,
     MissingFacility,
@@ -93,7 +92,7 @@ def _prunable_attempts(*, connected_too: bool) -> QuerySet[PatientConnectionAtte
     if connected_too:
         return attempts
     lost_or_none = ~Q(status=succeeded) | Q(lost_at__isnull=False)
-    return attempts.filter(lost_or_none | Exists(find_later_successes()))
+    return attempts.filter(lost_or_none | Exists(attempts.later_successes()))
 
 
 def _batches(rows: QuerySet[Any], order: str, size: int) -> Iterator[list[Any]]:

@@ -69,7 +69,7 @@ def test_wanted_name_comes_first_in_spite_of_a_typo(rank):
 
 def test_index_needs_no_django():
     code = (
-        "import sys; from medblocks_connect.facilities.matching import search_index;"
+        "import sys; from medblocks_connect.facilities.matching.matcher import search_index;"
         "sys.exit(any(name.partition('.')[0] == 'django' for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -68,7 +68,7 @@ def test_nearer_spelling_is_more_alike(vocabulary):
 
 
 def test_meanings_are_remembered_within_bounds(vocabulary, monkeypatch):
-    monkeypatch.setattr("medblocks_connect.facilities.matching.matcher.vocabulary._MEMORY", 3)
+    monkeypatch.setattr("medblocks_connect.facilities.matching.vocabulary._MEMORY", 3)
     for number in range(10):
         vocabulary.find_misspelt(f"general{number}")
         assert len(vocabulary._meanings) <= 3

@@ -1,0 +1,102 @@
+"""Error reports without patients' data: a report says where an error broke, and nothing of whom.
+
+Django's debug page, its mail to ``ADMINS``, and other collectors' are meant alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, TypeAlias
+
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.core.handlers.asgi import ASGIRequest
+from django.db import Error as AnyDatabaseError
+from django.http import Http404, HttpRequest, HttpResponseBase, QueryDict
+from django.template.response import SimpleTemplateResponse
+
+View: TypeAlias = Callable[..., HttpResponseBase]
+
+# Where servers put the whole address (gunicorn, uWSGI, mod_wsgi), where the patient came from,
+# which may be their session at Medblocks, and whom the server signed in.
+_TELLING_META = ("QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER", "REMOTE_USER")
+
+
+def report_discreetly(view: View) -> View:
+    """Keep the patient's data out of the reports of an error in ``view``, or in its template."""
+
+    @wraps(view)
+    def discreet_view(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        with _withholding(request):
+            response = view(request, *args, **kwargs)
+        if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
+            _render_discreetly(response, request)
+        return response
+
+    return discreet_view
+
+
+def _render_discreetly(response: SimpleTemplateResponse, request: HttpRequest) -> None:
+    # Django renders it after the last middleware has seen it, out of the view's reach.
+    render = response.render
+
+    def render_withholding() -> SimpleTemplateResponse:
+        with _withholding(request):
+            return render()
+
+    response.render = render_withholding  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _withholding(request: HttpRequest) -> Iterator[None]:
+    try:
+        yield
+    except (Http404, PermissionDenied):  # answers, not errors
+        raise
+    except Exception as error:
+        _withhold_request(request)
+        _withhold_values(error)
+        raise
+
+
+def _withhold_request(request: HttpRequest) -> None:
+    """Take out of ``request`` what a report would print of it."""
+    # Read first: a report that found the files unread would parse the form anew.
+    with contextlib.suppress(Exception):
+        _files = request.FILES
+    request.GET = request.POST = QueryDict()
+    request.user = AnonymousUser()
+    query = request.META.get("QUERY_STRING", "")
+    for name, value in request.META.items():
+        if name in _TELLING_META or (query and isinstance(value, str) and query in value):
+            request.META[name] = ""
+    if isinstance(request, ASGIRequest):  # its META is a copy of what the server gave
+        scope: Any = request.scope
+        scope["query_string"] = b""
+        scope["headers"] = [each for each in scope["headers"] if each[0] != b"referer"]
+
+
+def _withhold_values(error: BaseException) -> None:
+    """Keep where ``error`` and what led to it happened, and drop the values it happened with."""
+    for each in _with_causes(error):
+        # Reports print the local variables of every frame: patients, bodies, sessions.
+        traceback.clear_frames(each.__traceback__)
+        if isinstance(each, AnyDatabaseError):
+            # A database quotes the row: "DETAIL: Key (patient_id)=(…) already exists."
+            each.args = ("(withheld: a database's message may quote a patient's data)",)
+            if each.__cause__ is not None:
+                each.__cause__.args = each.args
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            waiting += [each.__cause__, each.__context__]
