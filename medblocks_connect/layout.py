@@ -1,38 +1,21 @@
-"""Which frame our pages stand in: the host's base template where it has the block, else our own."""
+"""The frame around our pages: the host's base template where it has the block, else our own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
-from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.template import Context, Template, TemplateDoesNotExist, engines
 from django.template.backends.django import DjangoTemplates
 from django.template.base import FilterExpression, Origin
 from django.template.loader_tags import BlockNode, ExtendsNode
 
 from medblocks_connect.conf import conf
-from medblocks_connect.error_messages import describe_error, describe_limit
 
 _OUR_BASE: Final = "medblocks_connect/base.html"
 _TITLE_BLOCKS: Final = ("title", "head_title")
 _HEAD_BLOCKS: Final = ("extra_head", "extrahead", "head_extra", "head")
-
-
-def render_page(
-    request: HttpRequest, name: str, context: Mapping[str, Any], status: int = 200
-) -> HttpResponse:
-    """Render our page ``name`` in the site's frame; each may say where the site gives help.
-
-    ``medblocks_connect/base.html`` extends ``medblocks_frame``; a site that replaces that template
-    has a frame of its own, and this one is not used.
-    """
-    given = {"contact_url": conf.contact_url, **context, "medblocks_frame": find_frame()}
-    return render(request, f"medblocks_connect/{name}.html", given, status=status)
 
 
 def find_frame() -> Template | None:
@@ -118,21 +101,3 @@ def _build(alias: str, base: str, block: str, title: str, head: str) -> Template
 
 def _fill(name: str, content: str) -> str:
     return "{% block " + name + " %}" + content + "{% endblock %}"
-
-
-def render_bad_request(request: HttpRequest, status: int = HTTPStatus.BAD_REQUEST) -> HttpResponse:
-    """Return the page for what nobody could read, or that says two things."""
-    return render_page(request, "bad_request", {}, status)
-
-
-def render_trouble(request: HttpRequest, error: str, status: int) -> HttpResponse:
-    """Return the page that tells a patient of the code ``error``, where there is no attempt."""
-    return render_page(request, "trouble", {"message": describe_error(error)}, status)
-
-
-def render_throttled(request: HttpRequest, seconds: int) -> HttpResponse:
-    """Return the page for a patient who is to wait ``seconds`` (RFC 9110, ``Retry-After``)."""
-    context = {"message": describe_limit(seconds)}
-    response = render_page(request, "trouble", context, HTTPStatus.TOO_MANY_REQUESTS)
-    response["Retry-After"] = str(seconds)
-    return response

@@ -7,7 +7,7 @@ import json
 import pytest
 from django.core.cache import cache as hosts_cache
 
-from medblocks_connect import cache
+from medblocks_connect import cache as cache_module
 from medblocks_connect.cache import LEFT_ALONE_SECONDS, cache
 from tests.attempts.conftest import (
     BASE_URL,
@@ -26,7 +26,7 @@ BROKEN = {"default": {"BACKEND": "tests.broken_cache.BrokenCache"}}
 def now(monkeypatch):
     """A clock that a test sets; no test sees that the cache was away in another one."""
     moment = [1000.0]
-    monkeypatch.setattr(cache.time, "monotonic", lambda: moment[0])
+    monkeypatch.setattr(cache_module.time, "monotonic", lambda: moment[0])
     monkeypatch.setattr(cache, "_away_until", 0.0)
     monkeypatch.setattr(BrokenCache, "asked", 0)
     return moment

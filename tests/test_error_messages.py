@@ -100,5 +100,5 @@ def test_record_system_that_nobody_knows_keeps_its_name():
 
 
 def test_every_message_is_translatable():
-    source = Path("medblocks_connect/messages.py").read_text(encoding="utf-8")
+    source = Path("medblocks_connect/error_messages.py").read_text(encoding="utf-8")
     assert not re.search(r'(title|what_happened|what_to_do|meaning|next_step)="', source)

@@ -1,18 +1,17 @@
-"""The pages of what is connected: the patient's list, and how a connection is ended."""
+"""The patient's connections: the list of them, and the page that ends one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
 from django.contrib.sessions.backends.base import SessionBase
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, QueryDict
 from django.urls import reverse
-from django.views.decorators.debug import sensitive_variables
 
 from medblocks_connect.api import MedblocksError
-from medblocks_connect.layout import render_bad_request, render_page
-from medblocks_connect.patient_connections.disconnect import disconnect as disconnect_patient
+from medblocks_connect.patient_connections.disconnect import disconnect_patient
 from medblocks_connect.patient_connections.listing import (
     ConnectedPlace,
     PatientConnections,
@@ -20,81 +19,87 @@ from medblocks_connect.patient_connections.listing import (
     list_connections,
 )
 from medblocks_connect.patient_connections.snapshot import forget_connections
-from medblocks_connect.patients import Patient, resolve_patient
-from medblocks_connect.views.decorators import (
-    check_csrf,
-    is_only_looking,
-    keep_private,
-    says_twice,
-    stand_alone,
-)
-from medblocks_connect.views.redirects import SeeOther
-from medblocks_connect.views.responses import answer_to, refuse_forgery, refuse_stranger
+from medblocks_connect.views.base import PatientView
+from medblocks_connect.views.requests import has_repeated_parameter, is_prefetch_or_head
+from medblocks_connect.views.responses import SeeOther, render_page
 
-_JUST_CUT: Final = "medblocks_connect.disconnected"  # a key of the session
+_JUST_DISCONNECTED: Final = "medblocks_connect.disconnected"  # a key of the session
 
 
-@stand_alone
-@keep_private
-@answer_to("GET", "HEAD")
-def connections(request: HttpRequest) -> HttpResponseBase:
+class ConnectionsView(PatientView):
     """Show the patient where they are connected, where access ended, and what to do about it."""
-    patient = resolve_patient(request)
-    if patient is None:
-        return refuse_stranger(request, request.get_full_path())
-    found = list_connections(patient)
-    context = {"connections": found, "just_cut": _recall_cut(request, found)}
-    return render_page(request, "connections", context)
+
+    def get_login_next(self) -> str:
+        """Return to the same address."""
+        return self.request.get_full_path()
+
+    def get(self, request: HttpRequest) -> HttpResponseBase:
+        """Show the list, and once what was just disconnected."""
+        connections = list_connections(self.patient)
+        just_disconnected = _recall_disconnected(request, connections)
+        context = {"connections": connections, "just_disconnected": just_disconnected}
+        return render_page(request, "connections", context)
 
 
-@stand_alone
-@sensitive_variables()
-@keep_private
-@answer_to("GET", "HEAD", "POST")
-@check_csrf(refuse_forgery)
-def disconnect(request: HttpRequest) -> HttpResponseBase:
+class DisconnectView(PatientView):
     """Ask whether the patient is sure, saying what it means; on POST, end the connection."""
-    patient = resolve_patient(request)
-    if patient is None:
-        return refuse_stranger(request, reverse("medblocks_connect:connections"))
-    given = request.POST if request.method == "POST" else request.GET
-    if says_twice(given, "connection"):
-        return render_bad_request(request)
-    place = find_connection(patient, given.get("connection", ""))
-    if place is None or place.state == "disconnected":
-        # Not theirs, not there, or cut already: the list says what there is.
+
+    def get_login_next(self) -> str:
+        """Return to the list."""
+        return reverse("medblocks_connect:connections")
+
+    def get(self, request: HttpRequest) -> HttpResponseBase:
+        """Ask whether the patient is sure."""
+        return self._answer_about_place(request.GET, self._ask)
+
+    def post(self, request: HttpRequest) -> HttpResponseBase:
+        """End the connection."""
+        return self._answer_about_place(request.POST, self._disconnect)
+
+    def _answer_about_place(
+        self, parameters: QueryDict, answer: Callable[[ConnectedPlace], HttpResponseBase]
+    ) -> HttpResponseBase:
+        if has_repeated_parameter(parameters, "connection"):
+            return self.unreadable(HTTPStatus.BAD_REQUEST)
+        place = find_connection(self.patient, parameters.get("connection", ""))
+        if place is None or place.state == "disconnected":
+            # Not theirs, not there, or ended already: the list says what there is.
+            return SeeOther(reverse("medblocks_connect:connections"))
+        return answer(place)
+
+    def _ask(self, place: ConnectedPlace) -> HttpResponseBase:
+        return render_page(self.request, "disconnect", {"place": place})
+
+    def _disconnect(self, place: ConnectedPlace) -> HttpResponseBase:
+        is_disconnected = True
+        try:
+            disconnect_patient(self.patient, place.patient_connection_id)
+        except MedblocksError:
+            is_disconnected = False
+            context = {"place": place}
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            return render_page(self.request, "not_disconnected", context, status)
+        finally:
+            forget_connections(self.patient, with_last_word=is_disconnected)
+        _remember_disconnected(self.request, place)
         return SeeOther(reverse("medblocks_connect:connections"))
-    if request.method != "POST":
-        return render_page(request, "disconnect", {"place": place})
-    return _disconnect(request, patient, place)
 
 
-def _disconnect(request: HttpRequest, patient: Patient, place: ConnectedPlace) -> HttpResponseBase:
-    is_cut = True
-    try:
-        disconnect_patient(patient, place.patient_connection_id)
-    except MedblocksError:
-        is_cut = False
-        context = {"place": place}
-        return render_page(request, "not_disconnected", context, HTTPStatus.SERVICE_UNAVAILABLE)
-    finally:
-        forget_connections(patient, with_last_word=is_cut)
-    _remember_cut(request, place)
-    return SeeOther(reverse("medblocks_connect:connections"))
-
-
-def _remember_cut(request: HttpRequest, place: ConnectedPlace) -> None:
+def _remember_disconnected(request: HttpRequest, place: ConnectedPlace) -> None:
     """Let the next page say so once: in the address, every reload and link would say it again."""
     session: SessionBase | None = getattr(request, "session", None)
     if session is not None:  # without sessions, the list alone says it
-        session[_JUST_CUT] = [place.patient_connection_id, place.name]
+        session[_JUST_DISCONNECTED] = [place.patient_connection_id, place.name]
 
 
-def _recall_cut(request: HttpRequest, found: PatientConnections) -> dict[str, str] | None:
+def _recall_disconnected(
+    request: HttpRequest, connections: PatientConnections
+) -> dict[str, str] | None:
     """Return the place that was just disconnected, unless it is connected again."""
     session: SessionBase | None = getattr(request, "session", None)
-    if session is None or _JUST_CUT not in session or is_only_looking(request):
+    if session is None or _JUST_DISCONNECTED not in session or is_prefetch_or_head(request):
         return None
-    cut, name = session.pop(_JUST_CUT)
-    connected = {each.patient_connection_id for each in found.places if each.state == "connected"}
-    return None if cut in connected else {"name": name}
+    ended, name = session.pop(_JUST_DISCONNECTED)
+    places = connections.places
+    connected = {place.patient_connection_id for place in places if place.state == "connected"}
+    return None if ended in connected else {"name": name}

@@ -1,4 +1,4 @@
-"""Which page of ours a form came from: where its patient is led back to if it cannot be taken."""
+"""The next URL for a patient whose form cannot be taken: the page of ours that it stood on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medblocks_connect.facilities.search import MAXIMUM_QUERY_LENGTH
 _SEARCHED_FOR: Final = {"q": MAXIMUM_QUERY_LENGTH, "type": 50}
 
 
-def find_way_back(request: HttpRequest) -> str:
+def find_next_url(request: HttpRequest) -> str:
     """Return the path of the page that the form of ``request`` stood on, else of the search.
 
     The ``Referer`` may say anything: only pages of ours on this host count, and of their query

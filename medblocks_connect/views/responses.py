@@ -1,63 +1,87 @@
-"""What a patient gets where there is no page for them: a way on, and no word of anybody else."""
+"""Answers that several views give: our pages in the site's frame, and redirects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
-from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
 
+from medblocks_connect.attempts.queries import has_failed_twice
+from medblocks_connect.attempts.waiting import is_confirming, is_long_wait, seconds_until_next_look
 from medblocks_connect.conf import conf
-from medblocks_connect.layout import render_bad_request, render_page
-from medblocks_connect.views.decorators import UNREADABLE, View, exempt_if_safe, give_up_reading
-from medblocks_connect.views.next_url import find_way_back
+from medblocks_connect.error_messages import describe_error, describe_limit
+from medblocks_connect.layout import find_frame
+from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.views.search_results import find_place_name
 
 
-def answer_to(*methods: str) -> Callable[[View], View]:
-    """Make a page answer ``methods`` alone; what else comes, and ``Http404``, get a page of ours.
+class SeeOther(HttpResponseRedirect):
+    """A redirect that is always followed by GET (RFC 9110, section 15.4.4).
 
-    The host's own page for either would come after the headers that keep our answers private.
+    Its ``repr`` names no address: a session's ``url`` is a secret.
     """
 
-    def wrap(view: View) -> View:
-        @wraps(view)
-        def answering(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
-            if request.method not in methods:
-                response = render_bad_request(request, HTTPStatus.METHOD_NOT_ALLOWED)
-                response["Allow"] = ", ".join(methods)  # RFC 9110, section 15.5.6
-                return response
-            try:
-                return view(request, *args, **kwargs)
-            except Http404:
-                return render_page(request, "not_here", {}, HTTPStatus.NOT_FOUND)
-            except UNREADABLE as error:
-                return render_bad_request(request, give_up_reading(request, error))
+    status_code = HTTPStatus.SEE_OTHER
 
-        return exempt_if_safe(answering, methods)
-
-    return wrap
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} status_code={self.status_code:d}>"
 
 
-def refuse_stranger(request: HttpRequest, come_back_to: str) -> HttpResponseBase:
-    """Answer a request without a patient: log in and come back, or nobody's account.
+def render_page(
+    request: HttpRequest, name: str, context: Mapping[str, Any], status: int = 200
+) -> HttpResponse:
+    """Render our page ``name`` in the site's frame; each may say where the site gives help.
 
-    Who is signed in already would be sent back here by the login page, for ever.
+    ``medblocks_connect/base.html`` extends ``medblocks_frame``; a site that replaces that template
+    has a frame of its own, and this one is not used.
     """
-    if is_signed_in(request):
-        context = {"contact_url": conf.contact_url}
-        return render_page(request, "no_patient", context, HTTPStatus.FORBIDDEN)
-    return redirect_to_login(come_back_to)
+    given = {"contact_url": conf.contact_url, **context, "medblocks_frame": find_frame()}
+    return render(request, f"medblocks_connect/{name}.html", given, status=status)
 
 
-def refuse_forgery(request: HttpRequest) -> HttpResponseBase:
-    """Answer a form whose CSRF token is not valid: mostly its page is older than the last login."""
-    context = {"way_back": find_way_back(request)}
-    return render_page(request, "open_too_long", context, HTTPStatus.FORBIDDEN)
+def render_bad_request(request: HttpRequest, status: int = HTTPStatus.BAD_REQUEST) -> HttpResponse:
+    """Return the page for what nobody could read, or that says two things."""
+    return render_page(request, "bad_request", {}, status)
 
 
-def is_signed_in(request: HttpRequest) -> bool:
-    """Whether the host knows who sent ``request``, be it a patient or not."""
-    user = getattr(request, "user", None)
-    return user is not None and bool(user.is_authenticated)
+def render_trouble(request: HttpRequest, error: str, status: int) -> HttpResponse:
+    """Return the page that tells a patient of the code ``error``, where there is no attempt."""
+    return render_page(request, "trouble", {"message": describe_error(error)}, status)
+
+
+def render_throttled(request: HttpRequest, seconds: int) -> HttpResponse:
+    """Return the page for a patient who is to wait ``seconds`` (RFC 9110, ``Retry-After``)."""
+    context = {"message": describe_limit(seconds)}
+    response = render_page(request, "trouble", context, HTTPStatus.TOO_MANY_REQUESTS)
+    response["Retry-After"] = str(seconds)
+    return response
+
+
+def render_outcome(
+    request: HttpRequest, attempt: PatientConnectionAttempt, status: int = HTTPStatus.OK
+) -> HttpResponse:
+    """Return the page that tells the patient what came of ``attempt``, or that it is checked."""
+    is_stopped = "stop" in request.GET
+    refresh = seconds_until_next_look(attempt, stopped=is_stopped)
+    context = {
+        "attempt": attempt,
+        "is_confirming": is_confirming(attempt),
+        "message": describe_error(attempt.error, at_start=not attempt.patient_session_id),
+        "refresh": refresh,
+        "is_stopped": is_stopped,
+        "is_long_wait": is_long_wait(attempt),
+        "has_failed_twice": has_failed_twice(attempt),
+        "place_name": find_place_name(attempt),
+    }
+    response = render_page(request, "attempt", context, status)
+    if refresh:
+        response["Refresh"] = str(refresh)
+    return response
+
+
+def error_json(code: str, message: str, status: int) -> JsonResponse:
+    """Return an error as hosts' front ends read it; ``message`` is fit for patients."""
+    return JsonResponse({"error": {"code": code, "message": message}}, status=status)

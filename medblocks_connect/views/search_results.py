@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError
-from medblocks_connect.attempts.connected import find_connected
 from medblocks_connect.conf import conf
 from medblocks_connect.error_messages import RECORD_SYSTEMS, name_record_system
 from medblocks_connect.facilities.catalog import find_catalog, get_index
 from medblocks_connect.facilities.disambiguation import Difference, tell_apart
-from medblocks_connect.facilities.lookup import get_facility
+from medblocks_connect.facilities.lookup import get_facilities, get_facility
 from medblocks_connect.facilities.matching.highlighting import NamePart, mark_match
 from medblocks_connect.facilities.matching.states import STATE_NAMES, split_state
 from medblocks_connect.facilities.search import FacilitySearch, FoundFacilities, find_facilities
 from medblocks_connect.facilities.suggestions import suggest_facilities
+from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patients import Patient
 from medblocks_connect.url_safety import is_public_https
 
@@ -124,7 +124,7 @@ def _show_page(
     # Told apart over all that was found: a twin may be on the next page.
     differences = tell_apart(found.listed)
     ids = [each.id for each in found.page.data]
-    connected = find_connected(patient, ids) if patient else frozenset()
+    connected = _find_connected(patient, ids) if patient else frozenset()
     return tuple(
         replace(
             show_facility(each, typed, found.aliases.get(each.id, "")),
@@ -139,7 +139,7 @@ def _suggest(patient: Patient) -> tuple[SuggestedGroup, ...]:
     suggestions = suggest_facilities(patient)
     offered = (*suggestions.used, *suggestions.pinned, *suggestions.popular)
     differences = tell_apart(offered)
-    connected = find_connected(patient, [each.id for each in offered])
+    connected = _find_connected(patient, [each.id for each in offered])
 
     def show(reason: str, facilities: Sequence[FhirSource]) -> SuggestedGroup:
         shown = (
@@ -165,6 +165,11 @@ def _leave_out(
     connected: AbstractSet[str], facilities: Sequence[FhirSource]
 ) -> Sequence[FhirSource]:
     return [each for each in facilities if each.id not in connected]
+
+
+def _find_connected(patient: Patient, connection_ids: Iterable[str]) -> frozenset[str]:
+    own = PatientConnectionAttempt.objects.of_patient(patient.patient_id)
+    return own.find_connected(connection_ids)
 
 
 def show_facility(facility: FhirSource, typed: str = "", alias: str = "") -> FacilityResult:
@@ -218,3 +223,10 @@ def initials_of(name: str) -> str:
     words = _WORD.findall(name)
     telling = [word for word in words if word.casefold() not in _SMALL_WORDS] or words
     return "".join(word[0] for word in telling[:2]).upper()
+
+
+def find_place_name(attempt: PatientConnectionAttempt) -> str:
+    """Return the name of the place of ``attempt``, never an id; "" where nobody can tell it."""
+    if attempt.connection_name or not attempt.connection_id:
+        return attempt.connection_name
+    return next((each.name for each in get_facilities([attempt.connection_id])), "")

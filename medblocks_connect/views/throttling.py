@@ -1,21 +1,19 @@
-"""How often one patient may search and start: counted in Django's cache, per window."""
+"""Throttling: how often one patient may search and start, counted in Django's cache per window."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from typing import Final
 
 from medblocks_connect.cache import cache
-from medblocks_connect.conf import conf
+from medblocks_connect.conf import RATE, conf
 from medblocks_connect.patients import Patient
 
-RATE: Final = re.compile(r"([1-9][0-9]{0,5})/([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def throttle(patient: Patient, action: str) -> int:
+def count_request(patient: Patient, action: str) -> int:
     """Count one ``action`` (``"search"``, ``"start"``) of ``patient``.
 
     Returns 0 when it is allowed, else the seconds to wait (for ``Retry-After``, RFC 9110).

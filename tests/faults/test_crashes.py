@@ -38,7 +38,7 @@ def let_time_pass() -> None:
     before = timezone.now() - timedelta(hours=3)
     PatientConnectionAttempt.objects.update(created_at=before)
     for claimed in (PatientConnectionAttempt, WebhookDelivery):
-        claimed.objects.exclude(claimed_until=None).update(claimed_until=before)
+        claimed.objects.exclude(leased_until=None).update(leased_until=before)
 
 
 def history() -> list[object]:

@@ -93,7 +93,7 @@ def test_logs_name_nobody(clinic, settings, recorder, monkeypatch):
     clinic.send(completed(clinic.session, "evt_broken"))
     clinic.started()
     clinic.send(completed(clinic.session, "evt_broken_2"))
-    monkeypatch.setattr("medblocks_connect.views.come_back", fail)
+    monkeypatch.setattr("medblocks_connect.views.attempt_page.record_return", fail)
     clinic.come_back()
     told = "\n".join(recorder.told)
     assert "A webhook was refused: " in told

@@ -15,9 +15,12 @@ from medblocks_connect.admin import attempt_detail, formatting, patient_pages
 from medblocks_connect.admin.links import attempt_url, patient_url
 from medblocks_connect.patients import Patient
 from medblocks_connect.views import (
+    attempt_page,
     connections_page,
     json_api,
     missing_facility,
+    search_page,
+    start_connection,
     webhook_receiver,
 )
 from tests.admin.conftest import ATTEMPTS
@@ -66,10 +69,10 @@ def broken(clinic, settings, monkeypatch) -> Clinic:
     clinic.client.raise_request_exception = False
     clinic.started()
     for module, name in (
-        (attempt_detail, "show_results"),
-        (attempt_detail, "build_return_url"),
-        (attempt_detail, "come_back"),
-        (attempt_detail, "find_attempt"),
+        (search_page, "show_results"),
+        (start_connection, "build_return_url"),
+        (attempt_page, "record_return"),
+        (attempt_page, "find_attempt"),
         (json_api, "search_facilities"),
         (json_api, "build_return_url"),
         (webhook_receiver, "receive_delivery"),
@@ -184,7 +187,7 @@ def test_report_case_44_asgi(broken):
     request = AsyncRequestFactory().get(address, headers={"Referer": broken.session.url})
     request.user = get_user_model().objects.get(username=USERNAME)
     with pytest.raises(LookupError):
-        attempt_detail.return_from_portal(request)
+        attempt_page.ReturnView.as_view()(request)
     assert private_words_in(repr(request.scope), broken) == []
 
 

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from medblocks_connect.attempts import verification
 from medblocks_connect.attempts.reconcile import reconcile_attempts
+from medblocks_connect.attempts.waiting import LOOK_FOR
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
-from medblocks_connect.models.attempt import LOOK_FOR
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.serializers import write_moment
 from tests.faults.clinic import RIVERSIDE

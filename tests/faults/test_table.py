@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CASES = range(1, 48)
 NAMED = re.compile(r"case[-_](\d+)[-_]")
-WHERE = ("tests/faults", "tests/test_webhooks.py", "tests/test_throttles.py", "tests/api")
+WHERE = ("tests/faults", "tests/views", "tests/api")
 
 
 @pytest.fixture(scope="module")

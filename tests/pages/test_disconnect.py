@@ -7,7 +7,7 @@ import requests
 from django.test import Client
 
 from medblocks_connect.models import AttemptEvent
-from medblocks_connect.patient_connections.disconnect import disconnect
+from medblocks_connect.patient_connections.disconnect import disconnect_patient
 from medblocks_connect.patients import Patient
 from medblocks_connect.signals import connection_lost
 from tests.attempts.conftest import BASE_URL
@@ -204,7 +204,7 @@ def test_unclear_answer_is_settled_by_medblocks_own_list(tell, cut, make, user, 
     attempt = make()
     tell(*links)
     cut(**answer)
-    disconnect(Patient(str(user.pk)), "conn_1")
+    disconnect_patient(Patient(str(user.pk)), "conn_1")
     attempt.refresh_from_db()
     assert attempt.connection_status == "disconnected"
 
@@ -213,7 +213,7 @@ def test_unclear_answer_about_a_patient_whom_medblocks_does_not_know(tell, cut, 
     attempt = make()
     tell(status=404)
     cut(status=404, json={})
-    disconnect(Patient(str(user.pk)), "conn_1")
+    disconnect_patient(Patient(str(user.pk)), "conn_1")
     attempt.refresh_from_db()
     assert attempt.connection_status == "disconnected"
 
@@ -221,7 +221,7 @@ def test_unclear_answer_about_a_patient_whom_medblocks_does_not_know(tell, cut, 
 def test_another_connection_of_the_patient_is_left_alone(cut, make, user):
     other = make(patient_connection_id="conn_2")
     cut()
-    disconnect(Patient(str(user.pk)), "conn_1")
+    disconnect_patient(Patient(str(user.pk)), "conn_1")
     other.refresh_from_db()
     assert other.connection_status == "active"
 
@@ -229,6 +229,6 @@ def test_another_connection_of_the_patient_is_left_alone(cut, make, user):
 def test_attempt_of_somebody_else_is_left_alone(tell, cut, make, user, other_user):
     theirs = make(patient_id=str(other_user.pk))
     cut()
-    disconnect(Patient(str(user.pk)), "conn_1")
+    disconnect_patient(Patient(str(user.pk)), "conn_1")
     theirs.refresh_from_db()
     assert theirs.connection_status == "active"

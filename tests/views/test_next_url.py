@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import RequestFactory
 
-from medblocks_connect.views.next_url import find_way_back
+from medblocks_connect.views.next_url import find_next_url
 
 SEARCH = "/records/search/"
 CONNECTIONS = "/records/connections/"
@@ -14,7 +14,7 @@ HERE = "http://testserver"
 
 
 @pytest.mark.parametrize(
-    ("came_from", "way_back"),
+    ("came_from", "next_url"),
     [
         (f"{HERE}{SEARCH}", SEARCH),
         (f"{HERE}{SEARCH}?q=St.%20Alder", f"{SEARCH}?q=St.+Alder"),
@@ -26,9 +26,9 @@ HERE = "http://testserver"
         (f"{HERE}{ATTEMPT}?stop", ATTEMPT),
     ],
 )
-def test_page_of_ours_is_led_back_to(came_from, way_back):
+def test_page_of_ours_is_led_back_to(came_from, next_url):
     request = RequestFactory().post("/records/start/", headers={"Referer": came_from})
-    assert find_way_back(request) == way_back
+    assert find_next_url(request) == next_url
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_page_of_ours_is_led_back_to(came_from, way_back):
 )
 def test_anything_else_leads_to_the_search(came_from):
     request = RequestFactory().post("/records/start/", headers={"Referer": came_from})
-    assert find_way_back(request) == SEARCH
+    assert find_next_url(request) == SEARCH

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from medblocks_connect.patients import Patient
-from medblocks_connect.views import attempt_page, throttling
-from medblocks_connect.views.throttling import throttle
+from medblocks_connect.views import start_connection, throttling
+from medblocks_connect.views.throttling import count_request
 
 ANN, BOB = Patient("ann"), Patient("bob")
 
@@ -28,7 +28,7 @@ def rate(settings):
 
 
 def count_allowed(patient: Patient, action: str, times: int = 30) -> int:
-    return [throttle(patient, action) for _ in range(times)].count(0)
+    return [count_request(patient, action) for _ in range(times)].count(0)
 
 
 def test_throttle_allows_the_rate(now, rate):
@@ -43,37 +43,37 @@ def test_throttle_default(now):
 
 def test_throttle_is_each_patients_own(now, rate):
     rate(start="1/m")
-    assert [throttle(ANN, "start"), throttle(BOB, "start")] == [0, 0]
-    assert throttle(ANN, "start") > 0
+    assert [count_request(ANN, "start"), count_request(BOB, "start")] == [0, 0]
+    assert count_request(ANN, "start") > 0
 
 
 def test_throttle_is_each_actions_own(now, rate):
     rate(start="1/m", search="1/m")
-    assert [throttle(ANN, "start"), throttle(ANN, "search")] == [0, 0]
+    assert [count_request(ANN, "start"), count_request(ANN, "search")] == [0, 0]
 
 
 def test_throttle_window_ends(now, rate):
     rate(start="1/m")
-    throttle(ANN, "start")
-    wait = throttle(ANN, "start")
+    count_request(ANN, "start")
+    wait = count_request(ANN, "start")
     now[0] += wait
-    assert throttle(ANN, "start") == 0
+    assert count_request(ANN, "start") == 0
 
 
 @pytest.mark.parametrize(("passed", "wait"), [(0, 61), (59.5, 1), (30, 31)])
 def test_throttle_says_how_long(now, rate, passed, wait):
     rate(start="1/m")
     now[0] += passed
-    throttle(ANN, "start")
-    assert throttle(ANN, "start") == wait
+    count_request(ANN, "start")
+    assert count_request(ANN, "start") == wait
 
 
 @pytest.mark.parametrize(("unit", "seconds"), [("s", 1), ("m", 60), ("h", 3600), ("d", 86400)])
 def test_throttle_units(now, rate, unit, seconds):
     rate(start=f"1/{unit}")
     now[0] -= now[0] % seconds
-    throttle(ANN, "start")
-    assert throttle(ANN, "start") == seconds + 1
+    count_request(ANN, "start")
+    assert count_request(ANN, "start") == seconds + 1
 
 
 def test_throttle_switched_off(now, rate):
@@ -84,17 +84,17 @@ def test_throttle_switched_off(now, rate):
 def test_throttle_key_names_nobody(now, rate, monkeypatch):
     keys = []
     monkeypatch.setattr(throttling.cache, "add", lambda key, *_rest: keys.append(key) or True)
-    throttle(Patient("ann@mail.example"), "start")
+    count_request(Patient("ann@mail.example"), "start")
     assert "ann" not in keys[0]
 
 
 def test_throttle_counter_that_vanishes(now, rate, monkeypatch):
     """Evicted between two steps: better one request too many than an error."""
     rate(start="1/m")
-    throttle(ANN, "start")
+    count_request(ANN, "start")
 
     monkeypatch.setattr(throttling.cache, "incr", lambda *_given: None)
-    assert throttle(ANN, "start") == 0
+    assert count_request(ANN, "start") == 0
 
 
 def test_throttle_outlives_the_caches_own_time(now, rate, settings, tmp_path):
@@ -144,7 +144,7 @@ def test_throttled_confirmation(patient_client, now, rate, settings, monkeypatch
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "CONFIRM_BEFORE_PORTAL": True}
     named = []
     monkeypatch.setattr(
-        attempt_page, "name_place", lambda each: named.append(each) or {"name": each}
+        start_connection, "name_place", lambda each: named.append(each) or {"name": each}
     )
     patient_client.handler.enforce_csrf_checks = False
     answers = [

@@ -1,0 +1,67 @@
+"""Reading a request: what cannot be read, what is said twice, and whether somebody is there."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from django.core.exceptions import (
+    BadRequest,
+    RequestDataTooBig,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
+from django.http import HttpRequest, QueryDict, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+from django.urls import reverse
+
+from medblocks_connect.conf import conf
+
+UNREADABLE: Final = (
+    BadRequest,  # a form in a character set that forms do not have
+    MultiPartParserError,
+    RequestDataTooBig,
+    TooManyFieldsSent,  # in a form, or in an address
+    TooManyFilesSent,
+    UnreadablePostError,  # the browser went away in the middle of it
+)
+"""What Django raises for a query or a form that cannot be read, once a view looks into it."""
+
+_PREFETCH_HEADERS: Final = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+
+
+def discard_unreadable(request: HttpRequest, error: Exception) -> HTTPStatus:
+    """Empty the query and the form of ``request``; return the status for one of :data:`UNREADABLE`.
+
+    Nobody reads them again: Django would raise anew.
+    """
+    request.GET = request.POST = QueryDict()
+    is_large = isinstance(error, RequestDataTooBig)
+    return HTTPStatus.REQUEST_ENTITY_TOO_LARGE if is_large else HTTPStatus.BAD_REQUEST
+
+
+def has_repeated_parameter(parameters: QueryDict, *names: str) -> bool:
+    """Whether one of ``names`` is repeated: two readers could read it differently."""
+    return any(len(parameters.getlist(name)) > 1 for name in names)
+
+
+def is_prefetch_or_head(request: HttpRequest) -> bool:
+    """Whether nobody is there to read the answer: a HEAD request or a browser's prefetch."""
+    if request.method == "HEAD":
+        return True
+    announced = " ".join(request.headers.get(name, "") for name in _PREFETCH_HEADERS).lower()
+    return "prefetch" in announced or "preview" in announced
+
+
+def is_signed_in(request: HttpRequest) -> bool:
+    """Whether the host knows who sent ``request``, be it a patient or not."""
+    user = getattr(request, "user", None)
+    return user is not None and bool(user.is_authenticated)
+
+
+def build_return_url(request: HttpRequest) -> str:
+    """Return where the portal sends the patient back to: the setting, else this request's host.
+
+    The host is one of ``ALLOWED_HOSTS`` (Django refuses any other before this is reached).
+    """
+    return conf.return_url or request.build_absolute_uri(reverse("medblocks_connect:return"))
