@@ -114,12 +114,12 @@ class MedblocksSettings:
 
     @property
     def logos(self) -> bool:
-        """Whether results show the facilities' https logos instead of their initials."""
+        """Return whether results show the facilities' https logos instead of their initials."""
         return bool(self._read("LOGOS"))
 
     @property
     def log_patient_views(self) -> bool:
-        """Whether Django's log keeps which member of staff looked at which patient's page."""
+        """Return whether Django's log keeps who of staff looked at which patient's page."""
         return bool(self._read("LOG_PATIENT_VIEWS"))
 
     @property
@@ -139,7 +139,7 @@ class MedblocksSettings:
 
     @property
     def confirm_before_portal(self) -> bool:
-        """Whether choosing a facility shows a page to confirm before the portal."""
+        """Return whether choosing a facility shows a page to confirm before the portal."""
         return bool(self._read("CONFIRM_BEFORE_PORTAL"))
 
     @property
@@ -173,17 +173,17 @@ class MedblocksSettings:
 
     @property
     def request_notes(self) -> bool:
-        """Whether a patient who misses a facility may add a note."""
+        """Return whether a patient who misses a facility may add a note."""
         return bool(self._read("REQUEST_NOTES"))
 
     @property
     def requests_name_patient(self) -> bool:
-        """Whether a request for a missing facility keeps the patient's id."""
+        """Return whether a request for a missing facility keeps the patient's id."""
         return bool(self._read("REQUESTS_NAME_PATIENT"))
 
     @property
     def hosted_fallback(self) -> bool:
-        """Whether a patient who misses a facility may choose at Medblocks' own page instead."""
+        """Return whether a patient who misses a facility may choose at Medblocks' own page."""
         return bool(self._read("HOSTED_FALLBACK"))
 
 

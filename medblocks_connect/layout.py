@@ -33,7 +33,7 @@ def find_frame() -> Template | None:
 
 
 def lacks_title() -> bool:
-    """Whether our pages stand in the host's base template, and it has no place for their title."""
+    """Return whether the host's base template holds our pages and has no place for their title."""
     found = _load(conf.base_template)
     if found is None or _is_our_base_replaced():
         return False

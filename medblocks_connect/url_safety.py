@@ -11,7 +11,7 @@ _CONTACT_PREFIXES: Final = ("https://", "mailto:", "tel:", "/")
 
 
 def is_safe_redirect(url: str) -> bool:
-    """Whether a browser may be sent to ``url``: https, or http to this machine; nothing odd."""
+    """Return whether a browser may be sent to ``url``: https, or http to this machine."""
     if not 0 < len(url) <= _URL_MAX_LENGTH or not url.isascii() or not url.isprintable():
         return False
     if any(each in url for each in ' \\"<>'):
@@ -27,7 +27,7 @@ def is_safe_redirect(url: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this very machine."""
+    """Return whether ``host`` is this very machine."""
     if host == "localhost":
         return True
     try:
@@ -37,7 +37,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_public_https(url: str) -> bool:
-    """Whether ``url`` may be given to a browser: https, a named public host, nothing odd.
+    """Return whether ``url`` may be given to a browser: https, a named public host, nothing odd.
 
     An address or a name inside somebody's network is refused: a page must not make the patient's
     browser knock there.
@@ -56,7 +56,7 @@ def is_public_https(url: str) -> bool:
 
 
 def is_inner_host(host: str) -> bool:
-    """Whether ``host`` is an address, or a name that only a machine or a network of its own has."""
+    """Return whether ``host`` is an address, or a name inside a machine or a network."""
     if "." not in host:
         return True
     try:
@@ -69,5 +69,5 @@ def is_inner_host(host: str) -> bool:
 
 
 def is_contact_url(url: str) -> bool:
-    """Whether ``url`` may stand in a page as the way to help: https, mailto, tel or a path."""
+    """Return whether a page may show ``url`` as the way to help: https, mailto, tel, a path."""
     return url.startswith(_CONTACT_PREFIXES)

@@ -169,7 +169,7 @@ def find_later(attempt: PatientConnectionAttempt) -> Later:
 def was_cut(
     attempt: PatientConnectionAttempt, events: Iterable[AttemptEvent], events_left_out: int
 ) -> bool:
-    """Whether the patient disconnected what came of ``attempt`` on our own page."""
+    """Return whether the patient disconnected what came of ``attempt`` on our own page."""
     disconnected = AttemptEvent.Kind.DISCONNECTED
     if attempt.lost_at is None:
         return False

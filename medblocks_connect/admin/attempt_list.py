@@ -63,7 +63,7 @@ class AttemptChangeList(ChangeList):
 
     @property
     def misses_some(self) -> bool:
-        """Whether the list shows something else than was asked for, and has said so."""
+        """Return whether the list shows something else than was asked for, and has said so."""
         return self.places.are_too_many or self.query != self.request.GET.get(SEARCH_VAR, "")
 
     def get_queryset(

@@ -61,7 +61,7 @@ def post_with_permissions(view: View, *permissions: str) -> View:
 
 
 def shows_one(request: HttpRequest) -> bool:
-    """Whether ``request`` is for one object's page, and not for a list (which reads less)."""
+    """Return whether ``request`` is for one object's page; a list reads less."""
     return bool(request.resolver_match and request.resolver_match.kwargs)
 
 
@@ -75,7 +75,7 @@ class CappedPaginator(_Paginator):
 
     @property
     def is_capped(self) -> bool:
-        """Whether there are more than were counted."""
+        """Return whether there are more than were counted."""
         return self._counted > CAP
 
     @cached_property

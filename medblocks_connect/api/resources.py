@@ -242,7 +242,7 @@ class DisconnectedConnection:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether Medblocks is up, and its clock."""
+    """Return whether Medblocks is up, and its clock."""
 
     ok: bool
     server_time: datetime | None

@@ -258,7 +258,7 @@ def _name_failure(error: Exception, exchange: Exchange, request_id: str) -> Medb
 
 
 def _is_before_sending(error: Exception) -> bool:
-    """Say whether an error of this kind can only come before anything was sent."""
+    """Return whether an error of this kind can only come before anything was sent."""
     if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError):
         return True
     reason = error.args[0] if error.args else None

@@ -11,7 +11,7 @@ import requests
 
 
 def is_token(value: str) -> bool:
-    """Whether ``value`` is a non-empty text of visible ASCII characters.
+    """Return whether ``value`` is a non-empty text of visible ASCII characters.
 
     A line break or a space in a header's value could end it early.
     """

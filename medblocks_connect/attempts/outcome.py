@@ -80,7 +80,7 @@ class Link:
 
     @property
     def is_lost(self) -> bool:
-        """Whether access was there and is gone."""
+        """Return whether access was there and is gone."""
         return self.status in LOST_STATUSES
 
 
@@ -102,7 +102,7 @@ class Outcome:
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether the status rests on the return URL's claim alone."""
+        """Return whether the status rests on the return URL's claim alone."""
         return self.rank in {Rank.RETURNED, Rank.FAILED_CLAIMED}
 
     @property
@@ -122,7 +122,7 @@ class Outcome:
 
     @property
     def claim_disagrees(self) -> bool:
-        """Whether the return URL said one thing and Medblocks another."""
+        """Return whether the return URL said one thing and Medblocks another."""
         if self.rank is Rank.SUCCEEDED:
             return self.claimed_failure is not None
         return self.claimed_success and self.rank in {Rank.FAILED, Rank.EXPIRED}

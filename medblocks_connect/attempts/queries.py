@@ -26,7 +26,7 @@ def find_attempt(patient: Patient, **lookup: str) -> PatientConnectionAttempt | 
 
 
 def has_failed_twice(attempt: PatientConnectionAttempt) -> bool:
-    """Whether this failure is not the first of this patient at this facility in the last 30 days.
+    """Return whether the patient failed at this facility before, in the last 30 days.
 
     A success in between begins anew; the patient's own "no" is no failure.
     """

@@ -91,7 +91,7 @@ class Reconciliation:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing of it has to be done again."""
+        """Return whether nothing of it has to be done again."""
         return not (self.unanswered or self.broken or self.failed_deliveries)
 
 
@@ -144,7 +144,7 @@ def _is_away(error: MedblocksError) -> bool:
 
 
 def _may_pass(error: MedblocksError) -> bool:
-    """Whether ``error`` is about the moment and not about the attempt's session."""
+    """Return whether ``error`` is about the moment and not about the attempt's session."""
     passing = (AuthenticationError, PermissionDeniedError, RateLimitError)
     return _is_away(error) or isinstance(error, passing)
 

@@ -96,7 +96,7 @@ def _settle_now(attempt: PatientConnectionAttempt, evidence: Evidence, database:
 
 
 def _is_known(attempt: PatientConnectionAttempt, evidence: Evidence, database: str) -> bool:
-    """Whether ``evidence`` changes nothing and was told: a reload then waits for no lock."""
+    """Return whether ``evidence`` changes nothing and was told: a reload then waits for no lock."""
     if _changes(attempt, evidence):
         return False
     told = _event(attempt, evidence, {}).fingerprint
@@ -233,7 +233,7 @@ def _signals(attempt: PatientConnectionAttempt, changes: Mapping[str, Any]) -> t
 
 
 def _has_failed(attempt: PatientConnectionAttempt, changes: Mapping[str, Any]) -> bool:
-    """Whether it failed and no return URL's claim alone says so.
+    """Return whether it failed and no return URL's claim alone says so.
 
     A claim may come before Medblocks' word, which may be that it is connected: who listens would
     hear of a failure first and of a success later. Once Medblocks has no more to say, it stands.

@@ -25,7 +25,7 @@ _Status = PatientConnectionAttempt.Status
 
 
 def is_confirming(attempt: PatientConnectionAttempt) -> bool:
-    """Whether the patient is back and Medblocks has yet to say what came of it.
+    """Return whether the patient is back and Medblocks has yet to say what came of it.
 
     A failure that only the return URL claims waits for a while, for Medblocks' last word: until
     then a page that says "failed" could turn into "connected".
@@ -49,6 +49,6 @@ def seconds_until_next_look(attempt: PatientConnectionAttempt, *, stopped: bool)
 
 
 def is_long_wait(attempt: PatientConnectionAttempt) -> bool:
-    """Whether the patient of ``attempt`` came back longer ago than an answer usually takes."""
+    """Return whether the patient came back longer ago than an answer usually takes."""
     came_back = attempt.returned_at
     return came_back is not None and timezone.now() - came_back >= USUAL_WAIT

@@ -170,7 +170,7 @@ def find_deliveries() -> QuerySet[WebhookDelivery]:
 
 
 def lease_delivery(delivery: WebhookDelivery) -> bool:
-    """Whether this process may process ``delivery`` now, and no other meanwhile.
+    """Return whether this process may process ``delivery`` now, and no other meanwhile.
 
     Counts the try. One that another process worked on since it was read is not free: it may have
     a part of its effect.

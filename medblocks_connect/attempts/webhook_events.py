@@ -210,7 +210,7 @@ def _occurred_at(delivery: WebhookDelivery) -> datetime | None:
 
 
 def _is_text(value: object) -> bool:
-    """Whether ``value`` is an id that can be looked for, and not one that cleaning would change."""
+    """Return whether ``value`` is an id that cleaning does not change: such a one can be found."""
     return bool(value) and clean_text(value, MAX_ID_LENGTH) == value
 
 

@@ -55,7 +55,7 @@ def find_catalog() -> CatalogSync | None:
 
 
 def is_too_old(catalog: CatalogSync) -> bool:
-    """Whether the catalog is older than ``CATALOG_MAX_AGE_DAYS`` allows."""
+    """Return whether the catalog is older than ``CATALOG_MAX_AGE_DAYS`` allows."""
     allowed = timedelta(days=conf.catalog_max_age_days)
     return catalog.finished_at is not None and timezone.now() - catalog.finished_at > allowed
 
@@ -130,7 +130,7 @@ def find_in_catalog(connection_ids: Iterable[str]) -> Mapping[str, FhirSource | 
 
 
 def is_address_in_catalog(url: str) -> bool | None:
-    """Whether ``url`` is a facility's FHIR base URL; None where there is no catalog."""
+    """Return whether ``url`` is a facility's FHIR base URL; None where there is no catalog."""
     if find_catalog() is None:
         return None
     bare = url.rstrip("/")

@@ -123,7 +123,7 @@ def list_recommendable(connection_ids: Sequence[str]) -> list[str]:
 
 
 def is_acceptable_id(connection_id: str, *, patient_id: str = "") -> bool:
-    """Whether ``connection_id`` may be asked for: bounded, printable, and no stray path or URL.
+    """Return whether ``connection_id`` may be asked for: bounded, printable, no path and no URL.
 
     Medblocks' ids come in several shapes, so no pattern is demanded. A URL is acceptable only as
     a facility's own FHIR base URL: one that was shown, that the local catalog has, that looks like
@@ -149,7 +149,7 @@ def _was_started_with(patient_id: str, connection_id: str) -> bool:
 
 
 def _may_be_an_address(url: str) -> bool:
-    """Whether ``url`` may be a facility's: whoever is asked for it may be led to its host."""
+    """Return whether ``url`` may be a facility's: its host may be asked."""
     if not _looks_like_fhir(url):
         return False
     in_catalog = is_address_in_catalog(url)

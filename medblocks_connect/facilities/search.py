@@ -47,7 +47,7 @@ class FacilitySearch:
 
     @property
     def is_long_enough(self) -> bool:
-        """Whether there is enough to look for."""
+        """Return whether there is enough to look for."""
         return len(self.q) >= MINIMUM_QUERY_LENGTH
 
 

@@ -81,7 +81,7 @@ def _find_won(patient: Patient) -> dict[str, PatientConnectionAttempt]:
 
 
 def _is_listed_by(connection_id: str) -> bool:
-    """Whether a catalog lists facilities by this kind of id; by a FHIR base URL it does not."""
+    """Return whether a catalog lists facilities by this kind of id, which a URL is not."""
     return "://" not in connection_id
 
 

@@ -195,7 +195,7 @@ class PatientConnectionAttempt(models.Model):
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether the patient went to the portal and nobody has told of them since."""
+        """Return whether the patient went to the portal and nobody has told of them since."""
         return self.status == self.Status.STARTED and self.returned_at is None
 
 

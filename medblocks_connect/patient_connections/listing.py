@@ -43,7 +43,7 @@ class ConnectedPlace:
 
     @property
     def awaits_records(self) -> bool:
-        """Whether it is so new that its records may still be on their way."""
+        """Return whether it is so new that its records may still be on their way."""
         if self.state != "connected" or self.records_at or self.since is None:
             return False
         return self.since > timezone.now() - RECORDS_ARRIVE_WITHIN

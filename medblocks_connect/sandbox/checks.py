@@ -26,7 +26,7 @@ def check_debug(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def _is_turned_off_by_a_test_runner() -> bool:
-    """Say whether Django's own test runner assigned ``DEBUG = False`` to a site that had it on.
+    """Return whether Django's own test runner assigned ``DEBUG = False`` to a site that had it on.
 
     It does so before it runs the checks, and that is no production site. A test that overrides
     the setting means it.

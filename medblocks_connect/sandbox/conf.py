@@ -35,7 +35,7 @@ def webhook_secret() -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether ``url`` is http(s) to this very machine."""
+    """Return whether ``url`` is http(s) to this very machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -42,7 +42,7 @@ def record_event(kind: str, about: dict[str, Any]) -> SandboxEvent:
 
 
 def can_send() -> bool:
-    """Tell whether there is a receiver on this machine, and a secret to sign with."""
+    """Return whether there is a receiver on this machine, and a secret to sign with."""
     return bool(conf.webhook_secret()) and conf.is_loopback(conf.webhook_url())
 
 

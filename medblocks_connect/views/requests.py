@@ -41,12 +41,12 @@ def discard_unreadable(request: HttpRequest, error: Exception) -> HTTPStatus:
 
 
 def has_repeated_parameter(parameters: QueryDict, *names: str) -> bool:
-    """Whether one of ``names`` is repeated: two readers could read it differently."""
+    """Return whether one of ``names`` is repeated: two readers could read it differently."""
     return any(len(parameters.getlist(name)) > 1 for name in names)
 
 
 def is_prefetch_or_head(request: HttpRequest) -> bool:
-    """Whether nobody is there to read the answer: a HEAD request or a browser's prefetch."""
+    """Return whether nobody is there to read the answer: a HEAD request or a browser's prefetch."""
     if request.method == "HEAD":
         return True
     announced = " ".join(request.headers.get(name, "") for name in _PREFETCH_HEADERS).lower()
@@ -54,7 +54,7 @@ def is_prefetch_or_head(request: HttpRequest) -> bool:
 
 
 def is_signed_in(request: HttpRequest) -> bool:
-    """Whether the host knows who sent ``request``, be it a patient or not."""
+    """Return whether the host knows who sent ``request``, be it a patient or not."""
     user = getattr(request, "user", None)
     return user is not None and bool(user.is_authenticated)
 

@@ -72,17 +72,17 @@ class SearchResults:
 
     @property
     def is_none(self) -> bool:
-        """Whether the search was asked, and nothing was found."""
+        """Return whether the search was asked, and nothing was found."""
         return not (self.facilities or self.is_hint or self.is_away)
 
     @property
     def is_missed(self) -> bool:
-        """Whether what was looked for may well be missing."""
+        """Return whether what was looked for may well be missing."""
         return self.is_none or self.is_only_alike
 
     @property
     def knows_the_patient(self) -> bool:
-        """Whether places are told that the patient connected before."""
+        """Return whether places are told that the patient connected before."""
         return any(group.reason in {"connected", "used"} for group in self.suggested)
 
 

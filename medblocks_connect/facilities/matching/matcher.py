@@ -182,7 +182,7 @@ def _judge(index: FacilityIndex, query: Query, number: int, chosen: Mapping[int,
 
 
 def _begins(words: list[str], typed: tuple[str, ...]) -> bool:
-    """Whether the words typed begin the name's words one by one: "mass gen hosp"."""
+    """Return whether the words typed begin the name's words one by one: "mass gen hosp"."""
     return len(typed) <= len(words) and all(map(str.startswith, words, typed))
 
 

@@ -52,12 +52,12 @@ class Word:
 
     @property
     def is_filler(self) -> bool:
-        """Whether the word tells no names apart."""
+        """Return whether the word tells no names apart."""
         return self.typed in FILLER
 
     @property
     def is_exact(self) -> bool:
-        """Whether the catalog has the word as it was typed."""
+        """Return whether the catalog has the word as it was typed."""
         return 1.0 in self.meanings.values()
 
     def all_meanings(self) -> Mapping[int, float]:
