@@ -159,8 +159,10 @@ def _check_resolver() -> Iterator[CheckMessage]:
 _SWITCHES: Final[Mapping[str, tuple[str, str]]] = {
     "LOGOS": (
         "E010",
-        "True shows the facilities' own logos; a Content-Security-Policy then needs "
-        "img-src https:.",
+        (
+            "True shows the facilities' own logos; a Content-Security-Policy then needs "
+            "img-src https:."
+        ),
     ),
     "LOG_PATIENT_VIEWS": (
         "E013",
