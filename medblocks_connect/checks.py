@@ -203,9 +203,10 @@ def _check_webhook_secrets(configured: dict[str, Any]) -> Iterator[CheckMessage]
 
 def _check_throttles(configured: dict[str, Any]) -> Iterator[CheckMessage]:
     throttles = configured.get("THROTTLES", {})
-    known = DEFAULTS["THROTTLES"]
+    actions = DEFAULTS["THROTTLES"]
     wrong = not isinstance(throttles, dict) or any(
-        name not in known or not (rate is None or (isinstance(rate, str) and RATE.fullmatch(rate)))
+        name not in actions
+        or not (rate is None or (isinstance(rate, str) and RATE.fullmatch(rate)))
         for name, rate in throttles.items()
     )
     if wrong:

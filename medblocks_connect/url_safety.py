@@ -14,7 +14,7 @@ def is_safe_redirect(url: str) -> bool:
     """Return whether a browser may be sent to ``url``: https, or http to this machine."""
     if not 0 < len(url) <= _URL_MAX_LENGTH or not url.isascii() or not url.isprintable():
         return False
-    if any(each in url for each in ' \\"<>'):
+    if any(character in url for character in ' \\"<>'):
         return False
     try:
         parts = urlsplit(url)
@@ -37,7 +37,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_public_https(url: str) -> bool:
-    """Return whether ``url`` may be given to a browser: https, a named public host, nothing odd.
+    """Return whether ``url`` may be shown to a browser: https, and a named public host.
 
     An address or a name inside somebody's network is refused: a page must not make the patient's
     browser knock there.
@@ -50,7 +50,7 @@ def is_public_https(url: str) -> bool:
         return False
     if parts.scheme != "https" or not url.isascii() or not url.isprintable() or "@" in parts.netloc:
         return False
-    if any(each in url for each in " \\\"'<>"):
+    if any(character in url for character in " \\\"'<>"):
         return False
     return not is_inner_host(host)
 

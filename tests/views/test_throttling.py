@@ -144,7 +144,7 @@ def test_throttled_confirmation(patient_client, now, rate, settings, monkeypatch
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "CONFIRM_BEFORE_PORTAL": True}
     named = []
     monkeypatch.setattr(
-        start_connection, "name_place", lambda each: named.append(each) or {"name": each}
+        start_connection, "describe_place", lambda each: named.append(each) or {"name": each}
     )
     patient_client.handler.enforce_csrf_checks = False
     answers = [
