@@ -156,7 +156,7 @@ def test_search_that_medblocks_does_not_take_is_a_bad_request(browser, medblocks
     assert error_of(browser.get(f"{CONNECTIONS}?{query}")) == (400, "bad_request")
 
 
-def test_search_while_medblocks_is_away(browser, medblocks):
+def test_search_while_medblocks_is_away_is_503(browser, medblocks):
     refuse(medblocks, "GET", "/connections", 500, "internal_error")
     assert error_of(browser.get(f"{CONNECTIONS}?q=river")) == (503, "search_unavailable")
 

@@ -155,14 +155,14 @@ def test_prefetch_is_not_counted(client_in, add_catalog):
 MISSED = "childrens hospital of boston"  # Philadelphia's is like it
 
 
-def test_places_that_are_only_alike_are_called_so(client_in, add_catalog):
+def test_places_that_are_merely_similar_are_called_so(client_in, add_catalog):
     add_catalog()
     page = search(client_in, MISSED)
     assert "No place has exactly this name. Names like it: 1 place found" in text_of(page)
     assert re.search(r'id="medblocks-missing" open', page)
 
 
-def test_search_that_found_only_the_like_is_counted(client_in, add_catalog):
+def test_search_that_found_merely_similar_names_is_counted(client_in, add_catalog):
     add_catalog()
     search(client_in, MISSED, TYPING)
     assert not MissingFacility.objects.exists()
@@ -170,7 +170,7 @@ def test_search_that_found_only_the_like_is_counted(client_in, add_catalog):
     assert MissingFacility.objects.get().searches == 1
 
 
-def test_place_that_was_found_is_not_called_alike(client_in, add_catalog):
+def test_place_that_has_the_name_is_not_called_similar(client_in, add_catalog):
     add_catalog()
     page = search(client_in, "rivrside genral")
     assert "No place has exactly this name." not in page
@@ -271,6 +271,6 @@ def test_search_that_medblocks_does_not_take_shows_the_first_page(browser, medbl
     assert len(asked) == 2
 
 
-def test_search_that_medblocks_never_takes_is_told_as_away(browser, medblocks):
+def test_search_that_medblocks_never_takes_is_called_unavailable(browser, medblocks):
     medblocks.get(f"{BASE_URL}/connections", status=400, json={})
     assert "cannot be reached" in browser.get(f"{SEARCH}?q=river&starting_after=x").text
