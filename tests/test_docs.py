@@ -19,6 +19,7 @@ from medblocks_connect.conf import DEFAULTS
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHECKS = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -90,6 +91,17 @@ def test_docs_make_target_is_in_the_makefile(page):
     targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
     assert named <= targets
+
+
+def test_docs_architecture_names_every_module_and_no_other():
+    package = Path(checks.__file__).parent
+    rows = re.findall(r"^\| (.+?) \|", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([\w/]+\.py)`", row)}
+    modules = {path.relative_to(package) for path in package.rglob("*.py")}
+    told_elsewhere = {"migrations", "sandbox", "__init__.py"}
+    assert named == {
+        module.as_posix() for module in modules if not told_elsewhere & set(module.parts)
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
