@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
@@ -63,6 +64,32 @@ class MedblocksError(Exception):
 
     def __str__(self) -> str:
         return self._summary()
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Return whether no whole answer came: it was not reached, or did not answer in time."""
+        return isinstance(self, MedblocksConnectionError | NoAnswerError)
+
+    @property
+    def is_unavailable(self) -> bool:
+        """Return whether Medblocks is down for this call: no whole answer, or a 5xx."""
+        return self.is_unanswered or (self.status_code or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+    @property
+    def is_rate_limited(self) -> bool:
+        """Return whether Medblocks refused for now: too many requests, by its ``type`` or a 429."""
+        too_many = self.status_code == HTTPStatus.TOO_MANY_REQUESTS
+        return too_many or isinstance(self, RateLimitError)
+
+    @property
+    def is_key_refused(self) -> bool:
+        """Return whether the API key is at fault, so that every other call fails alike."""
+        return isinstance(self, AuthenticationError | PermissionDeniedError)
+
+    @property
+    def is_temporary(self) -> bool:
+        """Return whether the same call may work later: Medblocks is unavailable or rate limits."""
+        return self.is_unavailable or self.is_rate_limited
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exception's own way would pass the summary as the message, and lose the rest.
@@ -175,13 +202,11 @@ _CLASS_OF_STATUS: dict[int, type[MedblocksAPIError]] = {
     429: RateLimitError,
 }
 
-_FIRST_SERVER_STATUS = 500
-
 
 def choose_error_class(error_type: str, status_code: int) -> type[MedblocksAPIError]:
     """Return the class for Medblocks' ``error_type``, or for the 4xx/5xx status if unknown."""
     by_status = _CLASS_OF_STATUS.get(
         status_code,
-        ServerError if status_code >= _FIRST_SERVER_STATUS else InvalidRequestError,
+        ServerError if status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else InvalidRequestError,
     )
     return _CLASS_OF_TYPE.get(error_type, by_status)
