@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from django.conf import settings
 
+from medblocks_connect.api.redaction import Secret
+
 DEFAULTS: Final[Mapping[str, Any]] = {
     "API_KEY": "",
     "BASE_URL": "https://app.medblocks.com",
@@ -42,15 +44,6 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 
 RATE: Final = re.compile(r"([1-9][0-9]{0,5})/([smhd])")
 """How a throttle's rate is written: a number per second, minute, hour or day."""
-
-
-class Secret(str):
-    """Text that neither ``repr`` nor an error page shows."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'********'"
 
 
 class MedblocksSettings:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from medblocks_connect.api.errors import UnexpectedReplyError, without_frames
 from medblocks_connect.api.json_fields import MAX_ID_LENGTH
+from medblocks_connect.api.redaction import Secret
 from medblocks_connect.api.resources import (
     DisconnectedConnection,
     FhirSource,
@@ -22,7 +23,7 @@ from medblocks_connect.api.resources import (
     PatientSession,
 )
 from medblocks_connect.api.text import clean_text
-from medblocks_connect.api.transport import Call, Secret, Transport, check_timeout
+from medblocks_connect.api.transport import Call, Transport, check_timeout
 from medblocks_connect.api.validation import check_base_url, is_token
 
 Item = TypeVar("Item")

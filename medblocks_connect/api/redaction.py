@@ -14,6 +14,7 @@ REDACTED = "[redacted]"
 MAX_MESSAGE_LENGTH = 500
 # Room to redact before cutting, so that half a secret cannot survive at the cut.
 _MAX_LENGTH_BEFORE = 4000
+_KEY_PREFIXES = ("mb_sk_live_", "mb_sk_sbx_")
 _SECRET = re.compile(r"(?:mb_sk_|whsec_)[A-Za-z0-9_\-]*", re.IGNORECASE)
 # A session's url ends so (medblocks-api.md, POST /patient-sessions); whoever holds it can act as
 # the patient.
@@ -21,6 +22,19 @@ _SESSION_LINK = re.compile(r"/c/[0-9a-f]{8,}", re.IGNORECASE)
 # A patient id may be "1": inside other words it says nothing, and replacing it everywhere would
 # leave no readable message.
 _LONG_ENOUGH_ANYWHERE = 4
+
+
+class Secret(str):
+    """A key or a webhook secret: ``repr``, ``vars``, ``pprint`` and error pages show a mask.
+
+    Of an API key the mask keeps the kind, live or sandbox. Formatting it shows it.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        kind = next((prefix for prefix in _KEY_PREFIXES if self.startswith(prefix)), "")
+        return f"'{kind}********'"
 
 
 class Redactor:

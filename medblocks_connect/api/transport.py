@@ -31,7 +31,7 @@ from medblocks_connect.api.errors import (
     NoAnswerError,
     UnexpectedReplyError,
 )
-from medblocks_connect.api.redaction import Redactor
+from medblocks_connect.api.redaction import Redactor, Secret
 from medblocks_connect.api.replies import read_reply, read_request_id
 
 Result = TypeVar("Result")
@@ -42,25 +42,6 @@ logger = logging.getLogger("medblocks_connect.api")
 _BACKOFF_WINDOWS = ((0.25, 0.5), (0.5, 0.75), (1.0, 1.25), (2.0, 2.25))
 _REPEATABLE_STATUSES = frozenset({429, 502, 503, 504})
 _jitter = secrets.SystemRandom()
-
-
-class Secret:
-    """A text that no ``repr``, ``vars`` or error page shows."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the text."""
-        return self._value
-
-    def __repr__(self) -> str:
-        for prefix in ("mb_sk_live_", "mb_sk_sbx_"):
-            if self._value.startswith(prefix):
-                return f"'{prefix}********'"
-        return "'********'"
 
 
 @dataclass(frozen=True)
@@ -119,14 +100,14 @@ class Transport:
         timeout = self._timeout if call.timeout is None else check_timeout(call.timeout)
         deadline = clock.monotonic() + timeout
         request = self._prepare(call)
-        redactor = Redactor(self._api_key.reveal(), call.private)
+        redactor = Redactor(self._api_key, call.private)
         tries = 0
         while True:
             try:
                 return self._try_once(call, request, read, redactor, deadline)
             except MedblocksError as error:
                 failure = error
-            wait = _choose_wait(call.method, failure, tries)
+            wait = _choose_retry_wait(call.method, failure, tries)
             tries += 1
             if wait is None or tries > self._max_retries or clock.monotonic() + wait >= deadline:
                 break
@@ -202,7 +183,7 @@ class Transport:
         if self._api_version:
             headers["Version"] = self._api_version
         if call.authenticated:
-            headers["Authorization"] = f"Bearer {self._api_key.reveal()}"
+            headers["Authorization"] = f"Bearer {self._api_key}"
         if call.body is not None:
             headers["Content-Type"] = "application/json"
         url = f"{self._base_url}{path}{'?' if query else ''}{query}"
@@ -236,7 +217,7 @@ def check_timeout(seconds: float) -> float:
     return seconds
 
 
-def _choose_wait(method: str, failure: MedblocksError, tries: int) -> float | None:
+def _choose_retry_wait(method: str, failure: MedblocksError, tries: int) -> float | None:
     """Return the seconds to wait before the next try, ``None`` if there must not be one."""
     repeatable = (
         isinstance(failure, MedblocksConnectionError)

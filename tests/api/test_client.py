@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pprint
 from collections.abc import Callable
 from typing import Any
 
@@ -213,6 +214,13 @@ def test_repr_masks_key(key: str, shown: str) -> None:
     everything = repr(client) + repr(vars(client)) + repr(vars(client.patients._transport))
     assert shown in repr(client)
     assert "abc" not in everything
+
+
+@pytest.mark.parametrize("key", ["mb_sk_live_abc", "mb_sk_sbx_abc", "abc"])
+def test_pprint_of_vars_masks_key(key: str) -> None:
+    client = MedblocksClient(key)
+    for holder in (client, client.patients, client.patients._transport):
+        assert "abc" not in pprint.pformat(vars(holder))
 
 
 @responses.activate

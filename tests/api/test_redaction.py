@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pprint
+import sys
 import time
 
 import pytest
+from django.views.debug import ExceptionReporter
 
-from medblocks_connect.api.redaction import Redactor
+from medblocks_connect.api.redaction import Redactor, Secret
 
 KEY = "plain-key-77"
 
@@ -73,3 +76,35 @@ def test_hostile_text_costs_little() -> None:
 
 def test_request_id_keeps_numbers() -> None:
     assert Redactor(KEY, ("1",)).redact_secrets("req 1", 100) == "req 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "mask"),
+    [
+        ("mb_sk_live_abc", "'mb_sk_live_********'"),
+        ("mb_sk_sbx_abc", "'mb_sk_sbx_********'"),
+        ("mb_sk_abc", "'********'"),
+        ("whsec_abc", "'********'"),
+        ("", "'********'"),
+    ],
+)
+def test_secret_shows_its_mask_in_repr_and_pprint(text: str, mask: str) -> None:
+    secret = Secret(text)
+    assert repr(secret) == mask
+    assert pprint.pformat({"a": [secret]}, width=1) == f"{{'a': [{mask}]}}"
+
+
+def test_secret_formats_as_its_text() -> None:
+    assert f"Bearer {Secret('mb_sk_live_abc')}" == "Bearer mb_sk_live_abc"
+
+
+def test_secret_in_a_frame_is_masked_on_djangos_error_page() -> None:
+    def fail(held: Secret) -> None:
+        raise LookupError
+
+    try:
+        fail(Secret("mb_sk_live_" + "abc" * 3))  # the page quotes these lines, too
+    except LookupError:
+        page = ExceptionReporter(None, *sys.exc_info()).get_traceback_html()
+    assert "mb_sk_live_********" in page
+    assert "abc" * 3 not in page
