@@ -1,4 +1,4 @@
-"""Which ways a call can go wrong, told apart by what the caller can still know and do.
+"""The errors of a call to Medblocks, classed by what the caller can still know and do.
 
 Whether the request may have reached Medblocks decides if it is safe to ask again, so that is a
 class of its own (``MedblocksConnectionError`` against ``NoAnswerError``). Answers that are errors
@@ -52,22 +52,22 @@ class MedblocksError(Exception):
         self.request_id = request_id
         self.status_code = status_code
         self.retry_after = retry_after
-        super().__init__(self._summary())
+        super().__init__(self._summarize())
 
-    def _summary(self) -> str:
-        known = []
+    def _summarize(self) -> str:
+        details = []
         if self.status_code is not None:
-            known.append(f"HTTP {self.status_code}")
+            details.append(f"HTTP {self.status_code}")
         if self.request_id:
-            known.append(f"request {self.request_id}")
-        return f"{self.code} ({', '.join(known)})" if known else self.code
+            details.append(f"request {self.request_id}")
+        return f"{self.code} ({', '.join(details)})" if details else self.code
 
     def __str__(self) -> str:
-        return self._summary()
+        return self._summarize()
 
     @property
     def is_unanswered(self) -> bool:
-        """Return whether no whole answer came: it was not reached, or did not answer in time."""
+        """Return whether no whole answer came: a MedblocksConnectionError or a NoAnswerError."""
         return isinstance(self, MedblocksConnectionError | NoAnswerError)
 
     @property
@@ -94,10 +94,10 @@ class MedblocksError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Exception's own way would pass the summary as the message, and lose the rest.
         names = ("message", "type", "code", "param", "request_id", "status_code", "retry_after")
-        return _rebuild, (type(self), {name: getattr(self, name) for name in names})
+        return _rebuild_error, (type(self), {name: getattr(self, name) for name in names})
 
 
-def _rebuild(error_class: type[MedblocksError], attributes: dict[str, Any]) -> MedblocksError:
+def _rebuild_error(error_class: type[MedblocksError], attributes: dict[str, Any]) -> MedblocksError:
     return error_class(**attributes)
 
 

@@ -22,7 +22,7 @@ from urllib3.exceptions import NewConnectionError
 
 from medblocks_connect import __version__
 from medblocks_connect.api import clock
-from medblocks_connect.api.deadline import NETWORK_FAILURES, Exchange, MeteredAdapter, spend_on
+from medblocks_connect.api.deadline import NETWORK_FAILURES, Exchange, MeteredAdapter, meter_sockets
 from medblocks_connect.api.errors import (
     InvalidRequestError,
     MedblocksAPIError,
@@ -46,7 +46,7 @@ _jitter = secrets.SystemRandom()
 
 @dataclass(frozen=True)
 class Call:
-    """One thing to ask: a method and a path template, and what fills them.
+    """One request to Medblocks: a method and a path template, and what fills them.
 
     ``private`` are this call's texts that no error message may repeat. ``timeout`` is in seconds
     for the whole call, ``None`` for the client's.
@@ -99,7 +99,7 @@ class Transport:
         """
         timeout = self._timeout if call.timeout is None else check_timeout(call.timeout)
         deadline = clock.monotonic() + timeout
-        request = self._prepare(call)
+        request = self._prepare_request(call)
         redactor = Redactor(self._api_key, call.private)
         tries = 0
         while True:
@@ -127,7 +127,7 @@ class Transport:
         status: object = "no answer"
         request_id = ""
         try:
-            with spend_on(exchange):
+            with meter_sockets(exchange):
                 answer = self._send(request, exchange)
                 status, request_id = answer.status_code, read_request_id(answer, redactor)
                 try:
@@ -135,7 +135,7 @@ class Transport:
                 finally:
                     answer.close()
         except NETWORK_FAILURES as error:
-            failure = _name_failure(error, exchange, request_id)
+            failure = _classify_failure(error, exchange, request_id)
         finally:
             milliseconds = round((clock.monotonic() - started) * 1000)
             logger.debug(
@@ -150,7 +150,7 @@ class Transport:
 
     def _send(self, request: requests.PreparedRequest, exchange: Exchange) -> requests.Response:
         seconds = exchange.seconds_left()
-        return self._session().send(
+        return self._get_session().send(
             request,
             stream=True,
             timeout=(min(self._connect_timeout, seconds), seconds),
@@ -160,7 +160,7 @@ class Transport:
             allow_redirects=False,
         )
 
-    def _session(self) -> _Session:
+    def _get_session(self) -> _Session:
         # Two threads, or a parent and its child, on one connection would read each other's
         # answers.
         owner = os.getpid()
@@ -170,7 +170,7 @@ class Transport:
             self._local.session, self._local.owner = session, owner
         return session
 
-    def _prepare(self, call: Call) -> requests.PreparedRequest:
+    def _prepare_request(self, call: Call) -> requests.PreparedRequest:
         path = call.template.format(
             **{name: _quote_id(name, value) for name, value in call.ids.items()}
         )
@@ -206,7 +206,7 @@ class _Session(requests.Session):
         self.mount("http://", MeteredAdapter())
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
-        """Say that no answer redirects: ``send`` reads a redirect's whole body, however large."""
+        """Return None: of a redirect, ``send`` would read the whole body, however large."""
         return
 
 
@@ -230,7 +230,7 @@ def _choose_retry_wait(method: str, failure: MedblocksError, tries: int) -> floa
     return max(_jitter.uniform(shortest, longest), failure.retry_after or 0.0)
 
 
-def _name_failure(error: Exception, exchange: Exchange, request_id: str) -> MedblocksError:
+def _classify_failure(error: Exception, exchange: Exchange, request_id: str) -> MedblocksError:
     if exchange.too_large:
         return UnexpectedReplyError("The answer is too large.", request_id=request_id)
     if not exchange.sent and _is_before_sending(error):
