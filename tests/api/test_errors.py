@@ -1,4 +1,4 @@
-"""How errors are classed and what they say."""
+"""Errors: their classes, their text, and the properties that decide what to ask again."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ from medblocks_connect.api.errors import choose_error_class, without_frames
         ("ehr_error", 400, EHRError),
     ],
 )
-def test_class(error_type: str, status: int, expected: type[MedblocksAPIError]) -> None:
+def test_type_and_status_choose_the_error_class(
+    error_type: str, status: int, expected: type[MedblocksAPIError]
+) -> None:
     assert choose_error_class(error_type, status) is expected
 
 
@@ -64,7 +66,7 @@ def test_class(error_type: str, status: int, expected: type[MedblocksAPIError]) 
         ),
     ],
 )
-def test_str_has_no_message(error: MedblocksError, shown: str) -> None:
+def test_str_and_repr_hold_no_message(error: MedblocksError, shown: str) -> None:
     assert str(error) == shown
     assert repr(error) == f"{type(error).__name__}({shown!r})"
 

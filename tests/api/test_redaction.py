@@ -1,4 +1,4 @@
-"""What may stay of a text from Medblocks."""
+"""Redaction of texts from Medblocks, and the mask of a secret."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def redact(text: object, *private: str) -> str:
         ({"a": 1}, ""),
     ],
 )
-def test_secrets(text: object, expected: str) -> None:
+def test_keys_and_session_urls_are_redacted(text: object, expected: str) -> None:
     assert redact(text) == expected
 
 
@@ -52,17 +52,17 @@ def test_secrets(text: object, expected: str) -> None:
         ('bad "\u00c9va \\"Luk\\""', ('\u00c9va "Luk"',), 'bad "[redacted]"'),
     ],
 )
-def test_private_values(text: str, private: tuple[str, ...], expected: str) -> None:
+def test_private_values_are_redacted(text: str, private: tuple[str, ...], expected: str) -> None:
     assert redact(text, *private) == expected
 
 
-def test_secret_at_the_cut() -> None:
+def test_key_at_the_cut_is_redacted() -> None:
     shown = redact("x" * 495 + " mb_sk_live_secret")
     assert len(shown) <= 500
     assert "mb_" not in shown
 
 
-def test_private_value_at_the_cut() -> None:
+def test_private_value_at_the_cut_is_redacted() -> None:
     note = "b" * 3_000
     assert "bb" not in redact(f"a {note} c {note}", note)
 
@@ -74,7 +74,7 @@ def test_hostile_text_costs_little() -> None:
     assert time.process_time() - started < 0.5
 
 
-def test_request_id_keeps_numbers() -> None:
+def test_request_id_keeps_a_number_that_is_a_patient_id() -> None:
     assert Redactor(KEY, ("1",)).redact_secrets("req 1", 100) == "req 1"
 
 
