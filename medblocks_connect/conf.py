@@ -13,19 +13,12 @@ from typing import Any, Final, cast
 
 from django.conf import settings
 
+from medblocks_connect.api.redaction import Secret
+
 RATE: Final = re.compile(r"([1-9][0-9]{0,5})/([smhd])")
 """How a throttle's rate is written: a number per second, minute, hour or day."""
 
 _THROTTLES: Final = {"search": "120/m", "start": "20/m"}
-
-
-class Secret(str):
-    """Text that neither ``repr`` nor an error page shows."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'********'"
 
 
 def _read_secrets(configured: str | Iterable[str]) -> tuple[Secret, ...]:

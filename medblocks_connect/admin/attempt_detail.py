@@ -22,12 +22,7 @@ from medblocks_connect.admin.attempt_summary import Later, tell_story
 from medblocks_connect.admin.audit_log import log_question
 from medblocks_connect.admin.links import attempt_url, delivery_url, patient_url
 from medblocks_connect.admin.support_bundle import write_bundle
-from medblocks_connect.api import (
-    MedblocksConnectionError,
-    MedblocksError,
-    NoAnswerError,
-    NotFoundError,
-)
+from medblocks_connect.api import MedblocksError, NotFoundError
 from medblocks_connect.attempts.verification import verify_attempt
 from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
@@ -238,7 +233,7 @@ def _tell_answer(
 ) -> None:
     status = attempt.get_status_display()
     words = {"status": f"{status} ({attempt.error})" if attempt.error else status}
-    if isinstance(error, MedblocksConnectionError | NoAnswerError):
+    if error is not None and error.is_unanswered:
         messages.warning(request, _("Medblocks did not answer. Nothing was changed."))
     elif isinstance(error, NotFoundError):
         messages.warning(request, _("Medblocks knows no such session. Nothing was changed."))

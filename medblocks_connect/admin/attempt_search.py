@@ -82,7 +82,7 @@ def list_known_facilities(database: str) -> list[KnownFacility]:
     """Return the facilities that attempts were made at, one query."""
     connection = connections[database]
     attempts, catalog = (
-        connection.ops.quote_name(model.objects.all().query.get_meta().db_table)
+        connection.ops.quote_name(model._meta.db_table)  # noqa: SLF001 - Django documents it
         for model in (PatientConnectionAttempt, Facility)
     )
     with connection.cursor() as cursor:
