@@ -36,8 +36,8 @@ from medblocks_connect.api.return_url import (
     parse_return_url,
     write_return_query,
 )
-from medblocks_connect.api.signatures import InvalidSignatureError, sign, verify
 from medblocks_connect.api.text import clean_text
+from medblocks_connect.api.webhook_signatures import InvalidSignatureError, sign, verify
 
 __all__ = [
     "AuthenticationError",

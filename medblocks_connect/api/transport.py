@@ -1,6 +1,6 @@
 """The one door to the network: every call to Medblocks goes through ``Transport.call``.
 
-It owns the key, the kept connections, the deadline, the retries and the names of what goes wrong.
+It owns the key, the kept connections, the deadline and the names of what goes wrong.
 What ``requests``' session does of its own accord (``.netrc``, proxies and certificates from the
 environment, cookies, redirects) is what a call with a Bearer key must not do: it is all off.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +24,6 @@ from medblocks_connect.api import clock
 from medblocks_connect.api.deadline import NETWORK_FAILURES, Exchange, MeteredAdapter, meter_sockets
 from medblocks_connect.api.errors import (
     InvalidRequestError,
-    MedblocksAPIError,
     MedblocksConnectionError,
     MedblocksError,
     NoAnswerError,
@@ -33,15 +31,11 @@ from medblocks_connect.api.errors import (
 )
 from medblocks_connect.api.redaction import Redactor, Secret
 from medblocks_connect.api.replies import read_reply, read_request_id
+from medblocks_connect.api.retries import choose_retry_wait
 
 Result = TypeVar("Result")
 
 logger = logging.getLogger("medblocks_connect.api")
-
-# The official SDK's back-off, in seconds; the last window serves for every further try.
-_BACKOFF_WINDOWS = ((0.25, 0.5), (0.5, 0.75), (1.0, 1.25), (2.0, 2.25))
-_REPEATABLE_STATUSES = frozenset({429, 502, 503, 504})
-_jitter = secrets.SystemRandom()
 
 
 @dataclass(frozen=True)
@@ -107,7 +101,7 @@ class Transport:
                 return self._try_once(call, request, read, redactor, deadline)
             except MedblocksError as error:
                 failure = error
-            wait = _choose_retry_wait(call.method, failure, tries)
+            wait = choose_retry_wait(call.method, failure, tries)
             tries += 1
             if wait is None or tries > self._max_retries or clock.monotonic() + wait >= deadline:
                 break
@@ -215,19 +209,6 @@ def check_timeout(seconds: float) -> float:
     if not 0 < seconds < threading.TIMEOUT_MAX:
         raise ValueError("A timeout must be a positive number of seconds.")
     return seconds
-
-
-def _choose_retry_wait(method: str, failure: MedblocksError, tries: int) -> float | None:
-    """Return the seconds to wait before the next try, ``None`` if there must not be one."""
-    repeatable = (
-        isinstance(failure, MedblocksConnectionError)
-        or (isinstance(failure, NoAnswerError) and method == "GET")
-        or (isinstance(failure, MedblocksAPIError) and failure.status_code in _REPEATABLE_STATUSES)
-    )
-    if not repeatable:
-        return None
-    shortest, longest = _BACKOFF_WINDOWS[min(tries, len(_BACKOFF_WINDOWS) - 1)]
-    return max(_jitter.uniform(shortest, longest), failure.retry_after or 0.0)
 
 
 def _classify_failure(error: Exception, exchange: Exchange, request_id: str) -> MedblocksError:

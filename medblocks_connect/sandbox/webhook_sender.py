@@ -10,7 +10,7 @@ from django.db import connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from medblocks_connect.api.signatures import sign
+from medblocks_connect.api.webhook_signatures import sign
 from medblocks_connect.sandbox import conf
 from medblocks_connect.sandbox.endpoint_decorators import API_VERSION
 from medblocks_connect.sandbox.models import SandboxEvent, new_event_id
