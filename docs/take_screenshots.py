@@ -170,7 +170,7 @@ SHOTS_BEFORE_THE_PORTAL = (Shot("confirm", "june", _choose),)
 GO_AWAY = """
 from django.utils import timezone
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.sandbox.faults import queue_fault
+from medblocks_connect.sandbox.api_faults import queue_fault
 for operation in ("get_patient_session", "disconnect"):
     queue_fault(operation, 500, "internal_error", times=100)
 PatientConnectionAttempt.objects.filter(status="returned").update(returned_at=timezone.now())
