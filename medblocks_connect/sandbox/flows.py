@@ -4,7 +4,6 @@ Each function is one deed. The first to end a session wins: everybody after gets
 """
 
 from datetime import datetime
-from urllib.parse import urlencode, urlsplit
 
 from django.db import transaction
 from django.utils import timezone
@@ -22,16 +21,6 @@ from medblocks_connect.sandbox.webhook_sender import record_event
 SCOPES = ["openid", "fhirUser", "offline_access", "patient/*.read"]
 LOST_ACCESS = "token_unavailable"
 
-# Texts of the kind that hospitals' systems send.
-DESCRIPTIONS = {
-    "user_denied": "The user denied the authorization request.",
-    "access_denied": "The resource owner or authorization server denied the request.",
-    "oauth_callback_failed": "The authorization response could not be processed.",
-    "oauth_error": "server_error: The authorization server encountered an unexpected condition.",
-    # The name of the failure, and no password that bandit (B105) takes it for.
-    "token_exchange_failed": "Token endpoint responded with status 400: invalid_grant",  # nosec B105
-}
-
 
 class SessionOver(Exception):  # noqa: N818 - a state, not a mistake of anybody
     """The session was complete or expired before this deed."""
@@ -48,11 +37,6 @@ def approve(session: SandboxSession, facility_id: str = "") -> SandboxConnection
     ``SessionOver``, and ``ValueError`` where no facility is known.
     """
     return _end_with_connection(session, facility_id, "")
-
-
-def approve_and_stay_away(session: SandboxSession, facility_id: str = "") -> SandboxConnection:
-    """Approve, and never send the browser back: only the session knows. Raises as ``approve``."""
-    return approve(session, facility_id)
 
 
 def cancel(session: SandboxSession, facility_id: str = "") -> SandboxConnection:
@@ -81,25 +65,6 @@ def let_expire(session: SandboxSession) -> None:
     if not still_open.update(expires_at=now):
         raise SessionOver
     session.expires_at = now
-
-
-def return_address(session: SandboxSession) -> str:
-    """Return where the browser goes after the session: its ``return_url`` with what happened."""
-    query = {"patient_id": session.patient_id, "patient_session_id": session.session_id}
-    connection = session.connections.order_by("pk").last()
-    if session.connection_id and connection is not None:
-        if connection.status == ConnectionStatus.FAILED:
-            code = connection.failure_code
-            query |= {
-                "success": "false",
-                "error": code,
-                "error_description": DESCRIPTIONS.get(code, "The sign-in did not succeed."),
-            }
-        else:
-            query |= {"success": "true", "connection_id": connection.connection_id}
-    parts = urlsplit(session.return_url)
-    together = "&".join(part for part in (parts.query, urlencode(query)) if part)
-    return parts._replace(query=together).geturl()
 
 
 def lose_access(connection: SandboxConnection) -> SandboxEvent:

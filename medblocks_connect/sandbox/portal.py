@@ -5,6 +5,7 @@ Whatever it asks for, the answer is plainly make-believe.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -38,32 +39,86 @@ from medblocks_connect.sandbox.fictional_catalog import (
     find_facility,
     search_facilities,
 )
-from medblocks_connect.sandbox.models import SandboxSession, SessionStatus
+from medblocks_connect.sandbox.models import ConnectionStatus, SandboxSession, SessionStatus
 
 SHOWN_FACILITIES = 10
 
-Deed = Callable[[SandboxSession, str], object]
 
-_DEEDS: dict[str, Deed] = {
-    "approve": flows.approve,
-    "cancel": flows.cancel,
-    "portal_error": lambda session, facility: flows.fail(session, "oauth_error", facility),
-    "access_denied": lambda session, facility: flows.fail(session, "access_denied", facility),
-    "token_exchange_failed": lambda session, facility: flows.fail(
-        session, "token_exchange_failed", facility
-    ),
-    "stay_away": flows.approve_and_stay_away,
-    "expire": lambda session, _facility: flows.let_expire(session),
-}
+@dataclass(frozen=True)
+class PortalChoice:
+    """One way to end a visit to the portal: a button of the consent page, and what follows it.
 
-# What the form sends, what the button says, what comes of it.
-_FAULTS = (
-    ("portal_error", "Portal error", "Sent back with oauth_error."),
-    ("token_exchange_failed", "Token exchange failure", "Sent back with token_exchange_failed."),
-    ("access_denied", "Access denied by the hospital", "Sent back with access_denied."),
-    ("stay_away", "Approve, but never come back", "Connected, but the browser stays here."),
-    ("expire", "Let it expire", "The link stops working now; nobody is sent back."),
+    ``name`` is what the form sends, ``note`` what the page says under the button. With an
+    ``error`` the connection fails by this code, and the browser is sent back with it and with
+    ``description``, the hospital's words for it. Without one the patient approves, unless the
+    session ``expires``.
+    """
+
+    name: str
+    label: str
+    note: str = ""
+    error: str = ""
+    description: str = ""
+    expires: bool = False
+    stays_at_portal: bool = False
+
+    def end_session(self, session: SandboxSession, facility_id: str) -> None:
+        """End ``session`` in this way. Raises ``SessionOver``."""
+        if self.error:
+            flows.fail(session, self.error, facility_id)
+        elif self.expires:
+            flows.let_expire(session)
+        else:
+            flows.approve(session, facility_id)
+
+
+APPROVE = PortalChoice("approve", "Sign in and approve")
+CANCEL = PortalChoice(
+    "cancel",
+    "Cancel",
+    error="user_denied",
+    description="The user denied the authorization request.",
 )
+# Everything that can go wrong at the portal: a new fault is one more entry here. The descriptions
+# are texts of the kind that hospitals' systems send.
+FAULTS = (
+    PortalChoice(
+        "portal_error",
+        "Portal error",
+        "Sent back with oauth_error.",
+        error="oauth_error",
+        description=("server_error: The authorization server encountered an unexpected condition."),
+    ),
+    PortalChoice(
+        "token_exchange_failed",
+        "Token exchange failure",
+        "Sent back with token_exchange_failed.",
+        error="token_exchange_failed",
+        description="Token endpoint responded with status 400: invalid_grant",
+    ),
+    PortalChoice(
+        "access_denied",
+        "Access denied by the hospital",
+        "Sent back with access_denied.",
+        error="access_denied",
+        description="The resource owner or authorization server denied the request.",
+    ),
+    PortalChoice(
+        "stay_away",
+        "Approve, but never come back",
+        "Connected, but the browser stays here.",
+        stays_at_portal=True,
+    ),
+    PortalChoice(
+        "expire",
+        "Let it expire",
+        "The link stops working now; nobody is sent back.",
+        expires=True,
+    ),
+)
+CHOICES = (APPROVE, CANCEL, *FAULTS)
+_CHOICES_BY_NAME = {choice.name: choice for choice in CHOICES}
+_DESCRIPTIONS = {choice.error: choice.description for choice in CHOICES if choice.error}
 
 
 class _ForgeryCheck(CsrfViewMiddleware):
@@ -162,7 +217,8 @@ def show_consent(request: HttpRequest, token: str) -> HttpResponse:
     facility = _facility(session, request.GET.get("facility", ""))
     if facility is None:
         return HttpResponseRedirect(reverse("medblocks_sandbox:portal", args=[token]))
-    return _render(request, "consent", session, {"facility": facility, "faults": _FAULTS})
+    context = {"facility": facility, "approve": APPROVE, "cancel": CANCEL, "faults": FAULTS}
+    return _render(request, "consent", session, context)
 
 
 @portal_page
@@ -170,23 +226,20 @@ def show_consent(request: HttpRequest, token: str) -> HttpResponse:
 def decide(request: HttpRequest, token: str) -> HttpResponse:
     """Do what the patient chose, and send the browser back unless the choice keeps it here."""
     session = _session(token)
-    choice = request.POST.get("choice", "")
-    deed = _DEEDS.get(choice)
+    choice = _CHOICES_BY_NAME.get(request.POST.get("choice", ""))
     facility = _facility(session, request.POST.get("facility", ""))
-    if deed is None or facility is None:
+    if choice is None or facility is None:
         return _refuse(request, "No such choice", 400)
     try:
-        deed(session, facility.id)
+        choice.end_session(session, facility.id)
     except flows.SessionOver:
-        if choice == "stay_away":
-            session.refresh_from_db()
+        session.refresh_from_db()
+        if choice.stays_at_portal:
             return _say_over(request, session)
-        return _follow_first_click(request, session)
-    if choice == "expire":
-        return _say_over(request, session)
-    if choice == "stay_away":
-        return _render(request, "stay", session, {"facility": facility})
-    return HttpResponseRedirect(flows.return_address(session))
+    else:
+        if choice.stays_at_portal:
+            return _render(request, "stay", session, {"facility": facility})
+    return _send_back(request, session)
 
 
 @portal_page
@@ -197,8 +250,27 @@ def leave(request: HttpRequest, token: str) -> HttpResponse:
     try:
         flows.finish(session)
     except flows.SessionOver:
-        return _follow_first_click(request, session)
-    return HttpResponseRedirect(flows.return_address(session))
+        session.refresh_from_db()
+    return _send_back(request, session)
+
+
+def return_url_with_outcome(session: SandboxSession) -> str:
+    """Return where the browser goes after ``session``: its ``return_url`` with what happened."""
+    query = {"patient_id": session.patient_id, "patient_session_id": session.session_id}
+    connection = session.connections.order_by("pk").last()
+    if session.connection_id and connection is not None:
+        if connection.status == ConnectionStatus.FAILED:
+            code = connection.failure_code
+            query |= {
+                "success": "false",
+                "error": code,
+                "error_description": _DESCRIPTIONS.get(code, "The sign-in did not succeed."),
+            }
+        else:
+            query |= {"success": "true", "connection_id": connection.connection_id}
+    parts = urlsplit(session.return_url)
+    together = "&".join(part for part in (parts.query, urlencode(query)) if part)
+    return parts._replace(query=together).geturl()
 
 
 def _session(token: str) -> SandboxSession:
@@ -237,12 +309,11 @@ def _choose_facility(request: HttpRequest, session: SandboxSession) -> HttpRespo
     return _render(request, "choose", session, context)
 
 
-def _follow_first_click(request: HttpRequest, session: SandboxSession) -> HttpResponse:
-    # A browser shows the answer to the last click, so that one must lead where the first one did.
-    session.refresh_from_db()
+def _send_back(request: HttpRequest, session: SandboxSession) -> HttpResponse:
+    # A browser shows the answer to the last click, so every click leads where the first one did.
     if session.completed_at is None:
         return _say_over(request, session)
-    return HttpResponseRedirect(flows.return_address(session))
+    return HttpResponseRedirect(return_url_with_outcome(session))
 
 
 def _say_over(request: HttpRequest, session: SandboxSession) -> HttpResponse:

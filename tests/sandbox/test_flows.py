@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.models import SandboxConnection, SandboxEvent, SandboxSession
-from tests.sandbox.conftest import RETURN_URL, RIVERSIDE
+from tests.sandbox.conftest import RIVERSIDE
 
 pytestmark = pytest.mark.django_db
 
@@ -28,33 +28,11 @@ def test_approve(session):
     assert connection.conn_id.startswith("conn_")
 
 
-def test_approve_return_address(session):
-    flows.approve(session)
-    assert flows.return_address(session) == (
-        f"{RETURN_URL}?patient_id=pat-1&patient_session_id={session.session_id}"
-        f"&success=true&connection_id={RIVERSIDE}"
-    )
-
-
 def test_cancel(session):
     connection = flows.cancel(session)
     assert status(session) == "complete"
     assert connection.conn_id is None
     assert (connection.status, connection.failure_code) == ("failed", "user_denied")
-
-
-def test_fail_return_address(session):
-    flows.fail(session, "token_exchange_failed")
-    assert flows.return_address(session) == (
-        f"{RETURN_URL}?patient_id=pat-1&patient_session_id={session.session_id}&success=false"
-        "&error=token_exchange_failed"
-        "&error_description=Token+endpoint+responded+with+status+400%3A+invalid_grant"
-    )
-
-
-def test_fail_with_a_code_never_heard_of(session):
-    flows.fail(session, "moon_phase")
-    assert "error=moon_phase&error_description=" in flows.return_address(session)
 
 
 def test_fail_without_a_code(session):
@@ -67,21 +45,6 @@ def test_let_expire(session):
     flows.let_expire(session)
     assert status(session) == "expired"
     assert not SandboxEvent.objects.exists()
-
-
-def test_return_address_keeps_a_query(caller):
-    session = caller.start(return_url="https://clinic.example/return/?tab=1#top")
-    flows.approve(session)
-    address = flows.return_address(session)
-    assert address.startswith("https://clinic.example/return/?tab=1&patient_id=pat-1&")
-    assert address.endswith("#top")
-
-
-def test_hosted_approve_returns_only_the_two_ids(hosted):
-    flows.approve(hosted, RIVERSIDE)
-    assert flows.return_address(hosted) == (
-        f"{RETURN_URL}?patient_id=pat-1&patient_session_id={hosted.session_id}"
-    )
 
 
 def test_hosted_approve_without_a_facility(hosted):
@@ -99,7 +62,6 @@ def test_finish_without_connection(hosted):
 
 DEEDS = {
     "approve": flows.approve,
-    "approve_and_stay_away": flows.approve_and_stay_away,
     "cancel": flows.cancel,
     "fail": lambda session: flows.fail(session, "oauth_error"),
     "finish": flows.finish,
@@ -123,7 +85,7 @@ def test_deed_after_the_time(session):
         flows.approve(session)
 
 
-@pytest.mark.parametrize("deed", ["approve", "approve_and_stay_away", "cancel", "fail"])
+@pytest.mark.parametrize("deed", ["approve", "cancel", "fail"])
 def test_completed_event_holds_the_whole_session(session, caller, deed):
     DEEDS[deed](session)
     event = SandboxEvent.objects.get()

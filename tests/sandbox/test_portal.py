@@ -7,6 +7,7 @@ from django.test import Client
 
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.models import SandboxConnection, SandboxSession
+from medblocks_connect.sandbox.portal import CHOICES, return_url_with_outcome
 from tests.sandbox.conftest import BASE, RETURN_URL, RIVERSIDE
 
 pytestmark = pytest.mark.django_db
@@ -139,6 +140,49 @@ def test_page_of_a_session_that_is_over(client, session, page, deed, text):
     response = client.get(portal(session, page))
     assert response.status_code == 410
     assert text in response.content.decode()
+
+
+def test_choices_have_names_and_error_codes_of_their_own():
+    for values in ([choice.name for choice in CHOICES], [choice.error for choice in CHOICES]):
+        stated = [value for value in values if value]
+        assert len(stated) == len(set(stated))
+
+
+def test_return_url_after_approval(session):
+    flows.approve(session)
+    assert return_url_with_outcome(session) == (
+        f"{RETURN_URL}?patient_id=pat-1&patient_session_id={session.session_id}"
+        f"&success=true&connection_id={RIVERSIDE}"
+    )
+
+
+def test_return_url_after_failure_carries_code_and_description(session):
+    flows.fail(session, "token_exchange_failed")
+    assert return_url_with_outcome(session) == (
+        f"{RETURN_URL}?patient_id=pat-1&patient_session_id={session.session_id}&success=false"
+        "&error=token_exchange_failed"
+        "&error_description=Token+endpoint+responded+with+status+400%3A+invalid_grant"
+    )
+
+
+def test_return_url_after_unknown_failure_code(session):
+    flows.fail(session, "moon_phase")
+    assert "error=moon_phase&error_description=" in return_url_with_outcome(session)
+
+
+def test_return_url_with_query_keeps_it(caller):
+    session = caller.start(return_url="https://clinic.example/return/?tab=1#top")
+    flows.approve(session)
+    url = return_url_with_outcome(session)
+    assert url.startswith("https://clinic.example/return/?tab=1&patient_id=pat-1&")
+    assert url.endswith("#top")
+
+
+def test_return_url_of_hosted_session_carries_only_two_ids(hosted):
+    flows.approve(hosted, RIVERSIDE)
+    assert return_url_with_outcome(hosted) == (
+        f"{RETURN_URL}?patient_id=pat-1&patient_session_id={hosted.session_id}"
+    )
 
 
 def test_portal_ignores_a_facility_that_the_session_does_not_name(client, session):

@@ -82,7 +82,7 @@ def _return_with_wrong_claim(browser: Browser, story: Story) -> None:
         "patient_session_id": latest.patient_session_id,
         "success": "false",
         "error": "oauth_callback_failed",
-        "error_description": flows.DESCRIPTIONS["oauth_callback_failed"],
+        "error_description": "The authorization response could not be processed.",
     }
     browser.get(f"{reverse('medblocks_connect:return')}?{urlencode(claim)}")
 
