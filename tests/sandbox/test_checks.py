@@ -23,23 +23,23 @@ def started_without_debug(settings, monkeypatch):
 
 
 def test_debug_on():
-    assert checks.check_debug() == []
+    assert checks.check_sandbox_debug() == []
 
 
 def test_debug_off(started_without_debug):
-    assert found(checks.check_debug()) == ["E001"]
+    assert found(checks.check_sandbox_debug()) == ["E001"]
 
 
 def test_debug_turned_off_by_a_test_runner(monkeypatch):
     # What django.test.utils.setup_test_environment does: an assignment, and no override.
     assigned = SimpleNamespace(DEBUG=False, _wrapped=object())
     monkeypatch.setattr(checks, "settings", assigned)
-    assert checks.check_debug() == []
+    assert checks.check_sandbox_debug() == []
 
 
 def test_debug_turned_off_by_an_override(settings):
     settings.DEBUG = False
-    assert found(checks.check_debug()) == ["E001"]
+    assert found(checks.check_sandbox_debug()) == ["E001"]
 
 
 @pytest.mark.django_db  # Django's own checks of models ask the database
@@ -73,10 +73,10 @@ def test_checks_are_registered(started_without_debug, settings):
 )
 def test_settings(settings, given, expected):
     settings.MEDBLOCKS_SANDBOX = given
-    assert found(checks.check_settings()) == expected
+    assert found(checks.check_sandbox_settings()) == expected
 
 
 def test_settings_absent(settings):
     if hasattr(settings, "MEDBLOCKS_SANDBOX"):
         del settings.MEDBLOCKS_SANDBOX
-    assert checks.check_settings() == []
+    assert checks.check_sandbox_settings() == []

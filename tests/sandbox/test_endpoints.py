@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.models import SandboxPatient
-from medblocks_connect.sandbox.serializers import write_moment
+from medblocks_connect.sandbox.serializers import serialize_datetime
 from tests.sandbox.conftest import RETURN_URL, RIVERSIDE
 
 pytestmark = pytest.mark.django_db
@@ -225,11 +225,11 @@ def test_disconnect_another_patients_connection(caller, session):
 def test_moment_in_milliseconds_and_utc():
     paris = fixed_zone(timedelta(hours=2))
     moment = datetime(2026, 4, 25, 12, 0, 0, 123_456, tzinfo=paris)
-    assert write_moment(moment) == "2026-04-25T10:00:00.123Z"
+    assert serialize_datetime(moment) == "2026-04-25T10:00:00.123Z"
 
 
 def test_moment_without_time_zone(settings):
     settings.USE_TZ = False
     settings.TIME_ZONE = "America/New_York"
     moment = datetime(2026, 4, 25, 12, 0)  # noqa: DTZ001 - naive is what such a site stores
-    assert write_moment(moment) == "2026-04-25T16:00:00.000Z"
+    assert serialize_datetime(moment) == "2026-04-25T16:00:00.000Z"

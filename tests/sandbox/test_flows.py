@@ -54,7 +54,7 @@ def test_hosted_approve_without_a_facility(hosted):
 
 
 def test_finish_without_connection(hosted):
-    flows.finish(hosted)
+    flows.complete_without_connection(hosted)
     assert status(hosted) == "complete"
     assert not SandboxConnection.objects.exists()
     assert SandboxEvent.objects.get().type == "patient_session.completed"
@@ -64,7 +64,7 @@ DEEDS = {
     "approve": flows.approve,
     "cancel": flows.cancel,
     "fail": lambda session: flows.fail(session, "oauth_error"),
-    "finish": flows.finish,
+    "finish": flows.complete_without_connection,
     "let_expire": flows.let_expire,
 }
 
@@ -74,14 +74,14 @@ DEEDS = {
 def test_first_deed_wins(session, first, second):
     DEEDS[first](session)
     before = status(session), list(SandboxConnection.objects.values())
-    with pytest.raises(flows.SessionOver):
+    with pytest.raises(flows.SessionClosed):
         DEEDS[second](stored(session))
     assert (status(session), list(SandboxConnection.objects.values())) == before
 
 
 def test_deed_after_the_time(session):
     SandboxSession.objects.update(expires_at=timezone.now())
-    with pytest.raises(flows.SessionOver):
+    with pytest.raises(flows.SessionClosed):
         flows.approve(session)
 
 
@@ -120,7 +120,7 @@ def test_lose_access(session):
 def test_lose_access_twice(session):
     connection = flows.approve(session)
     flows.lose_access(connection)
-    with pytest.raises(flows.NotActive):
+    with pytest.raises(flows.ConnectionNotActive):
         flows.lose_access(connection)
     assert SandboxEvent.objects.filter(type="connection.token_refresh_failed").count() == 1
 
@@ -144,7 +144,7 @@ def test_sync_records_failed(session):
 
 def test_sync_records_of_a_failed_connection(session):
     connection = flows.cancel(session)
-    with pytest.raises(flows.NotActive):
+    with pytest.raises(flows.ConnectionNotActive):
         flows.sync_records(connection)
 
 
@@ -167,7 +167,7 @@ def test_many_clicks_at_once_have_one_outcome(caller):
         together.wait()
         try:
             outcomes.append(deed(stored(session)).status)
-        except flows.SessionOver:
+        except flows.SessionClosed:
             outcomes.append("over")
         finally:
             database.close()

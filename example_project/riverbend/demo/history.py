@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.sandbox import api_faults, flows
-from medblocks_connect.sandbox.conf import given_settings
+from medblocks_connect.sandbox.conf import raw_settings
 from medblocks_connect.sandbox.models import Operation, SandboxConnection, SandboxFault
 from riverbend.demo.browser import Browser
 from riverbend.demo.people import JUNE, MEI, PASSWORD, PAT, SAM, TOMAS, Person
@@ -64,7 +64,7 @@ def _start_when_busy(browser: Browser, story: Story) -> None:
 def _return_unconfirmed(browser: Browser, story: Story) -> None:
     # Neither asked nor by webhook does Medblocks tell: only the return URL's claim is there.
     portal = browser.start(story.facility)
-    sandbox = given_settings()
+    sandbox = raw_settings()
     webhook_url, sandbox["WEBHOOK_URL"] = sandbox["WEBHOOK_URL"], ""
     try:
         with _Fault(Operation.GET_PATIENT_SESSION, 500, "internal_error"):

@@ -22,7 +22,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.sandbox.conf import given_settings
+from medblocks_connect.sandbox.conf import raw_settings
 from riverbend.demo.people import PASSWORD, PAT, SAM, STAFF, create_people
 from riverbend.demo.server import DemoServer
 
@@ -112,7 +112,7 @@ def _point_at_own_sandbox(url: str) -> None:
     base_url = urljoin(url, reverse("medblocks_sandbox:index")).rstrip("/")
     settings.MEDBLOCKS_CONNECT["BASE_URL"] = base_url
     webhook_url = urljoin(url, reverse("medblocks_connect:webhook"))
-    given_settings()["WEBHOOK_URL"] = webhook_url
+    raw_settings()["WEBHOOK_URL"] = webhook_url
 
 
 def _expect_answer(url: str) -> None:
