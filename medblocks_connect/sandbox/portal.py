@@ -121,14 +121,14 @@ _CHOICES_BY_NAME = {choice.name: choice for choice in CHOICES}
 _DESCRIPTIONS = {choice.error: choice.description for choice in CHOICES if choice.error}
 
 
-class _CsrfCheck(CsrfViewMiddleware):
+class _PortalCsrfCheck(CsrfViewMiddleware):
     """Django's own check, answered with a page of the portal."""
 
     def _reject(self, request: HttpRequest, _reason: str) -> HttpResponse:
         return _render_problem(request, "This page was open too long", 403)
 
 
-_protect_from_csrf = decorator_from_middleware(_CsrfCheck)
+_protect_from_csrf = decorator_from_middleware(_PortalCsrfCheck)
 
 
 def portal_page(page: Callable[..., HttpResponse]) -> SandboxView:
