@@ -1,4 +1,4 @@
-"""What each deed of the patient does."""
+"""Flows: the outcome of each action on sessions and connections."""
 
 import threading
 
@@ -21,46 +21,46 @@ def status(session):
     return stored(session).status_at(timezone.now())
 
 
-def test_approve(session):
+def test_approve_activates_connection(session):
     connection = flows.approve(session)
     assert status(session) == "complete"
     assert (connection.status, connection.connection_id) == ("active", RIVERSIDE)
     assert connection.conn_id.startswith("conn_")
 
 
-def test_cancel(session):
+def test_cancel_fails_connection(session):
     connection = flows.cancel(session)
     assert status(session) == "complete"
     assert connection.conn_id is None
     assert (connection.status, connection.failure_code) == ("failed", "user_denied")
 
 
-def test_fail_without_a_code(session):
+def test_fail_without_code_raises(session):
     with pytest.raises(ValueError, match="code"):
         flows.fail(session, "")
     assert status(session) == "open"
 
 
-def test_let_expire(session):
+def test_let_expire_expires_session_without_event(session):
     flows.let_expire(session)
     assert status(session) == "expired"
     assert not SandboxEvent.objects.exists()
 
 
-def test_hosted_approve_without_a_facility(hosted):
+def test_approve_without_facility_raises(hosted):
     with pytest.raises(ValueError, match="facility"):
         flows.approve(hosted)
     assert status(hosted) == "open"
 
 
-def test_finish_without_connection(hosted):
+def test_complete_without_connection_records_event(hosted):
     flows.complete_without_connection(hosted)
     assert status(hosted) == "complete"
     assert not SandboxConnection.objects.exists()
     assert SandboxEvent.objects.get().type == "patient_session.completed"
 
 
-DEEDS = {
+ACTIONS = {
     "approve": flows.approve,
     "cancel": flows.cancel,
     "fail": lambda session: flows.fail(session, "oauth_error"),
@@ -69,25 +69,25 @@ DEEDS = {
 }
 
 
-@pytest.mark.parametrize("second", DEEDS)
-@pytest.mark.parametrize("first", DEEDS)
-def test_first_deed_wins(session, first, second):
-    DEEDS[first](session)
+@pytest.mark.parametrize("second", ACTIONS)
+@pytest.mark.parametrize("first", ACTIONS)
+def test_second_action_changes_nothing(session, first, second):
+    ACTIONS[first](session)
     before = status(session), list(SandboxConnection.objects.values())
     with pytest.raises(flows.SessionClosed):
-        DEEDS[second](stored(session))
+        ACTIONS[second](stored(session))
     assert (status(session), list(SandboxConnection.objects.values())) == before
 
 
-def test_deed_after_the_time(session):
+def test_approve_after_expiry_raises(session):
     SandboxSession.objects.update(expires_at=timezone.now())
     with pytest.raises(flows.SessionClosed):
         flows.approve(session)
 
 
-@pytest.mark.parametrize("deed", ["approve", "cancel", "fail"])
-def test_completed_event_holds_the_whole_session(session, caller, deed):
-    DEEDS[deed](session)
+@pytest.mark.parametrize("action", ["approve", "cancel", "fail"])
+def test_completed_event_holds_the_whole_session(session, caller, action):
+    ACTIONS[action](session)
     event = SandboxEvent.objects.get()
     shown = caller.get(f"/patient-sessions/{session.session_id}").json()
     assert event.type == "patient_session.completed"
@@ -96,7 +96,7 @@ def test_completed_event_holds_the_whole_session(session, caller, deed):
     assert len(shown["connections"]) == 1
 
 
-def test_event_envelope(session):
+def test_event_has_documented_envelope(session):
     flows.approve(session)
     event = SandboxEvent.objects.get()
     assert event.event_id.startswith("evt_")
@@ -105,19 +105,19 @@ def test_event_envelope(session):
     assert event.payload["object"] == "event"
 
 
-def test_lose_access(session):
+def test_lose_access_records_event(session):
     connection = flows.approve(session)
     event = flows.lose_access(connection)
-    about = event.payload["data"]["object"]
+    resource = event.payload["data"]["object"]
     assert event.type == "connection.token_refresh_failed"
-    assert set(about) == {
+    assert set(resource) == {
         "id", "connection_id", "status", "failure_code", "failure_at", "created_at",
     }  # fmt: skip
-    assert (about["id"], about["status"]) == (connection.conn_id, "refresh_failed")
-    assert about["failure_code"]
+    assert (resource["id"], resource["status"]) == (connection.conn_id, "refresh_failed")
+    assert resource["failure_code"]
 
 
-def test_lose_access_twice(session):
+def test_lose_access_twice_records_one_event(session):
     connection = flows.approve(session)
     flows.lose_access(connection)
     with pytest.raises(flows.ConnectionNotActive):
@@ -125,30 +125,30 @@ def test_lose_access_twice(session):
     assert SandboxEvent.objects.filter(type="connection.token_refresh_failed").count() == 1
 
 
-def test_sync_records(session):
+def test_sync_records_records_event(session):
     event = flows.sync_records(flows.approve(session), total=7)
-    about = event.payload["data"]["object"]
+    resource = event.payload["data"]["object"]
     assert event.type == "records.sync.completed"
-    assert set(about) == {
+    assert set(resource) == {
         "resource_type", "patient_id", "connection_id", "total", "errors", "duration_ms",
     }  # fmt: skip
-    assert (about["patient_id"], about["connection_id"]) == ("pat-1", RIVERSIDE)
-    assert about["total"] == 7
+    assert (resource["patient_id"], resource["connection_id"]) == ("pat-1", RIVERSIDE)
+    assert resource["total"] == 7
 
 
-def test_sync_records_failed(session):
+def test_sync_records_failed_records_error(session):
     event = flows.sync_records(flows.approve(session), ok=False)
     assert event.type == "records.sync.failed"
     assert event.payload["data"]["object"]["error_message"]
 
 
-def test_sync_records_of_a_failed_connection(session):
+def test_sync_records_of_failed_connection_raises(session):
     connection = flows.cancel(session)
     with pytest.raises(flows.ConnectionNotActive):
         flows.sync_records(connection)
 
 
-def test_text_forms_keep_what_is_private(session):
+def test_str_and_repr_hide_token_and_patient(session):
     connection = flows.cancel(session)
     event = SandboxEvent.objects.get()
     for thing in (session, session.patient, connection, event):
@@ -158,22 +158,22 @@ def test_text_forms_keep_what_is_private(session):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_clicks_at_once_have_one_outcome(caller):
+def test_concurrent_clicks_have_one_outcome(caller):
     session = caller.start()
     together = threading.Barrier(8)
     outcomes = []
 
-    def click(deed):
+    def click(action):
         together.wait()
         try:
-            outcomes.append(deed(stored(session)).status)
+            outcomes.append(action(stored(session)).status)
         except flows.SessionClosed:
             outcomes.append("over")
         finally:
             database.close()
 
-    deeds = [flows.approve, flows.cancel] * 4
-    clicks = [threading.Thread(target=click, args=[deed]) for deed in deeds]
+    actions = [flows.approve, flows.cancel] * 4
+    clicks = [threading.Thread(target=click, args=[action]) for action in actions]
     for thread in clicks:
         thread.start()
     for thread in clicks:
