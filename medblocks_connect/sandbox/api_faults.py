@@ -22,7 +22,7 @@ def queue_fault(
     its work, as when an answer is lost on its way. Raises ``ValueError`` for an
     operation that the API does not have.
     """
-    fault: SandboxFault = SandboxFault.objects.create(
+    return SandboxFault.objects.create(
         operation=Operation(operation),
         status=status,
         code=code,
@@ -31,30 +31,19 @@ def queue_fault(
         retry_after=retry_after,
         after_the_work=after_the_work,
     )
-    return fault
 
 
 def consume_fault(operation: str) -> SandboxFault | None:
     """Take the oldest fault queued for ``operation``, and count its use."""
-    fault = _find_oldest_fault(operation)
-    while fault is not None and not _count_use(fault):
-        fault = _find_oldest_fault(operation)
-    return fault
+    queued = SandboxFault.objects.filter(operation=operation, remaining__gt=0)
+    for fault in queued.order_by("pk"):
+        # Two calls at once may have found the same fault: one of them takes it.
+        if queued.filter(pk=fault.pk).update(remaining=F("remaining") - 1):
+            return fault
+    return None
 
 
 def build_error(fault: SandboxFault) -> ApiError:
     """Return the error that ``fault`` makes the API answer with."""
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     return ApiError(fault.code, fault.message, status=fault.status, headers=headers)
-
-
-def _find_oldest_fault(operation: str) -> SandboxFault | None:
-    queued = SandboxFault.objects.filter(operation=operation, remaining__gt=0)
-    oldest: SandboxFault | None = queued.order_by("pk").first()
-    return oldest
-
-
-def _count_use(fault: SandboxFault) -> bool:
-    # Two calls at once may have found the same fault: one of them takes it.
-    unused = SandboxFault.objects.filter(pk=fault.pk, remaining__gt=0)
-    return bool(unused.update(remaining=F("remaining") - 1))

@@ -39,13 +39,7 @@ def is_loopback_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-    if parts.scheme not in {"http", "https"}:
-        return False
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback and parts.scheme in {"http", "https"}

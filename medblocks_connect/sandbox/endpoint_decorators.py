@@ -34,7 +34,7 @@ def endpoint(
 
     def make_view(function: EndpointFunction) -> SandboxView:
         @wraps(function)
-        def view(request: HttpRequest, **url_parameters: str) -> HttpResponse:
+        def view(request: HttpRequest, **arguments: str) -> HttpResponse:
             require_debug()
             request_id = new_id("req")
             try:
@@ -44,9 +44,7 @@ def endpoint(
                     _check_key(request.headers.get("Authorization", ""))
                     _check_version(request.headers.get("Version"))
                 _check_size(request)
-                response = JsonResponse(
-                    _call_with_faults(operation, function, request, url_parameters)
-                )
+                response = JsonResponse(_call_with_faults(operation, function, request, arguments))
             except ApiError as error:
                 response = JsonResponse(
                     error.envelope(request_id), status=error.status, headers=error.headers
@@ -72,12 +70,12 @@ def require_debug() -> None:
 
 
 def _call_with_faults(
-    operation: str, function: EndpointFunction, request: HttpRequest, url_parameters: dict[str, str]
+    operation: str, function: EndpointFunction, request: HttpRequest, arguments: dict[str, str]
 ) -> dict[str, Any]:
     fault = consume_fault(operation) if operation else None
     if fault and not fault.after_the_work:
         raise build_error(fault)
-    content = function(request, **url_parameters)
+    content = function(request, **arguments)
     if fault:
         raise build_error(fault)
     return content

@@ -57,11 +57,9 @@ def search_connections(request: HttpRequest) -> dict[str, Any]:
     return build_list(facilities, page, lambda facility: facility.id, serialize_facility)
 
 
-def _facilities_after(
-    identifier: str, facilities: list[FictionalFacility]
-) -> list[FictionalFacility]:
+def _facilities_after(after: str, facilities: list[FictionalFacility]) -> list[FictionalFacility]:
     for position, facility in enumerate(facilities, 1):
-        if facility.id == identifier:
+        if facility.id == after:
             return facilities[position:]
     raise invalid_cursor()
 
@@ -95,7 +93,7 @@ def _create_session(session_request: SessionRequest, token: str, url: str) -> Sa
         )
         if changes:
             SandboxPatient.objects.filter(patient_id=session_request.patient_id).update(**changes)
-        session: SandboxSession = SandboxSession.objects.create(
+        return SandboxSession.objects.create(
             token=token,
             url=url,
             patient_id=session_request.patient_id,
@@ -107,7 +105,6 @@ def _create_session(session_request: SessionRequest, token: str, url: str) -> Sa
             created_at=now,
             expires_at=now + timedelta(seconds=session_request.expires_in),
         )
-    return session
 
 
 @endpoint("GET", Operation.GET_PATIENT_SESSION)
@@ -173,8 +170,7 @@ def unknown_address(_request: HttpRequest) -> dict[str, Any]:
 
 
 def _get_patient(patient_id: str) -> SandboxPatient:
-    patients = SandboxPatient.objects.filter(patient_id=_make_storable(patient_id))
-    patient: SandboxPatient | None = patients.first()
+    patient = SandboxPatient.objects.filter(patient_id=_make_storable(patient_id)).first()
     if patient is None:
         raise not_found("patient")
     return patient

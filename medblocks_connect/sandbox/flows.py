@@ -36,7 +36,7 @@ def approve(session: SandboxSession, facility_id: str = "") -> SandboxConnection
     ``facility_id`` is what the patient picked, where the session names no facility. Raises
     ``SessionClosed``, and ``ValueError`` where no facility is known.
     """
-    return _complete_with_connection(session, facility_id, "")
+    return _record_outcome(session, facility_id, "")
 
 
 def cancel(session: SandboxSession, facility_id: str = "") -> SandboxConnection:
@@ -48,7 +48,7 @@ def fail(session: SandboxSession, code: str, facility_id: str = "") -> SandboxCo
     """Complete the session with a connection failed by ``code``. Raises as ``approve``."""
     if not code:
         raise ValueError("a failure has a code")
-    return _complete_with_connection(session, facility_id, code)
+    return _record_outcome(session, facility_id, code)
 
 
 def complete_without_connection(session: SandboxSession) -> None:
@@ -120,9 +120,7 @@ def _complete(session: SandboxSession, now: datetime) -> None:
     session.completed_at = now
 
 
-def _complete_with_connection(
-    session: SandboxSession, facility_id: str, code: str
-) -> SandboxConnection:
+def _record_outcome(session: SandboxSession, facility_id: str, code: str) -> SandboxConnection:
     facility = session.connection_id or facility_id
     if not facility:
         raise ValueError("this session names no facility: say which one the patient picked")

@@ -41,9 +41,8 @@ def read_page_request(query: dict[str, str]) -> PageRequest:
         raise invalid_data("limit", "must be an integer")
     if not 1 <= int(limit) <= MAX_LIMIT:
         raise invalid_data("limit", f"must be 1 to {MAX_LIMIT}")
-    return PageRequest(
-        int(limit), _decode_cursor(query["starting_after"]) if "starting_after" in query else ""
-    )
+    cursor = query.get("starting_after")
+    return PageRequest(int(limit), "" if cursor is None else _decode_cursor(cursor))
 
 
 def build_list(

@@ -74,51 +74,36 @@ class PortalChoice:
 
 APPROVE = PortalChoice("approve", "Sign in and approve")
 CANCEL = PortalChoice(
-    "cancel",
-    "Cancel",
-    error="user_denied",
+    "cancel", "Cancel", error="user_denied",
     description="The user denied the authorization request.",
-)
+)  # fmt: skip
 # Everything that can go wrong at the portal: a new fault is one more entry here. The descriptions
 # are texts of the kind that hospitals' systems send.
 FAULTS = (
     PortalChoice(
-        "portal_error",
-        "Portal error",
-        "Sent back with oauth_error.",
-        error="oauth_error",
-        description=("server_error: The authorization server encountered an unexpected condition."),
+        "portal_error", "Portal error", "Sent back with oauth_error.", error="oauth_error",
+        description="server_error: The authorization server encountered an unexpected condition.",
     ),
     PortalChoice(
-        "token_exchange_failed",
-        "Token exchange failure",
-        "Sent back with token_exchange_failed.",
+        "token_exchange_failed", "Token exchange failure", "Sent back with token_exchange_failed.",
         error="token_exchange_failed",
         description="Token endpoint responded with status 400: invalid_grant",
     ),
     PortalChoice(
-        "access_denied",
-        "Access denied by the hospital",
-        "Sent back with access_denied.",
+        "access_denied", "Access denied by the hospital", "Sent back with access_denied.",
         error="access_denied",
         description="The resource owner or authorization server denied the request.",
     ),
     PortalChoice(
-        "stay_away",
-        "Approve, but never come back",
-        "Connected, but the browser stays here.",
+        "stay_away", "Approve, but never come back", "Connected, but the browser stays here.",
         stays_at_portal=True,
     ),
     PortalChoice(
-        "expire",
-        "Let it expire",
-        "The link stops working now; nobody is sent back.",
-        expires=True,
+        "expire", "Let it expire", "The link stops working now; nobody is sent back.", expires=True,
     ),
-)
-CHOICES = (APPROVE, CANCEL, *FAULTS)
-_CHOICES_BY_NAME = {choice.name: choice for choice in CHOICES}
-_DESCRIPTIONS = {choice.error: choice.description for choice in CHOICES if choice.error}
+)  # fmt: skip
+CHOICES = {choice.name: choice for choice in (APPROVE, CANCEL, *FAULTS)}
+_DESCRIPTIONS = {choice.error: choice.description for choice in CHOICES.values()}
 
 
 class _PortalCsrfCheck(CsrfViewMiddleware):
@@ -138,9 +123,9 @@ def portal_page(page: Callable[..., HttpResponse]) -> SandboxView:
     protected = _protect_from_csrf(never_cache(page))
 
     @wraps(page)
-    def view(request: HttpRequest, **url_parameters: str) -> HttpResponseBase:
+    def view(request: HttpRequest, **arguments: str) -> HttpResponseBase:
         require_debug()
-        response = _call_page(request, protected, url_parameters)
+        response = _call_page(request, protected, arguments)
         # Not no-referrer: Django's CSRF check over https needs the site's own Referer.
         response["Referrer-Policy"] = "same-origin"
         return response
@@ -149,10 +134,10 @@ def portal_page(page: Callable[..., HttpResponse]) -> SandboxView:
 
 
 def _call_page(
-    request: HttpRequest, page: Callable[..., HttpResponseBase], url_parameters: dict[str, str]
+    request: HttpRequest, page: Callable[..., HttpResponseBase], arguments: dict[str, str]
 ) -> HttpResponseBase:
     try:
-        response = page(request, **url_parameters)
+        response = page(request, **arguments)
     except Http404:
         return _render_problem(request, "No such link", 404)
     if isinstance(response, HttpResponseNotAllowed):
@@ -202,9 +187,7 @@ def sign_in(request: HttpRequest, token: str) -> HttpResponse:
     consent_url = reverse("medblocks_sandbox:consent", args=[token])
     if not session.connection_id:
         consent_url += "?" + urlencode({"facility": facility.id})
-    response = HttpResponseRedirect(consent_url)
-    response.status_code = 303
-    return response
+    return HttpResponseRedirect(consent_url, status=303)
 
 
 @portal_page
@@ -226,7 +209,7 @@ def show_consent(request: HttpRequest, token: str) -> HttpResponse:
 def decide(request: HttpRequest, token: str) -> HttpResponse:
     """End the session as the patient chose, and send the browser back unless it stays here."""
     session = _get_session(token)
-    choice = _CHOICES_BY_NAME.get(request.POST.get("choice", ""))
+    choice = CHOICES.get(request.POST.get("choice", ""))
     facility = _get_facility(session, request.POST.get("facility", ""))
     if choice is None or facility is None:
         return _render_problem(request, "No such choice", 400)

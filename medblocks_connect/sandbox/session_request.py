@@ -41,7 +41,7 @@ def read_session_request(body: bytes) -> SessionRequest:
     """
     properties = _parse_object(body)
     for name in properties:
-        if name not in _PROPERTY_READERS:
+        if name not in _BODY_READERS:
             raise invalid_data(name, "is not a property of a patient session")
     if "connection_id" in properties and "recommended_connection_ids" in properties:
         raise ApiError(
@@ -52,9 +52,8 @@ def read_session_request(body: bytes) -> SessionRequest:
     for name in ("patient_id", "return_url"):
         if name not in properties:
             raise invalid_data(name, "is required")
-    return SessionRequest(
-        **{name: _PROPERTY_READERS[name](name, value) for name, value in properties.items()}
-    )
+    values = {name: _BODY_READERS[name](name, value) for name, value in properties.items()}
+    return SessionRequest(**values)
 
 
 def _parse_object(body: bytes) -> dict[str, Any]:
@@ -164,7 +163,7 @@ def _read_recommended(name: str, value: Any) -> list[str]:
     return [_read_facility(name, identifier).id for identifier in value]
 
 
-_PROPERTY_READERS: dict[str, Callable[[str, Any], Any]] = {
+_BODY_READERS: dict[str, Callable[[str, Any], Any]] = {
     "patient_id": _read_patient_id,
     "return_url": _read_return_url,
     "connection_id": _read_connection_id,

@@ -47,7 +47,7 @@ def has_receiver() -> bool:
 
 
 def send_event(event: SandboxEvent) -> bool:
-    """Post ``event`` to the receiver and note the answer; tell whether it was 2xx.
+    """Post ``event`` to the receiver and record the answer; return whether it was 2xx.
 
     Call it outside a transaction: it waits up to five seconds for the receiver.
     """
@@ -83,15 +83,11 @@ def _post(body: bytes) -> int | None:
 
 
 def _send_in_background(event: SandboxEvent) -> None:
-    threading.Thread(
-        target=_send_and_close_connections,
-        args=[event],
-        name=f"webhook {event.event_id}",
-        daemon=True,
-    ).start()
+    name = f"webhook {event.event_id}"
+    threading.Thread(target=_send_and_close, args=[event], name=name, daemon=True).start()
 
 
-def _send_and_close_connections(event: SandboxEvent) -> None:
+def _send_and_close(event: SandboxEvent) -> None:
     try:
         send_event(event)
     finally:

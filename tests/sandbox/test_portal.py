@@ -7,7 +7,13 @@ from django.test import Client
 
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.models import SandboxConnection, SandboxSession
-from medblocks_connect.sandbox.portal import CHOICES, return_url_with_outcome
+from medblocks_connect.sandbox.portal import (
+    APPROVE,
+    CANCEL,
+    CHOICES,
+    FAULTS,
+    return_url_with_outcome,
+)
 from tests.sandbox.conftest import BASE, RETURN_URL, RIVERSIDE
 
 pytestmark = pytest.mark.django_db
@@ -142,10 +148,13 @@ def test_page_of_closed_session_says_so(client, session, page, action, text):
     assert text in response.content.decode()
 
 
-def test_choices_have_names_and_error_codes_of_their_own():
-    for values in ([choice.name for choice in CHOICES], [choice.error for choice in CHOICES]):
-        stated = [value for value in values if value]
-        assert len(stated) == len(set(stated))
+def test_choices_have_names_of_their_own():
+    assert list(CHOICES) == [choice.name for choice in (APPROVE, CANCEL, *FAULTS)]
+
+
+def test_choices_have_error_codes_of_their_own():
+    codes = [choice.error for choice in CHOICES.values() if choice.error]
+    assert len(codes) == len(set(codes))
 
 
 def test_return_url_after_approval(session):

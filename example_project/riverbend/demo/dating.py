@@ -40,13 +40,11 @@ def date_back(keys: Iterable[int], now: datetime) -> int:
     """
     attempts = PatientConnectionAttempt.objects.filter(pk__in=list(keys))
     ended = list(attempts.exclude(status__in=_ONGOING).order_by("pk"))
-    for position, attempt in enumerate(ended):
-        back = timedelta(days=DAYS - 1) * (len(ended) - position) / len(ended)
+    for index, attempt in enumerate(ended):
+        back = timedelta(days=DAYS - 1) * (len(ended) - index) / len(ended)
         day = timezone.localtime(now - back)
-        start = min(
-            day.replace(hour=9 + position * 5 % 9, minute=position * 7 % 60), now - back / 2
-        )
-        clock = _Clock(attempt, start, _duration(attempt, position))
+        start = min(day.replace(hour=9 + index * 5 % 9, minute=index * 7 % 60), now - back / 2)
+        clock = _Clock(attempt, start, _duration(attempt, index))
         # Access that was lost had been held for some days.
         lost_at = start + min(_LONGEST_ACCESS, (now - start) / 2) if attempt.lost_at else None
         _date_attempt(attempt, clock, lost_at)
@@ -71,11 +69,11 @@ class _Clock:
         return self.start + self.duration * min(fraction, 1.2)
 
 
-def _duration(attempt: PatientConnectionAttempt, position: int) -> timedelta:
+def _duration(attempt: PatientConnectionAttempt, index: int) -> timedelta:
     if attempt.status == Status.EXPIRED:
         return timedelta(minutes=35)
     reached_portal = attempt.patient_session_id is not None
-    return timedelta(minutes=2 + position * 3 % 7) if reached_portal else timedelta(seconds=1)
+    return timedelta(minutes=2 + index * 3 % 7) if reached_portal else timedelta(seconds=1)
 
 
 def _date_attempt(

@@ -61,7 +61,7 @@ def _start_when_busy(browser: Browser, scenario: Scenario) -> None:
         browser.start(scenario.facility)
 
 
-def _return_unconfirmed(browser: Browser, scenario: Scenario) -> None:
+def _claim_only(browser: Browser, scenario: Scenario) -> None:
     # Medblocks answers no question and sends no webhook: only the return URL's claim is there.
     portal = browser.start(scenario.facility)
     sandbox = raw_settings()
@@ -110,9 +110,7 @@ class _QueuedFault:
 
 SCENARIOS: Final = (
     # Scenarios with a queued fault come first: nobody else is at the portal yet.
-    Scenario(
-        TOMAS, "Redfern Regional Hospital", "came back, Medblocks silent", _return_unconfirmed
-    ),
+    Scenario(TOMAS, "Redfern Regional Hospital", "came back, Medblocks silent", _claim_only),
     Scenario(SAM, "Hawthorn Ridge Clinic", "could not start, too busy", _start_when_busy),
     Scenario(PAT, "Whitewillow Hospital", "signed in and approved", _decide("approve")),
     Scenario(JUNE, "Riverside General", "cancelled at the portal", _decide("cancel")),
