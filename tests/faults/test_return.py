@@ -15,7 +15,7 @@ from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.attempts.waiting import LOOK_FOR
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.sandbox import flows
-from medblocks_connect.sandbox.serializers import write_moment
+from medblocks_connect.sandbox.serializers import serialize_datetime
 from tests.faults.clinic import RIVERSIDE
 from tests.faults.events import completed
 
@@ -51,7 +51,7 @@ def test_success_of_another_session(clinic, other_user, session_id):
     ("end", "expected"),
     [
         pytest.param(lambda _session: None, "returned", id="case-18-still-open"),
-        pytest.param(flows.finish, "failed", id="case-18-never-connected"),
+        pytest.param(flows.complete_without_connection, "failed", id="case-18-never-connected"),
         pytest.param(flows.cancel, "failed", id="case-18-cancelled"),
         pytest.param(flows.let_expire, "expired", id="case-18-expired"),
     ],
@@ -106,7 +106,7 @@ def test_disagreement_case_20_claimed_success_has_failed(clinic):
     [
         pytest.param(flows.approve, "succeeded", id="case-21-approved"),
         pytest.param(flows.cancel, "failed", id="case-21-cancelled"),
-        pytest.param(flows.finish, "failed", id="case-21-done"),
+        pytest.param(flows.complete_without_connection, "failed", id="case-21-done"),
         pytest.param(lambda _session: None, "returned", id="case-21-open"),
     ],
 )
@@ -444,7 +444,7 @@ def test_late_return_case_29_expired(clinic):
 
 
 def hours_from_now(hours: float) -> str:
-    return write_moment(timezone.now() + timedelta(hours=hours))
+    return serialize_datetime(timezone.now() + timedelta(hours=hours))
 
 
 @pytest.mark.parametrize(
