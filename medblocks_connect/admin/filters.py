@@ -23,7 +23,7 @@ from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.admin.formatting import shorten
-from medblocks_connect.admin.statistics import start_of, today
+from medblocks_connect.admin.statistics import start_of_day, today
 from medblocks_connect.error_messages import name_record_system
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 
@@ -34,7 +34,7 @@ Attempts = QuerySet[PatientConnectionAttempt]
 Deliveries = QuerySet[WebhookDelivery]
 
 
-class _OneValueFilter(admin.ListFilter):
+class _ParameterFilter(admin.ListFilter):
     """A filter with one parameter in the address."""
 
     parameter_name: str
@@ -75,7 +75,7 @@ class _OneValueFilter(admin.ListFilter):
         return self.choice(changelist, None, gettext("All"))
 
 
-class StatusFilter(_OneValueFilter):
+class StatusFilter(_ParameterFilter):
     """Where the attempts stand."""
 
     title = _("status")
@@ -90,7 +90,7 @@ class StatusFilter(_OneValueFilter):
         return queryset.filter(status=self.value) if self.value else queryset
 
 
-class _FacetFilter(_OneValueFilter):
+class _FacetFilter(_ParameterFilter):
     """A filter whose choices are what there is, the most frequent first."""
 
     template = "admin/medblocks_connect/facet_filter.html"
@@ -157,7 +157,7 @@ class RecordSystemFilter(_FacetFilter):
         return name_record_system(value)
 
 
-class DeliveryStateFilter(_OneValueFilter):
+class DeliveryStateFilter(_ParameterFilter):
     """What became of the webhook deliveries."""
 
     title = _("state")
@@ -172,7 +172,7 @@ class DeliveryStateFilter(_OneValueFilter):
         return queryset.filter(state=self.value) if self.value else queryset
 
 
-class DeliveryTypeFilter(_OneValueFilter):
+class DeliveryTypeFilter(_ParameterFilter):
     """What the webhook deliveries are about: the types that Medblocks documents."""
 
     title = _("type")
@@ -193,7 +193,7 @@ class DeliveryTypeFilter(_OneValueFilter):
         return queryset.filter(event_type=self.value) if self.value else queryset
 
 
-class ConcernFilter(_OneValueFilter):
+class ConcernFilter(_ParameterFilter):
     """What is worth a look though no status says it."""
 
     title = _("worth a look")
@@ -214,13 +214,13 @@ class ConcernFilter(_OneValueFilter):
         if self.value == "disagrees":
             return queryset.filter(claim_disagrees__in=[True])
         if self.value == "away":
-            return _who_never_came_back(queryset)
+            return _filter_never_returned(queryset)
         if self.value == "lost":
             return queryset.filter(lost_at__isnull=False)
         return queryset
 
 
-def _who_never_came_back(queryset: Attempts) -> Attempts:
+def _filter_never_returned(queryset: Attempts) -> Attempts:
     """Keep those whose session has ended, by Medblocks' word or by the clock, and who are away."""
     status = PatientConnectionAttempt.Status
     is_over = Q(state=status.EXPIRED) | Q(state=status.STARTED, expires_at__lt=timezone.now())
@@ -277,9 +277,9 @@ class DateFilter(admin.ListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
         if self.since:
-            queryset = queryset.filter(**{f"{self.column}__gte": start_of(self.since)})
+            queryset = queryset.filter(**{f"{self.column}__gte": start_of_day(self.since)})
         if self.until:
-            end = start_of(self.until + timedelta(days=1))
+            end = start_of_day(self.until + timedelta(days=1))
             queryset = queryset.filter(**{f"{self.column}__lt": end})
         return queryset
 
