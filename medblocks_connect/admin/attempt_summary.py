@@ -1,44 +1,35 @@
 """The summary of an attempt for staff: one sentence, whose turn it is, what to tell the patient.
 
-Pure: from the attempt, the patient's later attempts and the time. What a code means comes
-from :mod:`medblocks_connect.error_messages`.
+Pure: from the attempt, the patient's later attempts and the time. What a code means and whose turn
+it is after it comes from :mod:`medblocks_connect.error_messages`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from medblocks_connect.admin.formatting import format_duration, time_taken
-from medblocks_connect.error_messages import describe_error
+from medblocks_connect.error_messages import PATIENTS_CHOICES, Turn, describe_error
 from medblocks_connect.models import PatientConnectionAttempt
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 Status = PatientConnectionAttempt.Status
 
-# One code of each kind: codes that share a message share whose turn it is.
-_PATIENTS_TURN: Final = (
-    "user_denied",
-    "access_denied",
-    "oauth_callback_failed",
-    "not_connected",
-    "resource_not_found",
-    "throttled",
-    "resource_conflict",
-)
-_HOSPITALS_TURN: Final = ("oauth_error", "token_exchange_failed", "fhir_error")
-_MEDBLOCKS_TURN: Final = ("internal_error",)
-_DEVELOPERS_TURN: Final = (
-    "bad_request",
-    "invalid_api_key",
-    "quota_exceeded",
-    "connection_failed",
-    "unexpected_reply",
-)
+_TURNS: Final[Mapping[Turn, StrPromise]] = {
+    Turn.PATIENT: gettext_lazy("The patient"),
+    Turn.HOSPITAL: gettext_lazy("The hospital's portal; a later try may work"),
+    Turn.MEDBLOCKS: gettext_lazy("Medblocks; a later try may work"),
+    Turn.DEVELOPERS: gettext_lazy("Your developers"),
+    Turn.STAFF: gettext_lazy("You: read the description, then ask the patient to try again"),
+}
 
 
 @dataclass(frozen=True)
@@ -119,7 +110,7 @@ def _choose_failure_sentence(attempt: PatientConnectionAttempt, *, timed: bool) 
         return _("Could not be started at %(facility)s: the patient never reached the portal")
     if not timed:
         return _("Failed at the portal of %(facility)s")
-    if attempt.error == "user_denied":
+    if attempt.error in PATIENTS_CHOICES:
         return _("Denied at the portal of %(facility)s after %(duration)s")
     if attempt.error == "access_denied":
         return _("Refused by the portal of %(facility)s after %(duration)s")
@@ -178,27 +169,12 @@ def _turn_when_open(attempt: PatientConnectionAttempt, now: datetime) -> str:
     if attempt.status == Status.SUCCEEDED:
         return _("Nobody") if attempt.lost_at is None else _("The patient")
     if attempt.status == Status.FAILED:
-        return _turn_after_failure(attempt.error)
+        return str(_TURNS[describe_error(attempt.error).turn])
     if attempt.status in {Status.EXPIRED, Status.CREATED}:
         return _("The patient")
     if attempt.status == Status.STARTED and not _is_over(attempt, now):
         return _("The patient: they may be at the portal now")
     return _("Medblocks: it has yet to say what came of it")
-
-
-def _turn_after_failure(error: str) -> str:
-    def is_like(codes: Sequence[str]) -> bool:
-        return describe_error(error) in [describe_error(code) for code in codes]
-
-    if is_like(_PATIENTS_TURN):
-        return _("The patient")
-    if is_like(_HOSPITALS_TURN):
-        return _("The hospital's portal; a later try may work")
-    if is_like(_MEDBLOCKS_TURN):
-        return _("Medblocks; a later try may work")
-    if is_like(_DEVELOPERS_TURN):
-        return _("Your developers")
-    return _("You: read the description, then ask the patient to try again")
 
 
 def _words_for_patient(
