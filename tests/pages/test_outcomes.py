@@ -111,7 +111,7 @@ def test_page_without_an_attempt_leads_to_the_hosts_contact(browser, contact):
     assert 'href="tel:+15550100"' in browser.get("/records/return/").text
 
 
-@pytest.mark.parametrize("code", ["brand_new_code", *error_messages._MESSAGES])
+@pytest.mark.parametrize("code", ["brand_new_code", *error_messages.ERROR_MESSAGES])
 def test_message_names_nobody_to_ask(code):
     message = error_messages.describe_error(code)
     told = f"{message.title} {message.what_happened} {message.what_to_do}".lower()
