@@ -15,6 +15,7 @@ from rapidfuzz import fuzz
 
 from medblocks_connect.facilities.matching.index import FacilityIndex
 from medblocks_connect.facilities.matching.query import STATE_MARK, Query
+from medblocks_connect.facilities.matching.ranking import rank_similarity
 from medblocks_connect.facilities.matching.word_candidates import BEGINNING, Word, read_words
 
 _FIRST_NAMES: Final = 1200  # gathered for the rarest words; others only add to these
@@ -64,22 +65,22 @@ def find_alike(
     Among those that are as like, the more ``chosen``, by their keys, come first.
     """
 
-    def order(each: Alike) -> tuple[float, int, int]:
-        return -each.likeness, -chosen.get(index.keys[each.name], 0), each.name
+    def rank(each: Alike) -> tuple[float, int, int]:
+        return rank_similarity(each.likeness, chosen.get(index.keys[each.name], 0), each.name)
 
     found: dict[int, Alike] = {}
     for thoroughly in (False, True):
         words = read_words(index, query, chosen, thoroughly=thoroughly)
         gathered = _gather(index, words, _MANY_NAMES if thoroughly else _FIRST_NAMES, chosen)
         candidates = [each for each in gathered if is_wanted(each)]
-        measured = sorted(_measure(index, query, words, candidates[:_MEASURED]), key=order)
+        measured = sorted(_measure(index, query, words, candidates[:_MEASURED]), key=rank)
         for each in measured:
             if each.name not in found or each.likeness > found[each.name].likeness:
                 found[each.name] = each
         is_short = len(words) <= _SHORT
         if measured and measured[0].is_sure and not (is_short and len(measured) < _ENOUGH):
             break
-    best_first = sorted(found.values(), key=order)[:_MOST_ALIKE]
+    best_first = sorted(found.values(), key=rank)[:_MOST_ALIKE]
     best = best_first[0].likeness if best_first and best_first[0].is_complete else 0.0
     return [each for each in best_first if each.likeness >= _NEAR_BEST * best]
 
@@ -100,11 +101,12 @@ def _gather(
             continue  # measuring these few in full costs less
         spent += _add_scores(index, word, scores, most)
     least = 0.55 * max(scores.values(), default=0.0)
-    promising = sorted(name for name, score in scores.items() if score >= least)
-    if chosen:
-        promising.sort(key=lambda name: chosen.get(index.keys[name], 0), reverse=True)
-    promising.sort(key=scores.__getitem__, reverse=True)
-    return promising
+    ranks = [
+        rank_similarity(score, chosen.get(index.keys[number], 0), number)
+        for number, score in scores.items()
+        if score >= least
+    ]
+    return [number for _score, _chosen, number in sorted(ranks)]
 
 
 def _add_scores(index: FacilityIndex, word: Word, scores: dict[int, float], most: int) -> int:

@@ -1,8 +1,8 @@
-"""How the names of a whole catalog are kept in memory to be searched: small, and read-only.
+"""The index: the names of a whole catalog in memory, to be searched; small, and read-only.
 
 An index is built once per version of the catalog and shared by the threads of a process. The
-facilities are numbered by what a patient would rather see (large before small, short before long),
-so that wherever only some of many can be looked at, the lowest numbers are the right ones.
+names are numbered in the order of ``rank_in_catalog``: wherever only some of many can be looked
+at, the lowest numbers are the right ones.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from heapq import nsmallest
 from itertools import takewhile
 
 from medblocks_connect.facilities.matching.normalization import fold_fully, initials_of
-from medblocks_connect.facilities.matching.query import STATE_MARK
-from medblocks_connect.facilities.matching.ranking import Size, guess_size
+from medblocks_connect.facilities.matching.ranking import (
+    CatalogRank,
+    rank_in_catalog,
+    rank_initials,
+    take_beginnings,
+)
 from medblocks_connect.facilities.matching.states import split_state
 from medblocks_connect.facilities.matching.vocabulary import Lists, Vocabulary
 
@@ -41,14 +45,14 @@ class FacilityIndex:
     """
 
     def __init__(self, entries: Iterable[IndexEntry]) -> None:
-        prepared = sorted(_prepare(each) for each in entries)
-        self.texts = [f" {folded}{state}" for _size, _length, folded, state, _k, _n in prepared]
-        self.sizes = array("B", (size for size, *_rest in prepared))
-        self.keys = array("q", (key for *_rest, key in prepared))
-        self.kind_names = sorted({kind for *_rest, kind, _key in prepared})
+        ranks = sorted(_rank(entry) for entry in entries)
+        self.texts = [f" {rank.folded}{rank.state_mark}" for rank in ranks]
+        self.sizes = array("B", (rank.size for rank in ranks))
+        self.keys = array("q", (rank.key for rank in ranks))
+        self.kind_names = sorted({rank.kind for rank in ranks})
         numbers = {kind: number for number, kind in enumerate(self.kind_names)}
-        self.kinds = array("H", (numbers[kind] for *_rest, kind, _key in prepared))
-        del prepared
+        self.kinds = array("H", (numbers[rank.kind] for rank in ranks))
+        del ranks
         self._by_start = array("I", sorted(range(len(self.texts)), key=self.joined))
         self._by_initials = array("I", sorted(range(len(self.texts)), key=self._initials))
         self._by_all_initials = array("I", sorted(range(len(self.texts)), key=self._all_initials))
@@ -89,7 +93,7 @@ class FacilityIndex:
         first, last = self._bounds(self._by_start, joined, self.joined)
         names = self._by_start[first:last]
         exact = list(takewhile(lambda number: self.joined(number) == joined, names[:most]))
-        return exact + nsmallest(most - len(exact), names[len(exact) :])
+        return take_beginnings(exact, names[len(exact) :], most)
 
     def find_initials(self, initials: str, most: int, chosen: Mapping[int, int]) -> list[int]:
         """Return the names whose initials begin so: "ucsf" and "chop" both leave out no letter.
@@ -105,11 +109,13 @@ class FacilityIndex:
             first, last = self._bounds(order, initials, key)
             for number in order[first:last]:
                 found[number] = found.get(number, False) or key(number) == initials
-        return nsmallest(
-            most,
-            found,
-            key=lambda number: (not found[number], -chosen.get(self.keys[number], 0), number),
+        ranks = (
+            rank_initials(
+                is_whole=is_whole, times_chosen=chosen.get(self.keys[number], 0), number=number
+            )
+            for number, is_whole in found.items()
         )
+        return [number for _is_longer, _chosen, number in nsmallest(most, ranks)]
 
     def _bounds(
         self, order: array[int], beginning: str, key: Callable[[int], str]
@@ -136,8 +142,6 @@ class FacilityIndex:
         return sorted(set(self._holders.span(words)))
 
 
-def _prepare(entry: IndexEntry) -> tuple[Size, int, str, str, str, int]:
+def _rank(entry: IndexEntry) -> CatalogRank:
     state, name = split_state(entry.name)
-    folded = fold_fully(name)
-    mark = f"{STATE_MARK}{state.lower()}" if state else ""
-    return guess_size(folded, entry.kind), len(folded), folded, mark, entry.kind, entry.key
+    return rank_in_catalog(fold_fully(name), state, entry.kind, entry.key)

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Final, NamedTuple
+from typing import Final
 
 from medblocks_connect.facilities.matching.fuzzy import find_alike
 from medblocks_connect.facilities.matching.index import FacilityIndex
-from medblocks_connect.facilities.matching.normalization import FILLER
 from medblocks_connect.facilities.matching.query import STATE_MARK, Query
-from medblocks_connect.facilities.matching.ranking import Size, Tier
+from medblocks_connect.facilities.matching.ranking import Tier, rank_literal_match
 
 MOST_FOUND: Final = 100
 """Facilities found by one query at most: nobody reads on after that."""
@@ -59,13 +58,13 @@ def search_index(
     chosen = chosen or {}
     ranked = _find_literally(index, query, is_wanted, chosen)
     only_alike: set[int] = set()
-    best = min(ranked.values(), default=Tier.ALIKE)
+    best = min(ranked.values(), default=Tier.SIMILAR)
     is_plain = len(query.telling) >= _PLAIN_FROM and best <= Tier.NAME_BEGINS
     if len(ranked) < _LITERAL_IS_ENOUGH and not is_plain:
         for number in _find_by_initials(index, query, is_wanted, chosen):
             ranked.setdefault(number, Tier.INITIALS)
         for each in find_alike(index, query, is_wanted, chosen):
-            if ranked.setdefault(each.name, Tier.ALIKE) is Tier.ALIKE and not each.bears_query:
+            if ranked.setdefault(each.name, Tier.SIMILAR) is Tier.SIMILAR and not each.bears_query:
                 only_alike.add(each.name)
     # A facility is in the index under its name and under each alias of it.
     best_by_key: dict[int, Match] = {}
@@ -114,10 +113,18 @@ def _find_literally(
         found.update(
             (number, None) for number in numbers if _holds_all(index.texts[number], telling)
         )
-    judged = [
-        (_judge(index, query, number, chosen), number) for number in found if is_wanted(number)
+    ranks = [
+        rank_literal_match(
+            query,
+            index.texts[number],
+            size=index.sizes[number],
+            times_chosen=chosen.get(index.keys[number], 0),
+            number=number,
+        )
+        for number in found
+        if is_wanted(number)
     ]
-    return {number: place.tier for place, number in sorted(judged)}
+    return {rank.number: rank.tier for rank in sorted(ranks)}
 
 
 def _holders_of_rarest(index: FacilityIndex, readings: list[list[str]]) -> Iterable[int]:
@@ -133,57 +140,6 @@ def _holders_of_rarest(index: FacilityIndex, readings: list[list[str]]) -> Itera
 
 def _holds_all(text: str, readings: list[list[str]]) -> bool:
     return all(any(reading in text for reading in each) for each in readings)
-
-
-class _Place(NamedTuple):
-    """How a name that holds the query matches it: the lower, the better."""
-
-    is_trial: bool
-    state: int  # 0 where it is that of the query, 1 unknown, 2 another
-    tier: Tier
-    missing: int
-    is_scattered: bool
-    size: int
-    not_chosen: int
-
-
-def _judge(index: FacilityIndex, query: Query, number: int, chosen: Mapping[int, int]) -> _Place:
-    text = index.texts[number]
-    name, _mark, state = text[1:].partition(STATE_MARK)
-    is_scattered = not any(f" {' '.join(each)}" in text for each in (query.words, query.typed))
-    is_there = state == query.likely_state != ""
-    sought = query.beside_state if is_there else query.words
-    telling = {query.words[place] for place in query.telling}
-    joined = name.replace(" ", "")
-    in_order = name.split()
-    held = {*in_order, *(set(query.words) - set(sought))}
-    if joined in {query.joined, "".join(sought)}:
-        tier = Tier.EXACT
-    elif held - FILLER == telling - FILLER or held == telling:
-        tier = Tier.SAME_WORDS
-    elif joined.startswith((query.joined, "".join(query.typed), "".join(sought))) or _begins(
-        in_order, sought
-    ):
-        tier = Tier.NAME_BEGINS
-    else:
-        tier = Tier.WORDS_BEGIN
-    may_be_a_word = query.state_place is not None and not is_scattered
-    is_elsewhere = query.likely_state and not (is_there or may_be_a_word)
-    size = index.sizes[number]
-    return _Place(
-        is_trial=size == Size.TRIAL and tier is not Tier.EXACT,
-        state=(2 if state else 1) if is_elsewhere else 0,
-        tier=tier,
-        missing=0 if held.issuperset(query.words) else 1 if telling <= held else 2,
-        is_scattered=is_scattered,
-        size=size,
-        not_chosen=-chosen.get(index.keys[number], 0),
-    )
-
-
-def _begins(words: list[str], typed: tuple[str, ...]) -> bool:
-    """Return whether the words typed begin the name's words one by one: "mass gen hosp"."""
-    return len(typed) <= len(words) and all(map(str.startswith, words, typed))
 
 
 def _find_by_initials(
