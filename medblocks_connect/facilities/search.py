@@ -13,7 +13,7 @@ from medblocks_connect.facilities.catalog import get_index, read_facilities
 from medblocks_connect.facilities.facility_cache import cache_key
 from medblocks_connect.facilities.lookup import get_facilities
 from medblocks_connect.facilities.matching.index import FacilityIndex
-from medblocks_connect.facilities.matching.matcher import MOST_FOUND, search_index
+from medblocks_connect.facilities.matching.matcher import MAXIMUM_MATCHES, search_index
 from medblocks_connect.facilities.popularity import count_chosen
 from medblocks_connect.facilities.remote import ask_medblocks
 from medblocks_connect.models import Facility
@@ -57,7 +57,7 @@ class FoundFacilities:
     ``is_capped`` says that there are more than are worth counting.
 
     ``listed`` is the whole list that the page is cut out of, as far as it is known: twins are
-    told apart over all of it. ``only_alike`` says that none of it bears what was typed: the place
+    told apart over all of it. ``only_similar`` says that none of it bears what was typed: the place
     may well be missing. ``aliases`` holds the host's name, by the id, of each facility on the page
     that was found by it.
     """
@@ -67,7 +67,7 @@ class FoundFacilities:
     total: int | None = None
     is_capped: bool = False
     listed: tuple[FhirSource, ...] = ()
-    only_alike: bool = False
+    only_similar: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -124,9 +124,9 @@ def _read_place(starting_after: str) -> tuple[int, str]:
 
 def _search_catalog(index: FacilityIndex, search: FacilitySearch) -> FoundFacilities:
     found = search_index(
-        index, search.q, kind=search.type, most=MOST_FOUND + 1, chosen=_chosen_keys()
+        index, search.q, kind=search.type, most=MAXIMUM_MATCHES + 1, chosen=_chosen_keys()
     )
-    matches = {match.key: match for match in found[:MOST_FOUND]}
+    matches = {match.key: match for match in found[:MAXIMUM_MATCHES]}
     sources = read_facilities(matches)
     listed = tuple(sources.values())
     start = _read_cursor(search.starting_after)
@@ -137,9 +137,9 @@ def _search_catalog(index: FacilityIndex, search: FacilitySearch) -> FoundFacili
         page,
         start,
         len(listed),
-        is_capped=len(found) > MOST_FOUND,
+        is_capped=len(found) > MAXIMUM_MATCHES,
         listed=listed,
-        only_alike=bool(found) and not any(match.bears_query for match in found),
+        only_similar=bool(found) and not any(match.contains_query for match in found),
         aliases=find_found_by({source: matches[key].found_as for key, source in sources.items()}),
     )
 
@@ -151,7 +151,7 @@ def _read_cursor(cursor: str) -> int:
 
 
 def _read_number(digits: str) -> int:
-    is_number = digits.isascii() and digits.isdigit() and len(digits) <= len(str(MOST_FOUND))
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= len(str(MAXIMUM_MATCHES))
     return int(digits) if is_number else 0
 
 

@@ -108,7 +108,7 @@ def show_results(search: FacilitySearch, patient: Patient | None = None) -> Sear
         more = urlencode({name: value for name, value in asked.items() if value})
     return SearchResults(
         _show_page(found, search.q, patient),
-        is_only_alike=found.only_alike,
+        is_only_alike=found.only_similar,
         record_system=name_record_system(search.type),
         more=more,
         shown=found.first + len(found.page.data) if found.total is not None else 0,

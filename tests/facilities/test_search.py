@@ -136,7 +136,7 @@ def test_catalog_tells_no_alias_of_what_was_found_by_its_name(add_catalog, setti
 
 
 @pytest.mark.parametrize(
-    ("q", "only_alike"),
+    ("q", "only_similar"),
     [
         ("riverside general", False),
         ("riversidegeneral", False),
@@ -146,9 +146,9 @@ def test_catalog_tells_no_alias_of_what_was_found_by_its_name(add_catalog, setti
         ("zzqxv", False),  # which finds nothing
     ],
 )
-def test_catalog_tells_what_is_only_alike(add_catalog, q, only_alike):
+def test_catalog_tells_what_is_only_alike(add_catalog, q, only_similar):
     add_catalog()
-    assert search(q).only_alike is only_alike
+    assert search(q).only_similar is only_similar
 
 
 def test_every_page_has_the_list_that_it_is_cut_out_of(add_catalog):

@@ -22,7 +22,7 @@ from medblocks_connect.facilities.matching.ranking import (
     take_beginnings,
 )
 from medblocks_connect.facilities.matching.states import split_state
-from medblocks_connect.facilities.matching.vocabulary import Lists, Vocabulary
+from medblocks_connect.facilities.matching.vocabulary import PackedLists, Vocabulary
 
 _LAST = "\U0010ffff"
 _SCANNED_AT_MOST = 20_000  # beyond it, so many names match that the first ones do
@@ -62,7 +62,7 @@ class FacilityIndex:
             for word in set(text.split()):
                 holders.setdefault(word, []).append(number)
         self.vocabulary = Vocabulary(holders)
-        self._holders = Lists(holders[word] for word in self.vocabulary.words)
+        self._holders = PackedLists(holders[word] for word in self.vocabulary.words)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -81,7 +81,7 @@ class FacilityIndex:
     def _all_initials(self, number: int) -> str:
         return initials_of(self.name(number), with_little_words=True)
 
-    def find_key(self, key: int) -> Iterator[int]:
+    def find_entries(self, key: int) -> Iterator[int]:
         """Return the entries of the caller's ``key``."""
         first = bisect_left(self._by_key, key, key=self.keys.__getitem__)
         while first < len(self) and self.keys[self._by_key[first]] == key:
@@ -89,7 +89,7 @@ class FacilityIndex:
             first += 1
 
     def find_beginning(self, joined: str, most: int) -> list[int]:
-        """Return the names that begin with ``joined``; exact ones first, then by number."""
+        """Return the names that begin with ``joined``, in the order of ``take_beginnings``."""
         first, last = self._bounds(self._by_start, joined, self.joined)
         names = self._by_start[first:last]
         exact = list(takewhile(lambda number: self.joined(number) == joined, names[:most]))
@@ -98,22 +98,22 @@ class FacilityIndex:
     def find_initials(self, initials: str, most: int, chosen: Mapping[int, int]) -> list[int]:
         """Return the names whose initials begin so: "ucsf" and "chop" both leave out no letter.
 
-        Those with these initials and no more come first, then the more ``chosen``, by their keys,
-        then by number.
+        They come in the order of ``rank_initials``; ``chosen`` says how often a facility was chosen
+        lately, by its key.
         """
-        found: dict[int, bool] = {}
+        is_whole: dict[int, bool] = {}  # by number: these initials and no more
         for order, key in (
             (self._by_initials, self._initials),
             (self._by_all_initials, self._all_initials),
         ):
             first, last = self._bounds(order, initials, key)
             for number in order[first:last]:
-                found[number] = found.get(number, False) or key(number) == initials
+                is_whole[number] = is_whole.get(number, False) or key(number) == initials
         ranks = (
             rank_initials(
-                is_whole=is_whole, times_chosen=chosen.get(self.keys[number], 0), number=number
+                is_whole=whole, times_chosen=chosen.get(self.keys[number], 0), number=number
             )
-            for number, is_whole in found.items()
+            for number, whole in is_whole.items()
         )
         return [number for _is_longer, _chosen, number in nsmallest(most, ranks)]
 

@@ -126,17 +126,17 @@ def rank_literal_match(
     name, _mark, state = text[1:].partition(STATE_MARK)
     is_scattered = not any(f" {' '.join(words)}" in text for words in (query.words, query.typed))
     is_there = state == query.likely_state != ""
-    sought = query.beside_state if is_there else query.words
-    telling = {query.words[place] for place in query.telling}
+    sought = query.words_without_state if is_there else query.words
+    distinctive = {query.words[place] for place in query.distinctive}
     held = {*name.split(), *(set(query.words) - set(sought))}
-    tier = _find_tier(query, name, sought, telling, held)
+    tier = _find_tier(query, name, sought, distinctive, held)
     may_be_a_word = query.state_place is not None and not is_scattered
     is_elsewhere = query.likely_state and not (is_there or may_be_a_word)
     return LiteralRank(
         is_trial=size == Size.TRIAL and tier is not Tier.EXACT,
         state=(2 if state else 1) if is_elsewhere else 0,
         tier=tier,
-        missing=0 if held.issuperset(query.words) else 1 if telling <= held else 2,
+        missing=0 if held.issuperset(query.words) else 1 if distinctive <= held else 2,
         is_scattered=is_scattered,
         size=size,
         not_chosen=-times_chosen,
@@ -145,12 +145,12 @@ def rank_literal_match(
 
 
 def _find_tier(
-    query: Query, name: str, sought: tuple[str, ...], telling: set[str], held: set[str]
+    query: Query, name: str, sought: tuple[str, ...], distinctive: set[str], held: set[str]
 ) -> Tier:
     joined = name.replace(" ", "")
     if joined in {query.joined, "".join(sought)}:
         return Tier.EXACT
-    if held - FILLER == telling - FILLER or held == telling:
+    if held - FILLER == distinctive - FILLER or held == distinctive:
         return Tier.SAME_WORDS
     beginnings = (query.joined, "".join(query.typed), "".join(sought))
     if joined.startswith(beginnings) or _begin_with(name.split(), sought):

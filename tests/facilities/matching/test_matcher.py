@@ -261,21 +261,21 @@ def test_little_words_choose_between_names_that_both_hold_the_rest():
     ],
 )
 def test_first_bears_the_query_or_is_only_alike(index, text, bears):
-    assert any(each.bears_query for each in search_index(index, text)) is bears
+    assert any(each.contains_query for each in search_index(index, text)) is bears
 
 
 def test_word_that_many_names_hold_does_not_make_up_for_a_misspelt_one():
     names = ["Bader Health", *(f"Dover{number} Health" for number in range(50))]
     index = FacilityIndex(IndexEntry(key, name) for key, name in enumerate(names))
     (found,) = search_index(index, "baker health")
-    assert not found.bears_query
+    assert not found.contains_query
 
 
 def test_slip_in_a_long_word_leaves_no_doubt():
     names = ["Riverside Health", *(f"Dover{number} Health" for number in range(50))]
     index = FacilityIndex(IndexEntry(key, name) for key, name in enumerate(names))
     (found,) = search_index(index, "rivrside health")
-    assert found.bears_query
+    assert found.contains_query
 
 
 def test_what_lacks_a_word_is_left_out_where_another_name_has_all():
