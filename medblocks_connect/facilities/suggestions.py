@@ -1,4 +1,4 @@
-"""What a patient is offered before they type: their own places, the host's, and the most chosen."""
+"""Suggestions before a patient types: their own facilities, the host's, and the most chosen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from medblocks_connect.api import FhirSource
 from medblocks_connect.conf import conf
-from medblocks_connect.facilities.aliases import name_aliases
+from medblocks_connect.facilities.aliases import choose_aliases
 from medblocks_connect.facilities.lookup import find_known_facilities, get_facilities
 from medblocks_connect.facilities.popularity import count_chosen
 from medblocks_connect.models import PatientConnectionAttempt
@@ -67,7 +67,7 @@ def suggest_facilities(patient: Patient) -> Suggestions:
         tuple(used),
         tuple(pinned),
         tuple(popular),
-        name_aliases([*used, *pinned, *popular]),
+        choose_aliases([*used, *pinned, *popular]),
     )
 
 

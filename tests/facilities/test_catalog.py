@@ -121,6 +121,6 @@ def test_old_index_serves_while_another_thread_builds(add_catalog):
     add_catalog()
     first = get_index()
     finish()
-    with catalog_module._Shared.lock:
+    with catalog_module._ProcessIndex.lock:
         assert get_index() is first
     assert get_index() is not first

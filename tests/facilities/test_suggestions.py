@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from medblocks_connect.facilities.catalog import as_source
-from medblocks_connect.facilities.facility_cache import remember
+from medblocks_connect.facilities.facility_cache import cache_facilities
 from medblocks_connect.facilities.suggestions import suggest_facilities
 from medblocks_connect.models import Facility, PatientConnectionAttempt
 from medblocks_connect.patients import Patient
@@ -118,7 +118,7 @@ def test_withdrawn_is_not_offered_to_who_used_it(add_catalog):
 def test_withdrawn_is_not_offered_although_it_is_remembered(add_catalog):
     (gone, *_others) = add_catalog()
     attempt(0, status="succeeded")
-    remember([as_source(gone)])
+    cache_facilities([as_source(gone)])
     Facility.objects.filter(pk=gone.pk).update(withdrawn_at=timezone.now())
     assert suggest_facilities(PATIENT).used == ()
 
