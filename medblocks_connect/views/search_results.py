@@ -13,7 +13,7 @@ from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksErro
 from medblocks_connect.conf import conf
 from medblocks_connect.error_messages import RECORD_SYSTEMS, name_record_system
 from medblocks_connect.facilities.catalog import find_catalog, get_index
-from medblocks_connect.facilities.disambiguation import Difference, tell_apart
+from medblocks_connect.facilities.disambiguation import Difference, disambiguate
 from medblocks_connect.facilities.lookup import get_facilities, get_facility
 from medblocks_connect.facilities.matching.highlighting import NamePart, mark_match
 from medblocks_connect.facilities.matching.states import STATE_NAMES, split_state
@@ -122,7 +122,7 @@ def _show_page(
     found: FoundFacilities, typed: str, patient: Patient | None
 ) -> tuple[FacilityResult, ...]:
     # Told apart over all that was found: a twin may be on the next page.
-    differences = tell_apart(found.listed)
+    differences = disambiguate(found.listed)
     ids = [each.id for each in found.page.data]
     connected = _find_connected(patient, ids) if patient else frozenset()
     return tuple(
@@ -138,7 +138,7 @@ def _show_page(
 def _suggest(patient: Patient) -> tuple[SuggestedGroup, ...]:
     suggestions = suggest_facilities(patient)
     offered = (*suggestions.used, *suggestions.pinned, *suggestions.popular)
-    differences = tell_apart(offered)
+    differences = disambiguate(offered)
     connected = _find_connected(patient, [each.id for each in offered])
 
     def show(reason: str, facilities: Sequence[FhirSource]) -> SuggestedGroup:
