@@ -93,7 +93,7 @@ def _gather_candidates(
 ) -> list[int]:
     """Return the most promising names, by the words they hold, the rarest words first.
 
-    Names come in anew up to about ``most``; beyond that a word only tells between those found.
+    Names come in anew up to about ``most``; beyond that a word only decides between those found.
     """
     scores: dict[int, float] = {}
     spent = 0

@@ -151,8 +151,8 @@ def _split_misspelt(vocabulary: Vocabulary, typed: str) -> Iterator[Mapping[int,
     The rest may itself be several words: "riversidegenralhospital".
     """
     for length in range(len(typed) - 3, 3, -1):
-        for known, rest in ((typed[:length], typed[length:]), (typed[-length:], typed[:-length])):
-            number = vocabulary.find(expand(known))
+        for word, rest in ((typed[:length], typed[length:]), (typed[-length:], typed[:-length])):
+            number = vocabulary.find(expand(word))
             if number is None or len(rest) < 3:
                 continue
             share = length / len(typed)

@@ -47,7 +47,7 @@ from medblocks_connect.facilities.matching.ranking import (
         ("Allergy Testing Center", Size.UNKNOWN),
     ],
 )
-def test_size(name, size):
+def test_name_suggests_its_size(name, size):
     assert guess_size(fold_fully(name), "") is size
 
 

@@ -52,7 +52,7 @@ def best(vocabulary, typed, **options):
         ("", ""),
     ],
 )
-def test_misspelt(vocabulary, typed, meant):
+def test_misspelt_word_means_the_nearest(vocabulary, typed, meant):
     assert best(vocabulary, typed) == meant
 
 
@@ -61,13 +61,13 @@ def test_unlike_spelling_is_found_by_sound_only(vocabulary):
     assert best(vocabulary, "filadelfia") == ""
 
 
-def test_nearer_spelling_is_more_alike(vocabulary):
+def test_nearer_spelling_is_more_similar(vocabulary):
     once = max(vocabulary.find_misspelt("rivrside").values())
     twice = max(vocabulary.find_misspelt("rivrsde").values())
     assert 1 > once > twice > 0
 
 
-def test_meanings_are_remembered_within_bounds(vocabulary, monkeypatch):
+def test_meanings_are_kept_within_bounds(vocabulary, monkeypatch):
     monkeypatch.setattr("medblocks_connect.facilities.matching.vocabulary._MEANINGS_KEPT", 3)
     for number in range(10):
         vocabulary.find_misspelt(f"general{number}")
