@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from medblocks_connect.facilities.matching.normalization import (
@@ -48,28 +49,28 @@ class Query:
         codes = (place for place in ends if typed[place].upper() in STATE_NAMES)
         return cls(words, typed, state.lower(), next(codes, None))
 
-    @property
+    @cached_property
     def likely_state(self) -> str:
         """The code of the state that is meant, or may be."""
         return self.state if self.state_place is None else self.typed[self.state_place]
 
-    @property
+    @cached_property
     def words_without_state(self) -> tuple[str, ...]:
         """The words but for that which may be a state's code."""
         return tuple(word for place, word in enumerate(self.words) if place != self.state_place)
 
-    @property
+    @cached_property
     def joined(self) -> str:
         """The words without the spaces between them."""
         return "".join(self.words)
 
-    @property
+    @cached_property
     def distinctive(self) -> list[int]:
         """The places of the words that tell names apart; of all words where none does."""
         places = [place for place, word in enumerate(self.words) if word not in FILLER]
         return places or list(range(len(self.words)))
 
-    @property
+    @cached_property
     def initials(self) -> str:
         """The initials of four words or more: somebody may know the place by them."""
         initials = initials_of(" ".join(self.words))
