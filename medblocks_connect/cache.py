@@ -23,6 +23,8 @@ from medblocks_connect.conf import conf
 Result = TypeVar("Result")
 Age: TypeAlias = Literal["fresh", "last-good"]
 
+AGES: Final[tuple[Age, ...]] = ("fresh", "last-good")
+
 LEFT_ALONE_SECONDS: Final = 5
 
 logger = logging.getLogger("medblocks_connect.cache")

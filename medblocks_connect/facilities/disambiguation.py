@@ -33,15 +33,10 @@ def disambiguate(facilities: Sequence[FhirSource]) -> Mapping[str, Difference]:
     count = Counter(names.values())
     same_name = [facility for facility in facilities if count[names[facility.id]] > 1]
     hosts = {facility.id: _find_host(facility) for facility in same_name}
-    looks = {  # what a patient sees of each
-        facility.id: (
-            names[facility.id],
-            split[facility.id][0],
-            facility.type,
-            hosts.get(facility.id),
-        )
-        for facility in facilities
-    }
+    looks = {}  # what a patient sees of each
+    for facility in facilities:
+        key = facility.id
+        looks[key] = (names[key], split[key][0], facility.type, hosts.get(key))
     entries, entry = Counter(looks.values()), Counter[object]()
     differences = {}
     for connection_id, look in looks.items():

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from medblocks_connect.api import FhirSource, Page
-from medblocks_connect.cache import Age, build_key, cache, get_or_fetch
+from medblocks_connect.cache import AGES, Age, build_key, cache, get_or_fetch
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.facility_cache import FACILITY_SECONDS, cache_facilities
 from medblocks_connect.medblocks_client import get_client
@@ -44,10 +44,7 @@ def search_medblocks(q: str, kind: str, starting_after: str, enough: int) -> _Fa
         cache_facilities(page.data)
         return page
 
-    keys: dict[Age, str] = {
-        "fresh": _build_key("fresh", q, kind, starting_after),
-        "last-good": _build_key("last-good", q, kind, starting_after),
-    }
+    keys = {age: _build_key(age, q, kind, starting_after) for age in AGES}
     page, _is_fresh = get_or_fetch(
         keys,
         fetch,

@@ -20,7 +20,7 @@ from medblocks_connect.api import (
     NotFoundError,
     PatientConnection,
 )
-from medblocks_connect.cache import build_key, cache, get_or_fetch
+from medblocks_connect.cache import Age, build_key, cache, get_or_fetch
 from medblocks_connect.conf import conf
 from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
@@ -49,11 +49,11 @@ def get_snapshot(
 ) -> ConnectionsSnapshot | None:
     """Return Medblocks' answer, else its last good one; None where there is neither."""
     fresh_seconds = conf.connections_cache_seconds
-    stamp = _read_stamp(patient)
+    keys, unavailable_key = _build_keys(patient)
     try:
         snapshot, is_current = get_or_fetch(
-            {"fresh": _fresh_key(patient, stamp), "last-good": _last_good_key(patient)},
-            lambda: _take_snapshot(patient, attempts, _unavailable_key(patient, stamp)),
+            keys,
+            lambda: _take_snapshot(patient, attempts, unavailable_key),
             fresh_seconds=fresh_seconds,
             # 0: the site wants nothing of it kept
             last_good_seconds=LAST_GOOD_SECONDS if fresh_seconds else 0,
@@ -65,9 +65,9 @@ def get_snapshot(
 
 def forget_snapshot(patient: Patient, *, with_last_good: bool) -> None:
     """Let the next page ask Medblocks again; ``with_last_good`` where that is known to be false."""
-    stamp = _read_stamp(patient)
-    stale = [_fresh_key(patient, stamp), _unavailable_key(patient, stamp)]
-    cache.delete_many([*stale, _last_good_key(patient)] if with_last_good else stale)
+    keys, unavailable_key = _build_keys(patient)
+    stale = [keys["fresh"], unavailable_key]
+    cache.delete_many([*stale, keys["last-good"]] if with_last_good else stale)
 
 
 def _take_snapshot(
@@ -92,20 +92,14 @@ def _ask_medblocks(patient: Patient) -> tuple[PatientConnection, ...]:
         return ()
 
 
-def _read_stamp(patient: Patient) -> tuple[str, ...]:
+def _build_keys(patient: Patient) -> tuple[dict[Age, str], str]:
+    """Return the keys of the answer, and that of a note that Medblocks is unavailable."""
     # Whatever is settled raises a revision: then what was kept is not this patient's state now.
     attempts = PatientConnectionAttempt.objects.filter(patient_id=patient.patient_id)
     stamp = attempts.aggregate(newest=Max("id"), revisions=Sum("revision"))
-    return tuple(map(str, stamp.values()))
-
-
-def _fresh_key(patient: Patient, stamp: tuple[str, ...]) -> str:
-    return build_key("connections-fresh", patient.patient_id, *stamp)
-
-
-def _last_good_key(patient: Patient) -> str:
-    return build_key("connections-last-good", patient.patient_id)
-
-
-def _unavailable_key(patient: Patient, stamp: tuple[str, ...]) -> str:
-    return build_key("connections-unavailable", patient.patient_id, *stamp)
+    now = (patient.patient_id, *map(str, stamp.values()))
+    keys: dict[Age, str] = {
+        "fresh": build_key("connections-fresh", *now),
+        "last-good": build_key("connections-last-good", patient.patient_id),
+    }
+    return keys, build_key("connections-unavailable", *now)

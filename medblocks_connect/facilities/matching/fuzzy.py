@@ -174,18 +174,13 @@ def _measure_candidates(
             + _compare_states(index.texts[number], query.likely_state)
         )
         least = min(by_word[place] for place in distinctive)
+        is_complete, is_sure = least >= _UNDERSTOOD, least >= _SURE
         as_typed = sum(weights[place] for place in distinctive if by_word[place] >= _AS_TYPED)
         misspelt = sum(by_word[place] < BEGINNING for place in distinctive)
-        is_sure = least >= _SURE
         is_there = misspelt >= _MANY_SLIPS or as_typed >= distinctive_weight / 2
+        contains_query = is_sure and is_there
         measured.append(
-            SimilarName(
-                number,
-                round(similarity, 3),
-                is_complete=least >= _UNDERSTOOD,
-                is_sure=is_sure,
-                contains_query=is_sure and is_there,
-            )
+            SimilarName(number, round(similarity, 3), is_complete, is_sure, contains_query)
         )
     return measured
 

@@ -1,16 +1,17 @@
 """The order of found facilities: every key by which they are sorted is built here, and only here.
 
-A patient sees first the exact name, then names of the same words, names that begin so, names whose
-words begin so, initials, and last what is only similar (see :class:`Tier`).
+A patient sees first the names that hold what was typed: the exact one, then names of the same
+words, names that begin so, names whose words begin so. Then come names with such initials, and last
+what is only similar (see :class:`Tier`).
 
 Among the names that hold what was typed (:class:`LiteralRank`): test copies and closed places come
-last; then the state that was typed before another; then the tier; then names that lack none of the
-words, words together as typed before scattered ones, the larger facility before the smaller, the
-more chosen before the less, and at last their numbers in the catalog.
+last, unless the name is exact; then the state that was typed before another; then the tier. Among
+equals: names that lack none of the words, words together as typed before scattered ones, the larger
+facility before the smaller, the more chosen before the less, the lower number in the catalog.
 
-Among names with the same initials: those with no further letters, the more chosen, their numbers.
-Similar names are ordered by their similarity first, on purpose: a slip must not be outweighed by
-size or by choice. Then come the more chosen, and their numbers.
+Among names with such initials: those with no further ones, the more chosen, the lower number.
+Similar names are ordered by their similarity first, on purpose: the more chosen must not come
+before the nearer spelling. Only among the equally similar come the more chosen, the lower number.
 
 The numbers themselves are an order, too (:class:`CatalogRank`): large before small, short before
 long. So wherever only some of many names can be looked at, the lowest numbers are the right ones.
