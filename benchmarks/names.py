@@ -1,4 +1,4 @@
-"""Which names are searched: the real ones where they are beside the repository, else made up."""
+"""The names that are searched: the real ones where they are beside the repository, else made up."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def stretch_names(names: list[tuple[str, str]], count: int, seed: int) -> list[t
     """Return ``count`` names: those given, and others made by mixing their words."""
     chance = random.Random(seed)
     split = [name.split() for name, _kind in names]
-    words = sorted({word for each in split for word in each if word.isalpha() and len(word) > 4})
+    words = sorted({word for name in split for word in name if word.isalpha() and len(word) > 4})
     stretched = list(names)
     while len(stretched) < count:
         mixed = list(chance.choice(split))
         for place, word in enumerate(mixed):
             if word.isalpha() and len(word) > 4 and chance.random() < 0.4:
-                other = chance.choice(words)
-                mixed[place] = other if chance.random() < 0.8 else word[:3] + other[2:]
+                new_word = chance.choice(words)
+                mixed[place] = new_word if chance.random() < 0.8 else word[:3] + new_word[2:]
         stretched.append((" ".join(mixed), "athena"))
     return stretched[:count]

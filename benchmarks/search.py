@@ -1,4 +1,4 @@
-"""How well and how fast facilities are found, beside a substring match and PostgreSQL's pg_trgm.
+"""Quality and speed of the search, beside a substring match and PostgreSQL's pg_trgm.
 
     python benchmarks/search.py                       # all of it
     python benchmarks/search.py --queries 300         # sooner
@@ -20,7 +20,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 
@@ -50,7 +50,7 @@ Search = Callable[[str], list[str]]
 
 @dataclass
 class Score:
-    """What one way of searching made of one kind of query."""
+    """The ranks and times of one way of searching, for one kind of query."""
 
     ranks: list[int] = field(default_factory=list)  # from 1; 0 for not among the first
     milliseconds: list[float] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Score:
 
 def index_search(rows: list[tuple[str, str]]) -> Search:
     index = FacilityIndex(IndexEntry(key, name, kind) for key, (name, kind) in enumerate(rows))
-    return lambda text: [rows[each.key][0] for each in search_index(index, text)[:FIRST]]
+    return lambda text: [rows[match.key][0] for match in search_index(index, text)[:FIRST]]
 
 
 def substring_search(rows: list[tuple[str, str]]) -> Search:
@@ -85,8 +85,8 @@ def substring_search(rows: list[tuple[str, str]]) -> Search:
 
     def search(text: str) -> list[str]:
         wanted = text.casefold()
-        found = (name for folded, name in names if wanted in folded)
-        return [name for _number, name in zip(range(FIRST), found, strict=False)]
+        matching = (name for folded, name in names if wanted in folded)
+        return [*islice(matching, FIRST)]
 
     return search
 
@@ -95,8 +95,8 @@ def postgres_search(rows: list[tuple[str, str]], server: str) -> Search:
     import psycopg
 
     with psycopg.connect(server, autocommit=True) as administration:
-        known = "select 1 from pg_database where datname = 'bench_search'"
-        if administration.execute(known).fetchone() is None:
+        databases = "select 1 from pg_database where datname = 'bench_search'"
+        if administration.execute(databases).fetchone() is None:
             administration.execute("create database bench_search")
     connection = psycopg.connect(server, dbname="bench_search", autocommit=True)
     connection.execute("create extension if not exists pg_trgm")
@@ -141,9 +141,9 @@ def measure(
 
 def answer(search: Search, query: str, wanted: str, score: Score) -> None:
     began = time.perf_counter()
-    found = search(query)
+    names = search(query)
     score.milliseconds.append((time.perf_counter() - began) * 1000)
-    folded = [name.casefold() for name in found]
+    folded = [name.casefold() for name in names]
     is_found = wanted.casefold() in folded
     score.ranks.append(folded.index(wanted.casefold()) + 1 if is_found else 0)
 
@@ -167,7 +167,7 @@ def measure_size(rows: list[tuple[str, str]]) -> tuple[float, float]:
 
 
 class Verdicts:
-    """What was promised, and whether it holds."""
+    """The limits, each with whether it holds."""
 
     def __init__(self) -> None:
         self.all_hold = True
@@ -187,7 +187,7 @@ def judge(scores: dict[str, dict[str, Score]], verdicts: Verdicts) -> None:
     if "pg_trgm" not in scores:
         return
     merged = {
-        peer: Score(milliseconds=[each for one in kinds.values() for each in one.milliseconds])
+        peer: Score(milliseconds=[*chain(*(score.milliseconds for score in kinds.values()))])
         for peer, kinds in scores.items()
     }
     their, our = merged["pg_trgm"], merged["index"]
@@ -213,11 +213,11 @@ def main() -> int:
     parser.add_argument("--queries", type=int, default=1000, help="names to look for")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgres", default="host=127.0.0.1 user=postgres")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     rows, source = read_names()
-    peers = find_peers(rows, given.postgres)
-    print(f"{len(rows)} {source}, {given.queries} looked for, seed {given.seed}\n")
-    scores = measure(peers, make_queries(rows, given.queries, given.seed))
+    peers = find_peers(rows, arguments.postgres)
+    print(f"{len(rows)} {source}, {arguments.queries} looked for, seed {arguments.seed}\n")
+    scores = measure(peers, make_queries(rows, arguments.queries, arguments.seed))
     print(f"{'':20} {'peer':10} {'recall':>6} {'MRR':>6} {'median':>8} {'95 %':>8}  (ms)")
     for kind in scores["index"]:
         for peer, by_kind in scores.items():

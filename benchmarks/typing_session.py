@@ -1,4 +1,4 @@
-"""How often Medblocks is called while 30 searches are typed, with the catalog here and without.
+"""Calls of Medblocks while 30 searches are typed, with a local catalog and without.
 
 ``typing.json`` holds the keys of 30 searches, each with the milliseconds since the key before:
 made up, at the pace of people who type with one finger and with ten, who think and who correct
@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass
 class Session:
-    """What a typing session came to."""
+    """The counts of a typing session."""
 
     keystrokes: int = 0  # that leave two letters or more
     questions: int = 0  # that the page asked the site
@@ -32,9 +32,9 @@ class Session:
 def read_pauses() -> dict[bool, int]:
     """Return the page's pause in milliseconds, with a catalog and without, from its template."""
     template = HERE.parent / "medblocks_connect/templates/medblocks_connect/search.html"
-    found = re.search(r"{% if has_catalog %}(\d+){% else %}(\d+){% endif %}", template.read_text())
-    assert found, "the template names no pauses"
-    return {True: int(found[1]), False: int(found[2])}
+    pauses = re.search(r"{% if has_catalog %}(\d+){% else %}(\d+){% endif %}", template.read_text())
+    assert pauses, "the template names no pauses"
+    return {True: int(pauses[1]), False: int(pauses[2])}
 
 
 def type_searches(pause: int) -> Iterator[tuple[str, bool]]:
@@ -67,19 +67,19 @@ def run_session(
 
     def list_connections(*, q: str, limit: int, **_others: object) -> Page[FhirSource]:
         session.calls += 1
-        found = [each for each in sources if q.casefold() in each.name.casefold()]
+        found = [source for source in sources if q.casefold() in source.name.casefold()]
         return Page(tuple(found[:limit]), len(found) > limit, "next" if len(found) > limit else "")
 
     cache.clear()
     fill_catalog(rows if with_catalog else [])
     client = SimpleNamespace(connections=SimpleNamespace(list=list_connections))
     with patch("medblocks_connect.facilities.remote.get_client", return_value=client):
-        asked = ""
+        latest = ""
         for text, page_asks in type_searches(read_pauses()[with_catalog] if page_pauses else 0):
             search = FacilitySearch.of(text)
             session.keystrokes += search.is_long_enough
-            if page_asks and search.is_long_enough and search.q != asked:
-                asked = search.q
+            if page_asks and search.is_long_enough and search.q != latest:
+                latest = search.q
                 session.questions += 1
                 find_facilities(search)
     return session

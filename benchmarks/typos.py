@@ -1,4 +1,4 @@
-"""Which slips people make when they type a name: seeded, so that every run makes the same ones."""
+"""Slips that people make when they type a name: seeded, so that every run makes the same ones."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Typist:
 
     def mishear(self, name: str) -> str:
         written, heard = self._chance.choice(
-            [each for each in SOUNDS if each[0] in name.lower()] or [("", "")]
+            [pair for pair in SOUNDS if pair[0] in name.lower()] or [("", "")]
         )
         return name.lower().replace(written, heard) if written else ""
 
@@ -100,10 +100,10 @@ class RareWords:
     def pick(self, name: str, at_most: int = 10) -> str:
         words = sorted(words_of(name))
         pairs = [
-            (one, other)
-            for one in words
-            for other in words
-            if one != other and len(self._holders[one] & self._holders[other]) <= at_most
+            (first, second)
+            for first in words
+            for second in words
+            if first != second and len(self._holders[first] & self._holders[second]) <= at_most
         ]
         return " ".join(self._chance.choice(pairs)) if pairs else ""
 
@@ -113,7 +113,7 @@ def words_of(name: str) -> set[str]:
 
 
 def kinds_of_queries(names: list[str], seed: int) -> dict[str, Callable[[str], str]]:
-    """Return how each kind of query is made of a name; ``""`` where it cannot be."""
+    """Return the makers of each kind of query from a name; they return ``""`` where they cannot."""
     typist = Typist(seed)
     return {
         "prefix": typist.begin,

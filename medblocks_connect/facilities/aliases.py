@@ -1,4 +1,4 @@
-"""What people here call a facility that has another name: the host's ``FACILITY_ALIASES``."""
+"""Aliases: what people here call a facility that has another name (``FACILITY_ALIASES``)."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ def list_aliases() -> Mapping[str, list[str]]:
     return aliases
 
 
-def find_aliased(typed: str) -> Mapping[str, str]:
+def find_by_alias(typed: str) -> Mapping[str, str]:
     """Return the facilities' ids that have an alias which begins so, each with that alias."""
     folded = fold_fully(typed)
-    found: dict[str, str] = {}
+    alias_by_id: dict[str, str] = {}
     for connection_id, aliases in list_aliases().items():
         for alias in aliases:
             if folded and fold_fully(alias).startswith(folded):
-                found.setdefault(connection_id, alias)
-    return found
+                alias_by_id.setdefault(connection_id, alias)
+    return alias_by_id
 
 
-def name_aliases(facilities: Iterable[FhirSource]) -> Mapping[str, str]:
+def choose_aliases(facilities: Iterable[FhirSource]) -> Mapping[str, str]:
     """Return the first alias of each facility that has one which is not its name, by its id."""
     aliases = list_aliases()
-    named: dict[str, str] = {}
+    alias_by_id: dict[str, str] = {}
     for facility in facilities:
         for alias in aliases.get(facility.id, ()):
             if fold_name(alias) != fold_name(facility.name):
-                named.setdefault(facility.id, alias)
-    return named
+                alias_by_id.setdefault(facility.id, alias)
+    return alias_by_id
 
 
-def find_found_by(found_as: Mapping[FhirSource, str]) -> Mapping[str, str]:
+def find_matched_aliases(found_as: Mapping[FhirSource, str]) -> Mapping[str, str]:
     """Return the aliases by which facilities were found, by their ids.
 
     ``found_as`` gives the name that each was found by, as the index has it.

@@ -17,13 +17,13 @@ from typing import Final
 from django.utils import timezone
 
 from medblocks_connect.api import FhirSource
-from medblocks_connect.cache import cache
+from medblocks_connect.cache import build_key, cache
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.aliases import list_aliases
 from medblocks_connect.facilities.matching.index import FacilityIndex, IndexEntry
 from medblocks_connect.models import CatalogSync, Facility
 
-_COMPLAIN_EVERY: Final = 60 * 60  # seconds
+_WARN_EVERY: Final = 60 * 60  # seconds
 
 logger = logging.getLogger("medblocks_connect.facilities")
 
@@ -31,16 +31,16 @@ _Version = tuple[object, ...]
 
 
 @dataclass(frozen=True)
-class _Built:
+class _VersionedIndex:
     version: _Version
     index: FacilityIndex
 
 
-class _Shared:
+class _ProcessIndex:
     """The index of this process; ``lock`` is held by whoever builds it."""
 
     lock = Lock()
-    built: _Built | None = None
+    built: _VersionedIndex | None = None
 
 
 def catalog_base_url() -> str:
@@ -65,25 +65,25 @@ def get_index() -> FacilityIndex | None:
     catalog = find_catalog()
     if catalog is None:
         return None
-    _complain_of_age(catalog)
+    _warn_of_age(catalog)
     # The primary key alone would not do: a database that was emptied counts from 1 again.
     version = (catalog.pk, catalog.finished_at, catalog.base_url, conf.facility_aliases)
-    built = _Shared.built
+    built = _ProcessIndex.built
     if built is not None and built.version == version:
         return built.index
-    if not _Shared.lock.acquire(blocking=built is None):
+    if not _ProcessIndex.lock.acquire(blocking=built is None):
         return built.index if built else None
     try:
         return _build(version)
     finally:
-        _Shared.lock.release()
+        _ProcessIndex.lock.release()
 
 
 def _build(version: _Version) -> FacilityIndex:
-    built = _Shared.built
+    built = _ProcessIndex.built
     if built is None or built.version != version:  # another thread may just have built it
         began = time.monotonic()
-        built = _Shared.built = _Built(version, FacilityIndex(_read_entries()))
+        built = _ProcessIndex.built = _VersionedIndex(version, FacilityIndex(_read_entries()))
         seconds = time.monotonic() - began
         logger.info("The index of %d facilities was built in %.1f s", len(built.index), seconds)
     return built.index
@@ -100,9 +100,9 @@ def _read_entries() -> Iterator[IndexEntry]:
             yield IndexEntry(key, alias, kind)
 
 
-def _complain_of_age(catalog: CatalogSync) -> None:
+def _warn_of_age(catalog: CatalogSync) -> None:
     if is_too_old(catalog) and cache.add(
-        "medblocks_connect:catalog_is_old", value=True, timeout=_COMPLAIN_EVERY
+        build_key("catalog-age-warning"), value=True, timeout=_WARN_EVERY
     ):
         logger.warning(
             "The catalog of facilities is older than %d days: run manage.py "

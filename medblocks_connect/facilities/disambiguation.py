@@ -1,4 +1,4 @@
-"""What tells facilities of one name apart, by as little as is needed."""
+"""Disambiguation: facilities that look the same are told apart, by as little as is needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from medblocks_connect.url_safety import is_public_https
 
 @dataclass(frozen=True)
 class Difference:
-    """What tells a facility from the others of its name; nothing for one that is alone."""
+    """The difference of a facility from others of its name; empty for one that is alone."""
 
     host: str = ""
     is_portal: bool = True  # the host is the portal's, and not the record system's
@@ -23,25 +23,26 @@ class Difference:
     entries: int = 0
 
 
-def tell_apart(facilities: Sequence[FhirSource]) -> Mapping[str, Difference]:
-    """Return what tells each of ``facilities`` from the others of its name, by their ids.
+def disambiguate(facilities: Sequence[FhirSource]) -> Mapping[str, Difference]:
+    """Return how each of ``facilities`` differs from the others of its name, by their ids.
 
     Where neither the state nor the record system nor the host differs, they are numbered.
     """
-    split = {each.id: split_state(each.name or each.id) for each in facilities}
+    split = {facility.id: split_state(facility.name or facility.id) for facility in facilities}
     names = {connection_id: fold(name) for connection_id, (_state, name) in split.items()}
     count = Counter(names.values())
-    hosts = {each.id: _find_host(each) for each in facilities if count[names[each.id]] > 1}
-    told = {
-        each.id: (names[each.id], split[each.id][0], each.type, hosts.get(each.id))
-        for each in facilities
-    }
-    entries, entry = Counter(told.values()), Counter[object]()
+    same_name = [facility for facility in facilities if count[names[facility.id]] > 1]
+    hosts = {facility.id: _find_host(facility) for facility in same_name}
+    looks = {}  # what a patient sees of each
+    for facility in facilities:
+        key = facility.id
+        looks[key] = (names[key], split[key][0], facility.type, hosts.get(key))
+    entries, entry = Counter(looks.values()), Counter[object]()
     differences = {}
-    for connection_id, same in told.items():
-        entry[same] += 1
+    for connection_id, look in looks.items():
+        entry[look] += 1
         host, is_portal = hosts.get(connection_id, ("", True))
-        numbers = (entry[same], entries[same]) if entries[same] > 1 else (0, 0)
+        numbers = (entry[look], entries[look]) if entries[look] > 1 else (0, 0)
         differences[connection_id] = Difference(host, is_portal, *numbers)
     return differences
 

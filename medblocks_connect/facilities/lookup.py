@@ -1,4 +1,4 @@
-"""Which facility an id means, and which ids may be asked for at all."""
+"""Lookup: the facility that an id means, and the ids that Medblocks may be asked for at all."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from medblocks_connect.api import FhirSource, MedblocksError, NotFoundError
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.catalog import find_in_catalog, is_address_in_catalog
 from medblocks_connect.facilities.facility_cache import (
-    recall,
-    recall_all,
-    recall_in_vain,
-    remember,
-    remember_in_vain,
+    cache_facilities,
+    cache_failed_lookup,
+    get_cached_facilities,
+    get_failed_lookups,
 )
 from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.url_safety import is_inner_host
 
-_PATIENCE: Final = 2.0  # seconds that a patient waits for what is offered beside the search
-_TOO_SHORT: Final = 0.1  # seconds; Medblocks could not answer in what is left
-_MEDBLOCKS: Final = ""  # asked in vain itself: it is away. No facility has this id.
+_SECONDS_FOR_ALL: Final = 2.0  # that a patient waits for what is offered beside the search
+_LEAST_SECONDS: Final = 0.1  # Medblocks could not answer in less
+_MEDBLOCKS_UNAVAILABLE: Final = ""  # kept as a failed lookup; no facility has this id
 _MOST_RECOMMENDED: Final = 20
 _MOST_LOOKED_AT: Final = 40
 # A path, any scheme with an address behind it, and what a browser follows or runs without one. An
@@ -45,21 +44,22 @@ def get_facility(connection_id: str, *, timeout: float | None = None) -> FhirSou
     ``timeout`` is in seconds. Raises ``NotFoundError`` for one that Medblocks does not know, and
     other ``MedblocksError``\\ s when it cannot be asked.
     """
-    known = find_known_facility(connection_id)
-    if known is None:
-        known = get_client().connections.retrieve(connection_id, timeout=timeout)
-        remember([known])
-    return known
+    facility = find_known_facility(connection_id)
+    if facility is None:
+        facility = get_client().connections.retrieve(connection_id, timeout=timeout)
+        cache_facilities([facility])
+    return facility
 
 
 def find_known_facility(connection_id: str) -> FhirSource | None:
     """Return the facility ``connection_id`` without asking Medblocks; None where it is unknown."""
-    return recall(connection_id) or (find_in_catalog([connection_id]) or {}).get(connection_id)
+    cached = get_cached_facilities([connection_id]).get(connection_id)
+    return cached or (find_in_catalog([connection_id]) or {}).get(connection_id)
 
 
 @dataclass(frozen=True)
 class KnownFacilities:
-    """What is known without asking Medblocks: ``facilities`` by the ids that were asked for.
+    """The ``facilities`` that are known without asking Medblocks, by the ids that were asked for.
 
     With a catalog, one that is not among them was withdrawn, or never was.
     """
@@ -73,9 +73,9 @@ def find_known_facilities(connection_ids: Iterable[str]) -> KnownFacilities:
     wanted = list(dict.fromkeys(connection_ids))
     listed = find_in_catalog(wanted) if wanted else {}
     # The catalog comes first: the cache does not hear of it when a facility is withdrawn.
-    remembered = recall_all(each for each in wanted if each not in (listed or {}))
-    known = {**remembered, **(listed or {})}
-    facilities = {each: known.get(each) for each in wanted}
+    cached = get_cached_facilities(key for key in wanted if key not in (listed or {}))
+    by_id: dict[str, FhirSource | None] = {**cached, **(listed or {})}
+    facilities = {key: by_id.get(key) for key in wanted}
     return KnownFacilities(
         {key: facility for key, facility in facilities.items() if facility is not None},
         has_catalog=listed is not None,
@@ -83,42 +83,42 @@ def find_known_facilities(connection_ids: Iterable[str]) -> KnownFacilities:
 
 
 def get_facilities(connection_ids: Iterable[str]) -> list[FhirSource]:
-    """Return the facilities with these ids, in order, less those that nobody can tell now.
+    """Return the facilities with these ids, in order, less those that are unknown now.
 
     Medblocks is asked only where there is no catalog, for two seconds in all, and for some
     minutes not again for what it could not tell: a patient is waiting.
     """
     wanted = list(dict.fromkeys(connection_ids))
     known = find_known_facilities(wanted)
-    found = dict(known.facilities)
+    facilities = dict(known.facilities)
     if not known.has_catalog:
-        found.update(_ask_for([each for each in wanted if each not in found]))
-    return [found[each] for each in wanted if each in found]
+        facilities.update(_ask_medblocks_for([key for key in wanted if key not in facilities]))
+    return [facilities[key] for key in wanted if key in facilities]
 
 
-def _ask_for(connection_ids: Sequence[str]) -> Mapping[str, FhirSource]:
-    found: dict[str, FhirSource] = {}
-    in_vain = recall_in_vain([_MEDBLOCKS, *connection_ids])
-    until = time.monotonic() + _PATIENCE
+def _ask_medblocks_for(connection_ids: Sequence[str]) -> Mapping[str, FhirSource]:
+    facilities: dict[str, FhirSource] = {}
+    failed = get_failed_lookups([_MEDBLOCKS_UNAVAILABLE, *connection_ids])
+    until = time.monotonic() + _SECONDS_FOR_ALL
     for connection_id in connection_ids:
         seconds_left = until - time.monotonic()
-        if _MEDBLOCKS in in_vain or seconds_left < _TOO_SHORT:
+        if _MEDBLOCKS_UNAVAILABLE in failed or seconds_left < _LEAST_SECONDS:
             break
-        if connection_id in in_vain:
+        if connection_id in failed:
             continue
         try:
-            found[connection_id] = get_facility(connection_id, timeout=seconds_left)
+            facilities[connection_id] = get_facility(connection_id, timeout=seconds_left)
         except NotFoundError:
-            remember_in_vain(connection_id)
+            cache_failed_lookup(connection_id)
         except MedblocksError:
-            remember_in_vain(_MEDBLOCKS)
+            cache_failed_lookup(_MEDBLOCKS_UNAVAILABLE)
             break
-    return found
+    return facilities
 
 
 def list_recommendable(connection_ids: Sequence[str]) -> list[str]:
     """Return those ids of a browser's that are facilities we know, once each, the latest 20."""
-    wanted = [each for each in connection_ids[-_MOST_LOOKED_AT:] if is_acceptable_id(each)]
+    wanted = [key for key in connection_ids[-_MOST_LOOKED_AT:] if is_acceptable_id(key)]
     return list(find_known_facilities(wanted).facilities)[-_MOST_RECOMMENDED:]
 
 
@@ -137,18 +137,18 @@ def is_acceptable_id(connection_id: str, *, patient_id: str = "") -> bool:
         return False
     return (
         not _LIKE_A_URL.match(connection_id)
-        or _may_be_an_address(connection_id)
+        or _may_be_fhir_base_url(connection_id)
         or find_known_facility(connection_id) is not None
-        or _was_started_with(patient_id, connection_id)
+        or _has_started_with(patient_id, connection_id)
     )
 
 
-def _was_started_with(patient_id: str, connection_id: str) -> bool:
+def _has_started_with(patient_id: str, connection_id: str) -> bool:
     own = PatientConnectionAttempt.objects.of_patient(patient_id)
     return own.filter(connection_id=connection_id).exists()
 
 
-def _may_be_an_address(url: str) -> bool:
+def _may_be_fhir_base_url(url: str) -> bool:
     """Return whether ``url`` may be a facility's: its host may be asked."""
     if not _looks_like_fhir(url):
         return False
@@ -175,6 +175,6 @@ def _looks_like_fhir(url: str) -> bool:
         parts.scheme in {"http", "https"}
         and bool(host)
         and plain
-        and not any(each in url for each in " \\<>\"'")
+        and not any(character in url for character in " \\<>\"'")
         and _FHIR_PATH.search(named) is not None
     )

@@ -1,4 +1,4 @@
-"""What patients did not find is counted for the host: the words, and nothing of who typed them."""
+"""Missing facilities, counted for the host: the words looked for, and nothing of who typed them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def count_search(text: str) -> None:
 
 
 def request_facility(patient: Patient, text: str, note: str = "") -> bool:
-    """Keep that a patient misses a facility; whether ``text`` said anything.
+    """Keep that a patient misses a facility; return whether ``text`` said anything.
 
     The note and the patient's id are kept only where the host's settings ask for them.
     """

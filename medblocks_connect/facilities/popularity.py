@@ -1,4 +1,4 @@
-"""Which facilities this site's patients chose lately: a count of patients, and nothing of who."""
+"""Popularity: how many of this site's patients chose each facility lately, and nothing of who."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import Final
 from django.db.models import Count
 from django.utils import timezone
 
-from medblocks_connect.cache import cache
-from medblocks_connect.facilities.facility_cache import cache_key
+from medblocks_connect.cache import build_key, cache
 from medblocks_connect.models import PatientConnectionAttempt
 
 LATELY: Final = timedelta(days=90)
-_MOST: Final = 200
-_COUNTED_FOR: Final = 10 * 60  # seconds
+_MOST_FACILITIES: Final = 200
+_COUNTS_SECONDS: Final = 10 * 60
 
 
 def count_chosen() -> Mapping[str, int]:
     """Return how many patients chose each facility lately, by its id, the most chosen first."""
-    key = cache_key("chosen")
+    key = build_key("patients-by-facility")
     counts: dict[str, int] | None = cache.get(key)
     if counts is None:
         lately = PatientConnectionAttempt.objects.filter(created_at__gt=timezone.now() - LATELY)
         patients = Count("patient_id", distinct=True)
         rows = lately.exclude(connection_id="").values_list("connection_id").order_by()
         chosen = rows.annotate(patients=patients).order_by("-patients", "connection_id")
-        counts = dict(chosen[:_MOST])
-        cache.set(key, counts, _COUNTED_FOR)
+        counts = dict(chosen[:_MOST_FACILITIES])
+        cache.set(key, counts, _COUNTS_SECONDS)
     return counts

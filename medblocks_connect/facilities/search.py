@@ -1,4 +1,4 @@
-"""Where a search is answered: by the local catalog where there is one, else by Medblocks."""
+"""Search: answered by the local catalog where there is one, else by Medblocks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from medblocks_connect.api import FhirSource, Page
-from medblocks_connect.cache import cache
-from medblocks_connect.facilities.aliases import find_aliased, find_found_by
+from medblocks_connect.cache import build_key, cache
+from medblocks_connect.facilities.aliases import find_by_alias, find_matched_aliases
 from medblocks_connect.facilities.catalog import get_index, read_facilities
-from medblocks_connect.facilities.facility_cache import cache_key
 from medblocks_connect.facilities.lookup import get_facilities
 from medblocks_connect.facilities.matching.index import FacilityIndex
-from medblocks_connect.facilities.matching.matcher import MOST_FOUND, search_index
+from medblocks_connect.facilities.matching.matcher import MAXIMUM_MATCHES, search_index
 from medblocks_connect.facilities.popularity import count_chosen
-from medblocks_connect.facilities.remote import ask_medblocks
+from medblocks_connect.facilities.remote import search_medblocks
 from medblocks_connect.models import Facility
 
 MINIMUM_QUERY_LENGTH: Final = 2
@@ -25,12 +24,12 @@ RESULTS_PER_PAGE: Final = 20
 # No cursors of Medblocks': the place in our own results, and that in a list of Medblocks'.
 _LOCAL_CURSOR: Final = "local:"
 _PLACE_CURSOR: Final = "place:"
-_PRIMARY_KEYS_FOR: Final = 10 * 60  # seconds
+_PRIMARY_KEYS_SECONDS: Final = 10 * 60
 
 
 @dataclass(frozen=True)
 class FacilitySearch:
-    """What a patient typed, normalised: the same question is asked of Medblocks once."""
+    """A search, normalised: the same one is asked of Medblocks once."""
 
     q: str = ""
     type: str = ""
@@ -56,10 +55,10 @@ class FoundFacilities:
     """A page of facilities. ``total`` is how many match in all, None where only Medblocks knows;
     ``is_capped`` says that there are more than are worth counting.
 
-    ``listed`` is the whole list that the page is cut out of, as far as it is known: twins are
-    told apart over all of it. ``only_alike`` says that none of it bears what was typed: the place
-    may well be missing. ``aliases`` holds the host's name, by the id, of each facility on the page
-    that was found by it.
+    ``listed`` is the whole list that the page is cut out of, as far as it is known: facilities that
+    look the same are told apart over all of it. ``only_similar`` says that none of it contains what
+    was typed: the place may well be missing. ``aliases`` holds the host's name, by the id, of each
+    facility on the page that was found by it.
     """
 
     page: Page[FhirSource]
@@ -67,12 +66,14 @@ class FoundFacilities:
     total: int | None = None
     is_capped: bool = False
     listed: tuple[FhirSource, ...] = ()
-    only_alike: bool = False
+    only_similar: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 def _printable(text: str) -> str:
-    return " ".join("".join(each if each.isprintable() else " " for each in text[:2000]).split())
+    return " ".join(
+        "".join(letter if letter.isprintable() else " " for letter in text[:2000]).split()
+    )
 
 
 def search_facilities(search: FacilitySearch) -> Page[FhirSource]:
@@ -88,16 +89,17 @@ def find_facilities(search: FacilitySearch) -> FoundFacilities:
     index = get_index()
     if index is not None:
         return _search_catalog(index, search)
-    return _search_medblocks(search)
+    return _search_without_catalog(search)
 
 
-def _search_medblocks(search: FacilitySearch) -> FoundFacilities:
+def _search_without_catalog(search: FacilitySearch) -> FoundFacilities:
     start, cursor = _read_place(search.starting_after)
     # The first page may be a part of what a shorter text found, with one more to show that there
     # is a next; that one goes on in the whole.
-    whole = ask_medblocks(search.q, search.type, cursor, 0 if start else RESULTS_PER_PAGE + 1)
-    aliases = {} if cursor else find_aliased(search.q)
-    listed = tuple({each.id: each for each in (*get_facilities(aliases), *whole.data)}.values())
+    whole = search_medblocks(search.q, search.type, cursor, 0 if start else RESULTS_PER_PAGE + 1)
+    aliases = {} if cursor else find_by_alias(search.q)
+    facilities = (*get_facilities(aliases), *whole.data)
+    listed = tuple({facility.id: facility for facility in facilities}.values())
     end = start + RESULTS_PER_PAGE
     is_part = whole.has_more and not whole.next_cursor
     has_more = whole.has_more or end < len(listed)
@@ -123,12 +125,12 @@ def _read_place(starting_after: str) -> tuple[int, str]:
 
 
 def _search_catalog(index: FacilityIndex, search: FacilitySearch) -> FoundFacilities:
-    found = search_index(
-        index, search.q, kind=search.type, most=MOST_FOUND + 1, chosen=_chosen_keys()
+    matches = search_index(
+        index, search.q, kind=search.type, most=MAXIMUM_MATCHES + 1, chosen=_count_chosen_by_key()
     )
-    matches = {match.key: match for match in found[:MOST_FOUND]}
-    sources = read_facilities(matches)
-    listed = tuple(sources.values())
+    by_key = {match.key: match for match in matches[:MAXIMUM_MATCHES]}
+    facilities = read_facilities(by_key)
+    listed = tuple(facilities.values())
     start = _read_cursor(search.starting_after)
     end = start + RESULTS_PER_PAGE
     has_more = end < len(listed)
@@ -137,10 +139,12 @@ def _search_catalog(index: FacilityIndex, search: FacilitySearch) -> FoundFacili
         page,
         start,
         len(listed),
-        is_capped=len(found) > MOST_FOUND,
+        is_capped=len(matches) > MAXIMUM_MATCHES,
         listed=listed,
-        only_alike=bool(found) and not any(match.bears_query for match in found),
-        aliases=find_found_by({source: matches[key].found_as for key, source in sources.items()}),
+        only_similar=bool(matches) and not any(match.contains_query for match in matches),
+        aliases=find_matched_aliases(
+            {facility: by_key[key].found_as for key, facility in facilities.items()}
+        ),
     )
 
 
@@ -151,21 +155,21 @@ def _read_cursor(cursor: str) -> int:
 
 
 def _read_number(digits: str) -> int:
-    is_number = digits.isascii() and digits.isdigit() and len(digits) <= len(str(MOST_FOUND))
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= len(str(MAXIMUM_MATCHES))
     return int(digits) if is_number else 0
 
 
-def _chosen_keys() -> Mapping[int, int]:
+def _count_chosen_by_key() -> Mapping[int, int]:
     """Return how many patients chose each facility lately, by its primary key."""
-    key = cache_key("chosen keys")
-    keys: dict[int, int] | None = cache.get(key)
-    if keys is None:
+    cache_key = build_key("patients-by-primary-key")
+    counts_by_key: dict[int, int] | None = cache.get(cache_key)
+    if counts_by_key is None:
         counts = count_chosen()
         rows = Facility.objects.filter(connection_id__in=list(counts))
-        keys = {
+        counts_by_key = {
             pk: counts[connection_id]
             for pk, connection_id in rows.values_list("pk", "connection_id")
             if connection_id in counts
         }
-        cache.set(key, keys, _PRIMARY_KEYS_FOR)
-    return keys
+        cache.set(cache_key, counts_by_key, _PRIMARY_KEYS_SECONDS)
+    return counts_by_key

@@ -1,4 +1,4 @@
-"""What a patient is offered before they type: their own places, the host's, and the most chosen."""
+"""Suggestions before a patient types: their own facilities, the host's, and the most chosen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from medblocks_connect.api import FhirSource
 from medblocks_connect.conf import conf
-from medblocks_connect.facilities.aliases import name_aliases
+from medblocks_connect.facilities.aliases import choose_aliases
 from medblocks_connect.facilities.lookup import find_known_facilities, get_facilities
 from medblocks_connect.facilities.popularity import count_chosen
 from medblocks_connect.models import PatientConnectionAttempt
@@ -40,38 +40,39 @@ class Suggestions:
 
 def suggest_facilities(patient: Patient) -> Suggestions:
     """Return what ``patient`` is offered before typing. Never raises for Medblocks' sake."""
-    won = _find_won(patient)
+    attempts = _find_successful_attempts(patient)
     pinned_ids = conf.pinned_facilities[:_MOST_PINNED]
     often = [key for key, patients in count_chosen().items() if patients >= _POPULAR_FROM]
     # Some of the most chosen may be shown above, or withdrawn.
     often = often[: _MOST_USED + _MOST_PINNED + 2 * _MOST_POPULAR]
-    known = find_known_facilities([*won, *pinned_ids, *often])
+    known = find_known_facilities([*attempts, *pinned_ids, *often])
     used = [
-        known.facilities.get(key) or _as_remembered(attempt)
-        for key, attempt in won.items()
+        known.facilities.get(key) or _read_facility(attempt)
+        for key, attempt in attempts.items()
         if key in known.facilities or not (known.has_catalog and _is_listed_by(key))
     ][:_MOST_USED]
     pinned = [known.facilities[key] for key in pinned_ids if key in known.facilities]
     if not known.has_catalog and len(pinned) < len(pinned_ids):
         pinned = get_facilities(pinned_ids)
-    seen = {each.id for each in used}
-    pinned = [each for each in pinned if each.id not in seen]
-    seen.update(each.id for each in pinned)
+    seen = {facility.id for facility in used}
+    pinned = [facility for facility in pinned if facility.id not in seen]
+    seen.update(facility.id for facility in pinned)
     chosen = (
-        known.facilities.get(key) or (None if known.has_catalog else _as_chosen(key))
+        known.facilities.get(key) or (None if known.has_catalog else _find_as_chosen(key))
         for key in often
         if key not in seen
     )
-    popular = [*islice((each for each in chosen if each and each.id not in seen), _MOST_POPULAR)]
+    unseen = (facility for facility in chosen if facility and facility.id not in seen)
+    popular = [*islice(unseen, _MOST_POPULAR)]
     return Suggestions(
         tuple(used),
         tuple(pinned),
         tuple(popular),
-        name_aliases([*used, *pinned, *popular]),
+        choose_aliases([*used, *pinned, *popular]),
     )
 
 
-def _find_won(patient: Patient) -> dict[str, PatientConnectionAttempt]:
+def _find_successful_attempts(patient: Patient) -> dict[str, PatientConnectionAttempt]:
     """Return the attempts that connected ``patient``, one for each facility, the latest first."""
     successes = PatientConnectionAttempt.objects.of_patient(patient.patient_id).successes()
     attempts: dict[str, PatientConnectionAttempt] = {}
@@ -85,14 +86,14 @@ def _is_listed_by(connection_id: str) -> bool:
     return "://" not in connection_id
 
 
-def _as_chosen(connection_id: str) -> FhirSource | None:
+def _find_as_chosen(connection_id: str) -> FhirSource | None:
     named = PatientConnectionAttempt.objects.filter(connection_id=connection_id)
     attempt = named.exclude(connection_name="").order_by("-id").first()
-    return _as_remembered(attempt) if attempt is not None else None
+    return _read_facility(attempt) if attempt is not None else None
 
 
-def _as_remembered(attempt: PatientConnectionAttempt) -> FhirSource:
-    """Return the facility as the attempt's row remembers it."""
+def _read_facility(attempt: PatientConnectionAttempt) -> FhirSource:
+    """Return the facility as the attempt's row has it."""
     return FhirSource(
         id=attempt.connection_id,
         name=attempt.connection_name,

@@ -1,8 +1,8 @@
-"""How Medblocks' catalog becomes ours: page by page to the side, then all of it at once.
+"""Sync of Medblocks' catalog to the local one: page by page to the side, then all of it at once.
 
-Pages are kept until the last one is there, so that a sync that was cut short goes on where it
-stopped. The facilities change in one transaction: there is never half a catalog. A run writes only
-while the sync is its own: ``heard_at`` is what it wrote last, and whoever takes the sync up changes
+Pages are kept until the last one is there, so that an interrupted sync goes on where it stopped.
+The facilities change in one transaction: there is never half a catalog. A run writes only while it
+holds the lease of the sync: ``heard_at`` is what it wrote last, and a run that takes over changes
 that.
 """
 
@@ -28,15 +28,15 @@ from medblocks_connect.models import CatalogPage, CatalogSync, Facility
 PAGE_SIZE: Final = 100  # the most that Medblocks gives at once
 LONGEST_PAUSE: Final = 60.0  # seconds between two calls
 RESUMABLE_FOR: Final = timedelta(hours=24)
-"""How long a sync that was cut short may be gone on with; an older cursor may mean nothing."""
+"""How long an interrupted sync may be resumed; an older cursor may mean nothing."""
 
-_SIGN_OF_LIFE: Final = timedelta(seconds=90)  # longer than one page can take with its retries
-_TRIES: Final = 5
-_WAIT: Final = 5.0  # seconds, where Medblocks names none; the client's own retries are quicker
-_LONGEST_WAIT: Final = 60.0  # seconds
-_BREATH: Final = 20.0  # seconds of a long wait, after which the run says that it is alive
+_LEASE: Final = timedelta(seconds=90)  # longer than one page can take with its retries
+_MOST_TRIES: Final = 5
+_RETRY_SECONDS: Final = 5.0  # where Medblocks names none; the client's own retries are quicker
+_LONGEST_RETRY_SECONDS: Final = 60.0
+_HEARTBEAT_SECONDS: Final = 20.0  # of a long wait, after which the run renews its lease
 _MOST_PAGES: Final = 20_000
-_SHRUNK: Final = 0.5  # a catalog that loses so much at once is more likely broken than smaller
+_LEAST_SHARE_LEFT: Final = 0.5  # a catalog that loses more at once is likely broken, not smaller
 # So many items may be unreadable; of more, and of more than this share, the fault is not theirs.
 _FEW_UNREADABLE: Final = 10
 _UNREADABLE_SHARE: Final = 0.01
@@ -45,7 +45,7 @@ _FIELDS: Final = ("name", "type", "fhir_base_url", "logo_url", "portal_url")
 
 logger = logging.getLogger("medblocks_connect.facilities")
 
-_Told = dict[str, str]  # a facility as Medblocks tells it, by field
+_FacilityFields = dict[str, str]  # of a facility as Medblocks gives it, by name
 
 
 class SyncError(Exception):
@@ -61,19 +61,19 @@ def sync_catalog(
 ) -> CatalogSync:
     """Bring the whole catalog here and return the finished sync.
 
-    ``restart`` forgets a sync that was cut short; ``accept_shrink`` takes a catalog of less than
+    ``restart`` forgets an interrupted sync; ``accept_shrink`` takes a catalog of less than
     half its former size; ``pause`` is the seconds between two calls, 60 at most; ``report`` is
     told how many facilities are fetched. Raises :class:`SyncError` and ``MedblocksError``.
     """
     if not 0 <= pause <= LONGEST_PAUSE:
         raise ValueError(f"pause must be 0 to {LONGEST_PAUSE:.0f} seconds.")
-    sync = _take_up(restart=restart)
-    with _released(sync):
-        _fetch(sync, pause, report)
+    sync = _acquire_lease(restart=restart)
+    with _hold_lease(sync):
+        _fetch_pages(sync, pause, report)
         facilities, unreadable = _read_pages(sync)
         _check_readable(sync, unreadable)
         _check_size(sync, len(facilities), accept_shrink=accept_shrink)
-        _apply(sync, facilities)
+        _apply_catalog(sync, facilities)
     logger.info(
         "The catalog is synced: %d facilities, %d new, %d changed, %d withdrawn",
         sync.fetched,
@@ -84,11 +84,11 @@ def sync_catalog(
     return sync
 
 
-def _take_up(*, restart: bool) -> CatalogSync:
-    """Return the sync that was cut short, or a new one. Of two runs at once, one is refused."""
+def _acquire_lease(*, restart: bool) -> CatalogSync:
+    """Return the interrupted sync, or a new one. Of two runs at once, one is refused."""
     now = timezone.now()
     unfinished = CatalogSync.objects.filter(finished_at=None)
-    if unfinished.filter(heard_at__gt=now - _SIGN_OF_LIFE).exists():
+    if unfinished.filter(heard_at__gt=now - _LEASE).exists():
         raise SyncError("Another sync is running. Wait for it, or try again in two minutes.")
     latest = unfinished.filter(base_url=catalog_base_url()).order_by("-id").first()
     too_old = latest is not None and latest.started_at < now - RESUMABLE_FOR
@@ -99,32 +99,31 @@ def _take_up(*, restart: bool) -> CatalogSync:
             sync.delete()
             raise SyncError("Another sync has just begun.")
         return sync
-    claimed = unfinished.filter(pk=latest.pk, heard_at=latest.heard_at).update(heard_at=now)
-    if not claimed:
+    if not unfinished.filter(pk=latest.pk, heard_at=latest.heard_at).update(heard_at=now):
         raise SyncError("Another sync has just begun.")
     latest.heard_at = now
     return latest
 
 
 @contextmanager
-def _released(sync: CatalogSync) -> Iterator[None]:
-    """Let the next run go on at once, however this one ends."""
+def _hold_lease(sync: CatalogSync) -> Iterator[None]:
+    """Hold the sync until this run ends, however it ends: the next one may resume at once then."""
     try:
         yield
     finally:
-        _own(sync).update(heard_at=None)
+        _filter_leased(sync).update(heard_at=None)
 
 
-def _own(sync: CatalogSync) -> models.QuerySet[CatalogSync]:
-    """Return the row of this run's sync; of no row where another run took it up."""
+def _filter_leased(sync: CatalogSync) -> models.QuerySet[CatalogSync]:
+    """Return the row of this run's sync; no row where another run has taken over."""
     return CatalogSync.objects.filter(pk=sync.pk, heard_at=sync.heard_at)
 
 
 @contextmanager
-def _written(sync: CatalogSync, **changes: Any) -> Iterator[None]:
+def _write_under_lease(sync: CatalogSync, **changes: Any) -> Iterator[None]:
     """Write ``changes`` to the sync, and what the body writes, in one transaction."""
     with transaction.atomic(using=router.db_for_write(CatalogSync)):
-        if not _own(sync).filter(finished_at=None).update(**changes):
+        if not _filter_leased(sync).filter(finished_at=None).update(**changes):
             raise SyncError("Another run took this sync over. Its catalog counts, not this one's.")
         yield
     for name, value in changes.items():
@@ -132,21 +131,21 @@ def _written(sync: CatalogSync, **changes: Any) -> Iterator[None]:
 
 
 def _wait(sync: CatalogSync, seconds: float) -> None:
-    """Wait, and say meanwhile that this run is alive."""
-    while seconds > _BREATH:
-        time.sleep(_BREATH)
-        seconds -= _BREATH
-        with _written(sync, heard_at=timezone.now()):
+    """Wait, and renew the lease meanwhile."""
+    while seconds > _HEARTBEAT_SECONDS:
+        time.sleep(_HEARTBEAT_SECONDS)
+        seconds -= _HEARTBEAT_SECONDS
+        with _write_under_lease(sync, heard_at=timezone.now()):
             pass
     time.sleep(seconds)
 
 
-def _fetch(sync: CatalogSync, pause: float, report: Callable[[int], None]) -> None:
+def _fetch_pages(sync: CatalogSync, pause: float, report: Callable[[int], None]) -> None:
     is_complete = sync.pages.exists() and not sync.cursor
     cursors: set[str] = set()
     report(sync.fetched)
     while not is_complete:
-        page = _get_page(sync)
+        page = _fetch_page(sync)
         if page.has_more and (not page.next_cursor or page.next_cursor in cursors):
             raise SyncError("Medblocks says that there is more, but not where. Try again later.")
         if len(cursors) >= _MOST_PAGES:
@@ -159,66 +158,66 @@ def _fetch(sync: CatalogSync, pause: float, report: Callable[[int], None]) -> No
             _wait(sync, pause)
 
 
-def _get_page(sync: CatalogSync) -> Page[FhirSource]:
+def _fetch_page(sync: CatalogSync) -> Page[FhirSource]:
     """Ask for the next page, with patience: a whole catalog is not given up for one bad minute."""
-    for waited in range(_TRIES):
-        page = _ask(sync, is_last_try=waited == _TRIES - 1)
+    for attempt in range(_MOST_TRIES):
+        page = _ask_medblocks(sync, is_last_try=attempt == _MOST_TRIES - 1)
         if page is not None:
             return page
     raise SyncError("Medblocks refuses its own cursors. Try again with --restart.")
 
 
-def _ask(sync: CatalogSync, *, is_last_try: bool) -> Page[FhirSource] | None:
+def _ask_medblocks(sync: CatalogSync, *, is_last_try: bool) -> Page[FhirSource] | None:
     """Return the next page, or None where it is to be asked for again."""
     try:
         return get_client().connections.list(limit=PAGE_SIZE, starting_after=sync.cursor)
     except InvalidRequestError:
         if not sync.cursor:
             raise
-        # The cursor of a run that was cut short means nothing any more: from the beginning.
-        with _written(sync, cursor="", fetched=0, heard_at=timezone.now()):
+        # The cursor of an interrupted run means nothing any more: from the beginning.
+        with _write_under_lease(sync, cursor="", fetched=0, heard_at=timezone.now()):
             sync.pages.all().delete()
     except MedblocksError as error:
         if is_last_try or not error.is_temporary:
             raise
-        _wait(sync, min(error.retry_after or _WAIT, _LONGEST_WAIT))
-        with _written(sync, heard_at=timezone.now()):
+        _wait(sync, min(error.retry_after or _RETRY_SECONDS, _LONGEST_RETRY_SECONDS))
+        with _write_under_lease(sync, heard_at=timezone.now()):
             pass
     return None
 
 
 def _keep_page(sync: CatalogSync, page: Page[FhirSource]) -> None:
     # An unreadable item stays as null, so that it is counted when all is there.
-    told = [*(asdict(each) for each in page.data), *[None] * page.unreadable]
-    with _written(
+    facilities = [*(asdict(facility) for facility in page.data), *[None] * page.unreadable]
+    with _write_under_lease(
         sync,
         cursor=page.next_cursor if page.has_more else "",
-        fetched=sync.fetched + len(told),
+        fetched=sync.fetched + len(facilities),
         heard_at=timezone.now(),
     ):
         number = sync.pages.count() + 1
-        CatalogPage.objects.create(sync=sync, number=number, facilities=json.dumps(told))
+        CatalogPage.objects.create(sync=sync, number=number, facilities=json.dumps(facilities))
 
 
-def _read_pages(sync: CatalogSync) -> tuple[dict[str, _Told], int]:
+def _read_pages(sync: CatalogSync) -> tuple[dict[str, _FacilityFields], int]:
     """Return the facilities by their ids, and how many could not be read."""
-    facilities: dict[str, _Told] = {}
+    facilities: dict[str, _FacilityFields] = {}
     numbers, fetched, unreadable = [], 0, 0
     for page in sync.pages.order_by("number").iterator(chunk_size=20):
-        told: list[_Told | None] = json.loads(page.facilities)
+        items: list[_FacilityFields | None] = json.loads(page.facilities)
         numbers.append(page.number)
-        fetched += len(told)
-        unreadable += told.count(None)
-        facilities.update((each["id"], each) for each in told if each is not None)
+        fetched += len(items)
+        unreadable += items.count(None)
+        facilities.update((item["id"], item) for item in items if item is not None)
     if numbers != [*range(1, len(numbers) + 1)] or fetched != sync.fetched:
-        _own(sync).delete()
+        _filter_leased(sync).delete()
         raise SyncError("Some of what was fetched is gone. Run again: it begins anew.")
     return facilities, unreadable
 
 
 def _check_readable(sync: CatalogSync, unreadable: int) -> None:
     if unreadable > max(_FEW_UNREADABLE, sync.fetched * _UNREADABLE_SHARE):
-        _own(sync).delete()
+        _filter_leased(sync).delete()
         raise SyncError(
             f"{unreadable} of {sync.fetched} facilities cannot be read: the catalog stays as it "
             "was. Tell Medblocks."
@@ -230,41 +229,43 @@ def _check_readable(sync: CatalogSync, unreadable: int) -> None:
 def _check_size(sync: CatalogSync, fetched: int, *, accept_shrink: bool) -> None:
     former = find_catalog()
     before = Facility.objects.filter(withdrawn_at=None).count() if former else 0
-    if fetched and (accept_shrink or fetched >= before * _SHRUNK):
+    if fetched and (accept_shrink or fetched >= before * _LEAST_SHARE_LEFT):
         return
-    _own(sync).delete()
+    _filter_leased(sync).delete()
     raise SyncError(
         f"Medblocks gave {fetched} facilities where {before} are known: the catalog stays as it "
         "was. If that is right, run again with --accept-shrink."
     )
 
 
-def _apply(sync: CatalogSync, facilities: dict[str, _Told]) -> None:
+def _apply_catalog(sync: CatalogSync, facilities: dict[str, _FacilityFields]) -> None:
     """Make ``facilities`` the catalog, in one transaction that begins with a write."""
     now = timezone.now()
     database = router.db_for_write(Facility)
-    with _written(sync, finished_at=now, fetched=len(facilities)):
-        sync.added, sync.changed, sync.withdrawn = _merge(facilities, now, database)
+    with _write_under_lease(sync, finished_at=now, fetched=len(facilities)):
+        sync.added, sync.changed, sync.withdrawn = _merge_facilities(facilities, now, database)
         sync.save(using=database, update_fields=["added", "changed", "withdrawn"])
         sync.pages.all().delete()
         CatalogSync.objects.using(database).filter(finished_at=None).delete()
 
 
-def _merge(facilities: dict[str, _Told], now: datetime, database: str) -> tuple[int, int, int]:
+def _merge_facilities(
+    facilities: dict[str, _FacilityFields], now: datetime, database: str
+) -> tuple[int, int, int]:
     """Return how many facilities are new, changed and withdrawn."""
     rows = Facility.objects.using(database)
     changed: list[Facility] = []
     gone: list[int] = []
     for row in rows.iterator(chunk_size=2000):
-        told = facilities.pop(row.connection_id, None)
-        if told is None:
+        fields = facilities.pop(row.connection_id, None)
+        if fields is None:
             if row.withdrawn_at is None:
                 gone.append(row.pk)
-        elif row.withdrawn_at or any(getattr(row, name) != told[name] for name in _FIELDS):
-            _copy(told, row)
+        elif row.withdrawn_at or any(getattr(row, name) != fields[name] for name in _FIELDS):
+            _copy_fields(fields, row)
             row.withdrawn_at, row.changed_at = None, now
             changed.append(row)
-    new = [_copy(told, Facility(connection_id=key)) for key, told in facilities.items()]
+    new = [_copy_fields(fields, Facility(connection_id=key)) for key, fields in facilities.items()]
     rows.bulk_create(new, batch_size=_BATCH)
     # SQLite takes 999 parameters at a time in its oldest form; each row here needs two a column.
     rows.bulk_update(changed, [*_FIELDS, "withdrawn_at", "changed_at"], batch_size=50)
@@ -273,7 +274,7 @@ def _merge(facilities: dict[str, _Told], now: datetime, database: str) -> tuple[
     return len(new), len(changed), len(gone)
 
 
-def _copy(told: _Told, row: Facility) -> Facility:
+def _copy_fields(fields: _FacilityFields, row: Facility) -> Facility:
     for name in _FIELDS:
-        setattr(row, name, told[name])
+        setattr(row, name, fields[name])
     return row

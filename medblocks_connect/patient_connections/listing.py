@@ -13,7 +13,7 @@ from medblocks_connect.api import MedblocksError, NotFoundError, PatientConnecti
 from medblocks_connect.attempts.outcome import LOST_STATUSES
 from medblocks_connect.facilities.lookup import get_facility
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
-from medblocks_connect.patient_connections.snapshot import Told, ask_for_connections
+from medblocks_connect.patient_connections.snapshot import ConnectionsSnapshot, get_snapshot
 from medblocks_connect.patients import Patient
 from medblocks_connect.timezones import storable
 
@@ -75,11 +75,11 @@ class _Link:
 def list_connections(patient: Patient) -> PatientConnections:
     """Return the connections of ``patient``, those that work first. Never raises for Medblocks."""
     attempts = _attempts_of(patient)
-    told = ask_for_connections(patient, attempts)
+    told = get_snapshot(patient, attempts)
     if told is None:
         links = [_link_seen(each) for each in attempts if _was_won(each)]
     elif told.is_current:
-        links = [_link_told(each) for each in told.links]
+        links = [_link_told(each) for each in told.connections]
     else:
         links = list(_list_since(told, attempts))
     known = _Known(attempts)
@@ -90,7 +90,7 @@ def list_connections(patient: Patient) -> PatientConnections:
     return PatientConnections(
         tuple(sorted(places, key=lambda each: order.index(each.state))),
         is_current=told is not None and told.is_current,
-        as_of=told.at if told else None,
+        as_of=told.taken_at if told else None,
     )
 
 
@@ -127,13 +127,15 @@ def _link_seen(attempt: PatientConnectionAttempt) -> _Link:
     )
 
 
-def _list_since(told: Told, attempts: Iterable[PatientConnectionAttempt]) -> Iterator[_Link]:
+def _list_since(
+    told: ConnectionsSnapshot, attempts: Iterable[PatientConnectionAttempt]
+) -> Iterator[_Link]:
     """Give what Medblocks told once, less what was settled here since: that first, as we saw it."""
     won = [each for each in attempts if _was_won(each)]
     since = [each for each in won if told.revisions.get(each.pk) != each.revision]
     yield from map(_link_seen, since)
     renewed = {each.patient_connection_id for each in since}
-    yield from (_link_told(each) for each in told.links if each.id not in renewed)
+    yield from (_link_told(each) for each in told.connections if each.id not in renewed)
 
 
 def _worth_showing(links: Iterable[_Link]) -> Iterator[_Link]:

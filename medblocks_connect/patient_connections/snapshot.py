@@ -1,84 +1,86 @@
-"""What Medblocks says of a patient's connections: asked seldom, and its last word kept for longer.
+"""The snapshot of a patient's connections: Medblocks' answer, asked seldom, the last good one kept.
 
 An answer is kept for ``CONNECTIONS_CACHE_SECONDS``, or until something is settled here. When
-Medblocks is away, its last good answer stands for a day, with the time of it.
+Medblocks is unavailable, its last good answer stands for a day, with the time of it.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from django.db.models import Max, Sum
 from django.utils import timezone
 
-from medblocks_connect import __version__
 from medblocks_connect.api import (
     MedblocksConnectionError,
     MedblocksError,
     NotFoundError,
     PatientConnection,
 )
-from medblocks_connect.cache import cache
+from medblocks_connect.cache import Age, build_key, cache, get_or_fetch
 from medblocks_connect.conf import conf
 from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patients import Patient
 
-LAST_WORD_SECONDS: Final = 24 * 60 * 60
+LAST_GOOD_SECONDS: Final = 24 * 60 * 60
 """How long the last good answer is worth showing."""
 
 _SHARE_OF_TIMEOUT: Final = 0.5
 # A patient who reloads a slow page must not keep a worker waiting each time.
-_AWAY_SECONDS: Final = 10
+_UNAVAILABLE_SECONDS: Final = 10
 
 
 @dataclass(frozen=True)
-class Told:
-    """What Medblocks said, and how far each attempt of the patient was settled at that time."""
+class ConnectionsSnapshot:
+    """Medblocks' answer, and how far each attempt of the patient was settled at that time."""
 
-    links: tuple[PatientConnection, ...]
-    at: datetime
+    connections: tuple[PatientConnection, ...]
+    taken_at: datetime
     revisions: Mapping[int, int]  # by the attempt's primary key
     is_current: bool = True
 
 
-def ask_for_connections(patient: Patient, attempts: list[PatientConnectionAttempt]) -> Told | None:
-    """Return what Medblocks says, else what it said last; None where nobody can tell."""
-    key = _key_now(patient)
-    told: Told | None = cache.get(key)
-    if told is not None:
-        return told
+def get_snapshot(
+    patient: Patient, attempts: list[PatientConnectionAttempt]
+) -> ConnectionsSnapshot | None:
+    """Return Medblocks' answer, else its last good one; None where there is neither."""
+    fresh_seconds = conf.connections_cache_seconds
+    keys, unavailable_key = _build_keys(patient)
     try:
-        told = _ask(patient, attempts, f"{key}:away")
+        snapshot, is_current = get_or_fetch(
+            keys,
+            lambda: _take_snapshot(patient, attempts, unavailable_key),
+            fresh_seconds=fresh_seconds,
+            # 0: the site wants nothing of it kept
+            last_good_seconds=LAST_GOOD_SECONDS if fresh_seconds else 0,
+        )
     except MedblocksError:
-        last: Told | None = cache.get(_key_last(patient))
-        return last and Told(last.links, last.at, last.revisions, is_current=False)
-    cache.set(key, told, conf.connections_cache_seconds)
-    if conf.connections_cache_seconds:  # 0: the site wants nothing of it kept
-        cache.set(_key_last(patient), told, LAST_WORD_SECONDS)
-    return told
+        return None
+    return snapshot if is_current else replace(snapshot, is_current=False)
 
 
-def forget_connections(patient: Patient, *, with_last_word: bool) -> None:
-    """Let the next page ask Medblocks again; ``with_last_word`` where that is known to be false."""
-    key = _key_now(patient)
-    stale = [key, f"{key}:away"]
-    cache.delete_many([*stale, _key_last(patient)] if with_last_word else stale)
+def forget_snapshot(patient: Patient, *, with_last_good: bool) -> None:
+    """Let the next page ask Medblocks again; ``with_last_good`` where that is known to be false."""
+    keys, unavailable_key = _build_keys(patient)
+    stale = [keys["fresh"], unavailable_key]
+    cache.delete_many([*stale, keys["last-good"]] if with_last_good else stale)
 
 
-def _ask(patient: Patient, attempts: list[PatientConnectionAttempt], away: str) -> Told:
-    if cache.get(away):
-        raise MedblocksConnectionError("Medblocks was away a moment ago.")
+def _take_snapshot(
+    patient: Patient, attempts: list[PatientConnectionAttempt], unavailable_key: str
+) -> ConnectionsSnapshot:
+    if cache.get(unavailable_key):
+        raise MedblocksConnectionError("Medblocks was unavailable a moment ago.")
     # Before asking: what is settled meanwhile may not be in the answer.
-    revisions = {each.pk: each.revision for each in attempts}
+    revisions = {attempt.pk: attempt.revision for attempt in attempts}
     try:
-        return Told(_ask_medblocks(patient), timezone.now(), revisions)
+        return ConnectionsSnapshot(_ask_medblocks(patient), timezone.now(), revisions)
     except MedblocksError:
-        cache.set(away, 1, _AWAY_SECONDS)
+        cache.set(unavailable_key, 1, _UNAVAILABLE_SECONDS)
         raise
 
 
@@ -90,17 +92,14 @@ def _ask_medblocks(patient: Patient) -> tuple[PatientConnection, ...]:
         return ()
 
 
-def _key_now(patient: Patient) -> str:
+def _build_keys(patient: Patient) -> tuple[dict[Age, str], str]:
+    """Return the keys of the answer, and that of a note that Medblocks is unavailable."""
     # Whatever is settled raises a revision: then what was kept is not this patient's state now.
     attempts = PatientConnectionAttempt.objects.filter(patient_id=patient.patient_id)
     stamp = attempts.aggregate(newest=Max("id"), revisions=Sum("revision"))
-    return _key(patient, *map(str, stamp.values()))
-
-
-def _key_last(patient: Patient) -> str:
-    return _key(patient, "last")
-
-
-def _key(patient: Patient, *parts: str) -> str:
-    told = "\0".join((__version__, conf.base_url, patient.patient_id, *parts))
-    return f"medblocks_connect:connections:{hashlib.sha256(told.encode()).hexdigest()}"
+    now = (patient.patient_id, *map(str, stamp.values()))
+    keys: dict[Age, str] = {
+        "fresh": build_key("connections-fresh", *now),
+        "last-good": build_key("connections-last-good", patient.patient_id),
+    }
+    return keys, build_key("connections-unavailable", *now)

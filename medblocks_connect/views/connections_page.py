@@ -18,7 +18,7 @@ from medblocks_connect.patient_connections.listing import (
     find_connection,
     list_connections,
 )
-from medblocks_connect.patient_connections.snapshot import forget_connections
+from medblocks_connect.patient_connections.snapshot import forget_snapshot
 from medblocks_connect.views.base import PatientView
 from medblocks_connect.views.requests import has_repeated_parameter, is_prefetch_or_head
 from medblocks_connect.views.responses import SeeOther, render_page
@@ -80,7 +80,7 @@ class DisconnectView(PatientView):
             status = HTTPStatus.SERVICE_UNAVAILABLE
             return render_page(self.request, "not_disconnected", context, status)
         finally:
-            forget_connections(self.patient, with_last_word=is_disconnected)
+            forget_snapshot(self.patient, with_last_good=is_disconnected)
         _remember_disconnected(self.request, place)
         return SeeOther(reverse("medblocks_connect:connections"))
 

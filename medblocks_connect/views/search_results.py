@@ -13,7 +13,7 @@ from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksErro
 from medblocks_connect.conf import conf
 from medblocks_connect.error_messages import RECORD_SYSTEMS, name_record_system
 from medblocks_connect.facilities.catalog import find_catalog, get_index
-from medblocks_connect.facilities.disambiguation import Difference, tell_apart
+from medblocks_connect.facilities.disambiguation import Difference, disambiguate
 from medblocks_connect.facilities.lookup import get_facilities, get_facility
 from medblocks_connect.facilities.matching.highlighting import NamePart, mark_match
 from medblocks_connect.facilities.matching.states import STATE_NAMES, split_state
@@ -61,7 +61,7 @@ class SearchResults:
     facilities: tuple[FacilityResult, ...] = ()
     is_hint: bool = False  # too short to ask
     is_unavailable: bool = False  # Medblocks could not be asked
-    is_only_alike: bool = False  # nothing found bears what was typed
+    is_only_similar: bool = False  # no name contains what was typed
     record_system: str = ""  # the one that the search was limited to
     more: str = ""  # query string of the next page
     shown: int = 0  # how many are shown with the pages before; 0 where nobody counted
@@ -78,7 +78,7 @@ class SearchResults:
     @property
     def is_missed(self) -> bool:
         """Return whether the place that was looked for may well be missing."""
-        return self.is_none or self.is_only_alike
+        return self.is_none or self.is_only_similar
 
     @property
     def has_former_places(self) -> bool:
@@ -110,7 +110,7 @@ def show_results(search: FacilitySearch, patient: Patient | None = None) -> Sear
         more = urlencode({name: value for name, value in next_page.items() if value})
     return SearchResults(
         _show_page(found, search.q, patient),
-        is_only_alike=found.only_alike,
+        is_only_similar=found.only_similar,
         record_system=name_record_system(search.type),
         more=more,
         shown=found.first + len(found.page.data) if found.total is not None else 0,
@@ -124,7 +124,7 @@ def _show_page(
     found: FoundFacilities, typed: str, patient: Patient | None
 ) -> tuple[FacilityResult, ...]:
     # Over all that was found: one of the same name may be on the next page.
-    differences = tell_apart(found.listed)
+    differences = disambiguate(found.listed)
     ids = [facility.id for facility in found.page.data]
     connected = _find_connected(patient, ids) if patient else frozenset()
     return tuple(
@@ -140,7 +140,7 @@ def _show_page(
 def _suggest(patient: Patient) -> tuple[SuggestedGroup, ...]:
     suggestions = suggest_facilities(patient)
     offered = (*suggestions.used, *suggestions.pinned, *suggestions.popular)
-    differences = tell_apart(offered)
+    differences = disambiguate(offered)
     connected = _find_connected(patient, [facility.id for facility in offered])
 
     def show(reason: str, facilities: Sequence[FhirSource]) -> SuggestedGroup:

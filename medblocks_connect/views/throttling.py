@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from typing import Final
 
-from medblocks_connect.cache import cache
+from medblocks_connect.cache import build_key, cache
 from medblocks_connect.conf import RATE, conf
 from medblocks_connect.patients import Patient
 
@@ -24,12 +23,10 @@ def count_request(patient: Patient, action: str) -> int:
         return 0
     allowed, window = int(match[1]), _SECONDS[match[2]]
     now = time.time()
-    # Hashed: no cache, nor anybody who lists its keys, learns who the patients are.
-    counted = f"{action}\0{patient.patient_id}\0{int(now // window)}"
-    key = f"medblocks_connect:throttle:{hashlib.sha256(counted.encode()).hexdigest()}"
+    key = build_key("throttle", action, patient.patient_id, str(int(now // window)))
     if cache.add(key, 1, window * 2):
         return 0
-    # None where the window ended between the two steps, or the cache is away.
+    # None where the window ended between the two steps, or the cache is down.
     count = cache.incr(key, window * 2)
     if count is None or count <= allowed:
         return 0

@@ -7,7 +7,7 @@ import pytest
 from medblocks_connect.api import FhirSource, PatientSession
 from medblocks_connect.attempts.session_evidence import read_session
 from medblocks_connect.attempts.settle import Source
-from medblocks_connect.facilities.facility_cache import remember
+from medblocks_connect.facilities.facility_cache import cache_facilities
 from tests.attempts.conftest import FACILITY, connection_json, session_json
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +36,7 @@ def two(ours, theirs):
 
 @pytest.fixture
 def known():
-    remember([FhirSource(FACILITY, "Riverside General", "epic", BASE_URL, "", "")])
+    cache_facilities([FhirSource(FACILITY, "Riverside General", "epic", BASE_URL, "", "")])
 
 
 @pytest.mark.parametrize("named", [None, BASE_URL, f"{BASE_URL}/"])

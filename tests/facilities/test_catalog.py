@@ -1,4 +1,4 @@
-"""When there is a local catalog, and when its index is built."""
+"""The local catalog, and the building of its index."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_unfinished_sync_is_no_catalog():
     assert find_catalog() is None
 
 
-def test_catalog_of_another_medblocks_is_none_of_ours(add_catalog, settings):
+def test_catalog_of_another_medblocks_is_not_used(add_catalog, settings):
     add_catalog()
     settings.MEDBLOCKS_CONNECT = {
         **settings.MEDBLOCKS_CONNECT,
@@ -44,19 +44,19 @@ def test_catalog_of_another_medblocks_is_none_of_ours(add_catalog, settings):
     assert get_index() is None
 
 
-def test_index_holds_the_catalog_without_what_was_withdrawn(add_catalog):
+def test_index_omits_withdrawn_facilities(add_catalog):
     rows = add_catalog(("Riverside", "epic"), ("Lakeside", "epic"))
     Facility.objects.filter(pk=rows[1].pk).update(withdrawn_at=timezone.now())
     index = get_index()
     assert list(index.keys) == [rows[0].pk]
 
 
-def test_index_is_built_once(add_catalog):
+def test_same_catalog_is_indexed_once(add_catalog):
     add_catalog()
     assert get_index() is get_index()
 
 
-def test_index_is_built_again_for_another_version(add_catalog):
+def test_new_catalog_version_is_indexed_again(add_catalog):
     add_catalog()
     first = get_index()
     Facility.objects.create(connection_id="fhirsrc_new", name="Newly Opened")
@@ -66,7 +66,7 @@ def test_index_is_built_again_for_another_version(add_catalog):
     assert len(second) == len(first) + 1
 
 
-def test_index_is_built_again_for_other_aliases(add_catalog, settings):
+def test_changed_aliases_are_indexed_again(add_catalog, settings):
     add_catalog()
     first = get_index()
     settings.MEDBLOCKS_CONNECT = {
@@ -76,7 +76,7 @@ def test_index_is_built_again_for_other_aliases(add_catalog, settings):
     assert len(get_index()) == len(first) + 1
 
 
-def test_index_is_asked_for_with_one_query(add_catalog, django_assert_num_queries):
+def test_index_that_is_built_takes_one_query(add_catalog, django_assert_num_queries):
     add_catalog()
     get_index()
     with django_assert_num_queries(1):
@@ -84,12 +84,12 @@ def test_index_is_asked_for_with_one_query(add_catalog, django_assert_num_querie
 
 
 @pytest.mark.parametrize(("days", "too_old"), [(6.9, False), (7.1, True)])
-def test_catalog_is_too_old_after_a_week(days, too_old):
+def test_catalog_older_than_a_week_is_too_old(days, too_old):
     catalog = finish(finished_at=timezone.now() - timedelta(days=days))
     assert is_too_old(catalog) is too_old
 
 
-def test_old_catalog_is_complained_about_once_an_hour(caplog):
+def test_old_catalog_is_warned_of_once_an_hour(caplog):
     finish(finished_at=timezone.now() - timedelta(days=8))
     with caplog.at_level(logging.WARNING, "medblocks_connect.facilities"):
         get_index()
@@ -121,6 +121,6 @@ def test_old_index_serves_while_another_thread_builds(add_catalog):
     add_catalog()
     first = get_index()
     finish()
-    with catalog_module._Shared.lock:
+    with catalog_module._ProcessIndex.lock:
         assert get_index() is first
     assert get_index() is not first

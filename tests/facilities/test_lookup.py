@@ -1,4 +1,4 @@
-"""What is known of a facility by its id, and how often Medblocks is asked for it."""
+"""Facilities looked up by their ids, and how often Medblocks is asked."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ def ids(facilities):
     return [each.id for each in facilities]
 
 
-def test_catalog_is_not_doubted(medblocks, add_catalog):
+def test_ids_are_not_asked_of_medblocks_where_there_is_a_catalog(medblocks, add_catalog):
     add_catalog()
     assert ids(get_facilities(IDS)) == ["fhirsrc_3", "fhirsrc_1"]
     assert len(medblocks.calls) == 0
 
 
-def test_all_are_looked_up_with_two_queries(medblocks, add_catalog, django_assert_num_queries):
+def test_many_ids_are_looked_up_with_two_queries(medblocks, add_catalog, django_assert_num_queries):
     add_catalog()
     with django_assert_num_queries(2):
         get_facilities(f"fhirsrc_{number}" for number in range(10))
 
 
-def test_recommendable_are_looked_up_with_two_queries(add_catalog, django_assert_num_queries):
+def test_recommendable_ids_are_looked_up_with_two_queries(add_catalog, django_assert_num_queries):
     add_catalog()
     with django_assert_num_queries(2):
         assert list_recommendable([*IDS, "fhirsrc_1"]) == ["fhirsrc_3", "fhirsrc_1"]
 
 
-def test_without_a_catalog_each_is_asked_for_once(medblocks):
+def test_ids_are_asked_of_medblocks_once_without_a_catalog(medblocks):
     medblocks.add_callback(
         responses.GET, re.compile(f"{BASE_URL}/connections/.*"), callback=facility_json
     )
@@ -70,7 +70,7 @@ def test_without_a_catalog_each_is_asked_for_once(medblocks):
     assert len(medblocks.calls) == 3
 
 
-def test_unknown_is_not_asked_for_again_for_some_minutes(medblocks):
+def test_unknown_id_is_not_asked_for_again_for_some_minutes(medblocks):
     answer(medblocks, status=404, json={"error": {"code": "resource_not_found"}})
     for _view in range(3):
         assert get_facilities(IDS) == []
@@ -81,7 +81,7 @@ def test_unknown_is_not_asked_for_again_for_some_minutes(medblocks):
 
 
 @pytest.mark.parametrize("how", [{"status": 503, "json": {}}, {"body": requests.ConnectTimeout()}])
-def test_medblocks_that_is_away_is_asked_once_in_some_minutes(medblocks, how):
+def test_unavailable_medblocks_is_asked_once_in_some_minutes(medblocks, how):
     answer(medblocks, **how)
     for _view in range(3):
         assert get_facilities(IDS) == []
@@ -103,7 +103,7 @@ def test_slow_medblocks_is_asked_for_two_seconds_in_all(medblocks, monkeypatch):
     assert waited == [2.0, 0.5]
 
 
-def test_facility_that_is_newer_than_the_catalog_is_known_where_it_was_met(medblocks, add_catalog):
+def test_cached_facility_newer_than_the_catalog_is_found(medblocks, add_catalog):
     medblocks.add_callback(
         responses.GET, re.compile(f"{BASE_URL}/connections/.*"), callback=facility_json
     )

@@ -18,7 +18,7 @@ def configure(settings, **changes):
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, **changes}
 
 
-def test_same_words_are_counted_together():
+def test_same_words_are_counted_in_one_row():
     for text in ("St. Elsewhere", "st elsewhere", "ST ELSEWHERE!"):
         count_search(text)
     row = MissingFacility.objects.get()
@@ -32,7 +32,7 @@ def test_request_is_counted_beside_the_searches():
     assert (row.searches, row.requests) == (1, 1)
 
 
-def test_nothing_of_the_patient_is_kept_by_default():
+def test_request_keeps_nothing_of_the_patient_by_default():
     request_facility(PATIENT, "St. Elsewhere", "in the old town")
     assert not FacilityRequest.objects.exists()
 
@@ -66,7 +66,7 @@ def test_any_other_text_is_stored(text):
     assert MissingFacility.objects.get().searches == 2
 
 
-def test_random_typing_fills_no_table(monkeypatch):
+def test_texts_beyond_the_limit_are_not_stored(monkeypatch):
     monkeypatch.setattr(missing_facilities, "_MOST_KEPT", 3)
     for number in range(5):
         count_search(f"nowhere {number}")

@@ -1,4 +1,4 @@
-"""Where a search is answered, and how often Medblocks is asked for it."""
+"""Searches with a catalog and without, and how often Medblocks is asked."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_catalog_is_paged_to_its_end(add_catalog):
     assert cursor == ""
 
 
-def test_catalog_does_not_count_beyond_a_hundred(add_catalog):
+def test_catalog_caps_its_count_at_a_hundred(add_catalog):
     add_catalog(*((f"Mercy {number}", "epic") for number in range(150)))
     found = search("mercy")
     assert (found.total, found.is_capped) == (100, True)
@@ -99,23 +99,23 @@ def test_catalog_does_not_count_beyond_a_hundred(add_catalog):
 @pytest.mark.parametrize(
     "cursor", ["of-medblocks", "local:", "local:-3", "local:9999999", "local:٣"]
 )
-def test_catalog_takes_a_cursor_that_it_did_not_give_for_the_beginning(add_catalog, cursor):
+def test_catalog_takes_an_unknown_cursor_for_the_beginning(add_catalog, cursor):
     add_catalog()
     assert names_of(search("riverside", starting_after=cursor)) == names_of(search("riverside"))
 
 
-def test_catalog_keeps_one_record_system(add_catalog):
+def test_catalog_filters_by_record_system(add_catalog):
     add_catalog()
     assert names_of(search("riverside", facility_type="cerner")) == ["Lake Riverside Clinic"]
 
 
-def test_catalog_prefers_what_patients_chose(add_catalog):
+def test_catalog_puts_what_patients_chose_first(add_catalog):
     add_catalog(("Mercy East", "epic"), ("Mercy West", "epic"))
     PatientConnectionAttempt.objects.create(patient_id="p", connection_id="fhirsrc_1")
     assert names_of(search("mercy"))[0] == "Mercy West"
 
 
-def test_catalog_knows_the_hosts_alias(add_catalog, settings):
+def test_catalog_finds_a_facility_by_the_hosts_alias(add_catalog, settings):
     add_catalog(("Brigham and Women's Hospital", "epic"), ("Other Hospital", "epic"))
     settings.MEDBLOCKS_CONNECT = {
         **settings.MEDBLOCKS_CONNECT,
@@ -126,7 +126,7 @@ def test_catalog_knows_the_hosts_alias(add_catalog, settings):
     assert found.aliases == {"fhirsrc_0": "Peter Bent"}
 
 
-def test_catalog_tells_no_alias_of_what_was_found_by_its_name(add_catalog, settings):
+def test_facility_found_by_its_name_has_no_alias(add_catalog, settings):
     add_catalog(("Brigham and Women's Hospital", "epic"), ("the Brigham", "epic"))
     settings.MEDBLOCKS_CONNECT = {
         **settings.MEDBLOCKS_CONNECT,
@@ -136,7 +136,7 @@ def test_catalog_tells_no_alias_of_what_was_found_by_its_name(add_catalog, setti
 
 
 @pytest.mark.parametrize(
-    ("q", "only_alike"),
+    ("q", "only_similar"),
     [
         ("riverside general", False),
         ("riversidegeneral", False),
@@ -146,25 +146,25 @@ def test_catalog_tells_no_alias_of_what_was_found_by_its_name(add_catalog, setti
         ("zzqxv", False),  # which finds nothing
     ],
 )
-def test_catalog_tells_what_is_only_alike(add_catalog, q, only_alike):
+def test_catalog_says_whether_all_found_are_only_similar(add_catalog, q, only_similar):
     add_catalog()
-    assert search(q).only_alike is only_alike
+    assert search(q).only_similar is only_similar
 
 
-def test_every_page_has_the_list_that_it_is_cut_out_of(add_catalog):
+def test_second_page_has_the_whole_list(add_catalog):
     add_catalog(*[("Mercy", "epic")] * 25)
     found = search("mercy", starting_after="local:20")
     assert (found.first, len(found.page.data), len(found.listed)) == (20, 5, 25)
     assert found.listed[20:] == found.page.data
 
 
-def test_search_facilities_gives_the_page(add_catalog):
+def test_search_facilities_returns_the_page(add_catalog):
     add_catalog()
     page = search_facilities(FacilitySearch.of("sinai"))
     assert [each.name for each in page.data] == ["Mt Sinai Heart & Lung"]
 
 
-def test_same_search_is_asked_once(medblocks):
+def test_same_search_is_asked_of_medblocks_once(medblocks):
     assert names_of(search("riverside")) == names_of(search("RIVERSIDE"))
     assert medblocks.asked == ["riverside"]
 
@@ -175,7 +175,7 @@ def test_longer_text_is_answered_from_the_whole_answer_to_a_shorter(medblocks):
     assert medblocks.asked == ["river"]
 
 
-def test_longer_text_is_asked_where_the_shorter_had_more(medblocks):
+def test_longer_text_is_asked_where_the_shorter_found_more(medblocks):
     medblocks.names = [f"Mercy {number}" for number in range(130)]
     search("mercy")
     assert names_of(search("mercy 129")) == ["Mercy 129"]
@@ -193,7 +193,7 @@ def test_longer_text_is_answered_where_enough_of_it_is_known(medblocks):
     assert medblocks.asked == ["mercy", "mercy 0"]
 
 
-def test_just_a_page_of_what_is_known_is_not_enough(medblocks):
+def test_longer_text_is_asked_where_just_a_page_of_it_is_known(medblocks):
     medblocks.names = [f"Mercy {number:03}" for number in range(20)]
     medblocks.names += [f"Mercy West {number:03}" for number in range(130)]
     search("mercy")
@@ -202,7 +202,7 @@ def test_just_a_page_of_what_is_known_is_not_enough(medblocks):
     assert medblocks.asked == ["mercy", "mercy 0"]
 
 
-def test_a_hundred_of_medblocks_are_paged_here(medblocks):
+def test_hundred_facilities_of_medblocks_are_paged_here(medblocks):
     medblocks.names = [f"Mercy {number:03}" for number in range(250)]
     seen, cursor = [], ""
     for _page in range(13):
@@ -214,7 +214,7 @@ def test_a_hundred_of_medblocks_are_paged_here(medblocks):
     assert medblocks.asked == ["mercy"] * 3
 
 
-def test_medblocks_places_are_counted_where_all_are_known(medblocks):
+def test_facilities_of_medblocks_are_counted_where_all_are_known(medblocks):
     medblocks.names = [f"Mercy {number}" for number in range(45)]
     first = search("mercy")
     last = search("mercy", starting_after="place:40:")
@@ -223,11 +223,11 @@ def test_medblocks_places_are_counted_where_all_are_known(medblocks):
 
 
 @pytest.mark.parametrize("cursor", ["place:", "place:x", "place:-1:", "place:99999:"])
-def test_spoilt_place_is_the_beginning(medblocks, cursor):
+def test_spoilt_cursor_is_the_beginning(medblocks, cursor):
     assert names_of(search("sinai", starting_after=cursor)) == ["Mt Sinai Heart & Lung"]
 
 
-def test_thirty_searches_ask_medblocks_seldom_however_fast_they_are_typed(medblocks):
+def test_thirty_typed_searches_ask_medblocks_seldom(medblocks):
     medblocks.names = [name for name, _kind in make_names(3000, seed=5)]
     keystrokes = 0
     for text, _page_asks in type_searches(pause=0):
@@ -239,14 +239,14 @@ def test_thirty_searches_ask_medblocks_seldom_however_fast_they_are_typed(medblo
     assert len(medblocks.asked) < 0.2 * keystrokes
 
 
-def test_longer_text_is_asked_where_medblocks_found_otherwise(medblocks):
+def test_longer_text_is_asked_where_medblocks_found_other_names(medblocks):
     medblocks.finds_more = "Elsewhere"
     search("river")
     search("riverside")
     assert medblocks.asked == ["river", "riverside"]
 
 
-def test_last_good_answer_stands_in_when_medblocks_is_away(medblocks, settings):
+def test_unavailable_medblocks_is_replaced_by_its_last_good_answer(medblocks, settings):
     # Nothing is kept, but as the last.
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "SEARCH_CACHE_SECONDS": 0}
     search("riverside")
@@ -255,13 +255,13 @@ def test_last_good_answer_stands_in_when_medblocks_is_away(medblocks, settings):
     assert names_of(search("riverside gen")) == ["Riverside General Hospital"]
 
 
-def test_search_that_nobody_ever_answered_fails_when_medblocks_is_away(medblocks):
+def test_unavailable_medblocks_fails_a_search_that_was_never_answered(medblocks):
     medblocks.is_away = True
     with pytest.raises(MedblocksError):
         search("riverside")
 
 
-def test_cursor_of_ours_is_not_shown_to_medblocks(medblocks):
+def test_cursor_of_the_catalog_is_not_sent_to_medblocks(medblocks):
     assert names_of(search("sinai", starting_after="local:20")) == ["Mt Sinai Heart & Lung"]
 
 

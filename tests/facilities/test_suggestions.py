@@ -1,4 +1,4 @@
-"""What is offered before anybody types."""
+"""Suggestions before anybody types."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from medblocks_connect.facilities.catalog import as_source
-from medblocks_connect.facilities.facility_cache import remember
+from medblocks_connect.facilities.facility_cache import cache_facilities
 from medblocks_connect.facilities.suggestions import suggest_facilities
 from medblocks_connect.models import Facility, PatientConnectionAttempt
 from medblocks_connect.patients import Patient
@@ -28,11 +28,11 @@ def ids(facilities):
     return [each.id for each in facilities]
 
 
-def test_nothing_is_offered_where_nothing_is_known():
+def test_unknown_patient_gets_no_suggestions():
     assert not suggest_facilities(PATIENT)
 
 
-def test_used_before_comes_latest_first_and_once(add_catalog):
+def test_facilities_used_before_come_once_latest_first(add_catalog):
     add_catalog()
     for number in (1, 2, 1):
         attempt(number, status="succeeded")
@@ -40,25 +40,25 @@ def test_used_before_comes_latest_first_and_once(add_catalog):
 
 
 @pytest.mark.parametrize("status", ["created", "started", "failed", "expired"])
-def test_not_connected_is_not_used_before(add_catalog, status):
+def test_attempt_without_success_is_not_used_before(add_catalog, status):
     add_catalog()
     attempt(1, status=status)
     assert suggest_facilities(PATIENT).used == ()
 
 
-def test_somebody_elses_is_not_used_before(add_catalog):
+def test_attempt_of_another_patient_is_not_used_before(add_catalog):
     add_catalog()
     attempt(1, "p-2", status="succeeded")
     assert suggest_facilities(PATIENT).used == ()
 
 
-def test_used_before_is_named_without_a_catalog():
+def test_facility_used_before_has_its_name_without_a_catalog():
     attempt(1, status="succeeded", connection_name="Riverside", connection_type="epic")
     (used,) = suggest_facilities(PATIENT).used
     assert (used.id, used.name, used.type) == ("fhirsrc_1", "Riverside", "epic")
 
 
-def test_pinned_come_in_the_hosts_order(add_catalog, settings):
+def test_pinned_facilities_come_in_the_hosts_order(add_catalog, settings):
     add_catalog()
     settings.MEDBLOCKS_CONNECT = {
         **settings.MEDBLOCKS_CONNECT,
@@ -67,7 +67,7 @@ def test_pinned_come_in_the_hosts_order(add_catalog, settings):
     assert ids(suggest_facilities(PATIENT).pinned) == ["fhirsrc_3", "fhirsrc_1"]
 
 
-def test_pinned_that_nobody_can_tell_are_left_out(settings):
+def test_pinned_facilities_that_are_unknown_are_left_out(settings):
     # Nothing listens where the tests' settings point, and there is no catalog.
     settings.MEDBLOCKS_CONNECT = {
         **settings.MEDBLOCKS_CONNECT,
@@ -77,7 +77,7 @@ def test_pinned_that_nobody_can_tell_are_left_out(settings):
     assert suggest_facilities(PATIENT).pinned == ()
 
 
-def test_often_chosen_come_by_the_number_of_patients(add_catalog):
+def test_popular_facilities_come_by_the_number_of_patients(add_catalog):
     add_catalog()
     for patient in ("a", "b", "c"):
         attempt(2, patient)
@@ -86,21 +86,21 @@ def test_often_chosen_come_by_the_number_of_patients(add_catalog):
     assert ids(suggest_facilities(PATIENT).popular) == ["fhirsrc_2", "fhirsrc_1"]
 
 
-def test_one_patient_alone_makes_no_facility_often_chosen(add_catalog):
+def test_facility_chosen_by_one_patient_is_not_popular(add_catalog):
     add_catalog()
     for _time in range(5):
         attempt(1, "a")
     assert suggest_facilities(PATIENT).popular == ()
 
 
-def test_chosen_long_ago_is_not_lately(add_catalog):
+def test_facility_chosen_91_days_ago_is_not_popular(add_catalog):
     add_catalog()
     for patient in ("a", "b"):
         attempt(1, patient, created_at=timezone.now() - timedelta(days=91))
     assert suggest_facilities(PATIENT).popular == ()
 
 
-def test_withdrawn_is_not_often_chosen(add_catalog):
+def test_withdrawn_facility_is_not_popular(add_catalog):
     add_catalog()
     for patient in ("a", "b"):
         attempt(1, patient, connection_name="Gone")
@@ -108,22 +108,22 @@ def test_withdrawn_is_not_often_chosen(add_catalog):
     assert suggest_facilities(PATIENT).popular == ()
 
 
-def test_withdrawn_is_not_offered_to_who_used_it(add_catalog):
+def test_withdrawn_facility_is_not_offered_to_who_used_it(add_catalog):
     add_catalog()
     attempt(1, status="succeeded", connection_name="Gone")
     Facility.objects.filter(connection_id="fhirsrc_1").update(withdrawn_at=timezone.now())
     assert suggest_facilities(PATIENT).used == ()
 
 
-def test_withdrawn_is_not_offered_although_it_is_remembered(add_catalog):
+def test_withdrawn_facility_is_not_offered_although_it_is_cached(add_catalog):
     (gone, *_others) = add_catalog()
     attempt(0, status="succeeded")
-    remember([as_source(gone)])
+    cache_facilities([as_source(gone)])
     Facility.objects.filter(pk=gone.pk).update(withdrawn_at=timezone.now())
     assert suggest_facilities(PATIENT).used == ()
 
 
-def test_used_before_by_its_address_is_offered_with_a_catalog(add_catalog):
+def test_facility_used_by_its_fhir_base_url_is_offered_with_a_catalog(add_catalog):
     add_catalog()
     address = "https://fhir.example/r4"
     PatientConnectionAttempt.objects.create(
@@ -168,7 +168,7 @@ def test_facility_is_offered_for_one_reason_only(add_catalog, settings):
     )
 
 
-def test_offered_are_called_as_the_host_calls_them(add_catalog, settings):
+def test_suggestions_have_the_hosts_aliases(add_catalog, settings):
     add_catalog()
     settings.MEDBLOCKS_CONNECT = {
         **settings.MEDBLOCKS_CONNECT,

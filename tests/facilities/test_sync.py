@@ -86,7 +86,7 @@ def live_names():
     return sorted(live.values_list("name", flat=True))
 
 
-def test_sync_brings_every_page(medblocks):
+def test_sync_fetches_every_page(medblocks):
     sync = sync_catalog()
     assert live_names() == [f"Hospital {number}" for number in range(5)]
     assert (sync.fetched, sync.added, sync.changed, sync.withdrawn) == (5, 5, 0, 0)
@@ -99,7 +99,7 @@ def test_sync_asks_for_100_and_pauses_between_pages(medblocks):
     assert medblocks.slept == [0.25, 0.25]
 
 
-def test_sync_keeps_all_that_medblocks_tells(medblocks):
+def test_sync_keeps_every_field(medblocks):
     medblocks.facilities = [
         facility_json(
             1,
@@ -118,7 +118,7 @@ def test_sync_keeps_all_that_medblocks_tells(medblocks):
     )
 
 
-def test_second_sync_notes_new_changed_and_withdrawn(medblocks):
+def test_second_sync_counts_new_changed_and_withdrawn(medblocks):
     sync_catalog()
     kept = Facility.objects.get(connection_id="fhirsrc_1")
     medblocks.facilities[0]["name"] = "Renamed"
@@ -141,7 +141,7 @@ def test_withdrawn_facility_comes_back(medblocks):
     assert len(live_names()) == 5
 
 
-def test_facility_told_twice_is_one_row(medblocks):
+def test_facility_listed_twice_is_one_row(medblocks):
     medblocks.facilities.append(facility_json(0, name="Told again"))
     sync = sync_catalog()
     assert sync.fetched == 5
@@ -157,7 +157,7 @@ def test_broken_sync_leaves_the_catalog_as_it_was(medblocks):
     assert live_names() == [f"Hospital {number}" for number in range(5)]
 
 
-def test_broken_sync_is_gone_on_with(medblocks):
+def test_broken_sync_is_resumed(medblocks):
     medblocks.fail_at["4"] = (500, {})
     with pytest.raises(MedblocksError):
         sync_catalog()
@@ -217,7 +217,7 @@ def test_refused_key_is_not_tried_again(medblocks):
     assert len(medblocks.asked) == 1
 
 
-def test_more_without_a_cursor_is_no_end(medblocks):
+def test_page_with_more_but_no_cursor_fails(medblocks):
     medblocks.tells_cursor = False
     with pytest.raises(SyncError, match="not where"):
         sync_catalog()
@@ -239,7 +239,7 @@ def test_catalog_that_lost_more_than_half_is_refused(medblocks):
     assert len(live_names()) == 5
 
 
-def test_catalog_that_lost_more_than_half_is_taken_when_told_so(medblocks):
+def test_catalog_that_lost_more_than_half_is_taken_with_accept_shrink(medblocks):
     sync_catalog()
     del medblocks.facilities[2:]
     sync_catalog(accept_shrink=True)
@@ -252,7 +252,7 @@ def test_second_sync_at_the_same_time_is_refused(medblocks):
         sync_catalog()
 
 
-def test_sync_that_died_does_not_stop_the_next_for_long(medblocks):
+def test_sync_that_died_is_taken_over_after_its_lease(medblocks):
     long_ago = timezone.now() - timedelta(minutes=5)
     CatalogSync.objects.create(base_url=BASE_URL, heard_at=long_ago)
     sync_catalog()
@@ -293,7 +293,7 @@ def test_run_that_was_overtaken_does_not_release_the_other(medblocks, monkeypatc
 
 
 @pytest.mark.parametrize("after", [{"Retry-After": "60"}, {"Retry-After": "3600"}])
-def test_long_wait_is_at_most_a_minute_and_shows_life(medblocks, monkeypatch, after):
+def test_long_wait_is_at_most_a_minute_and_renews_the_lease(medblocks, monkeypatch, after):
     medblocks.fail_at[""] = (429, after)
     medblocks.fails_once = True
     heard = []
@@ -307,7 +307,7 @@ def test_long_wait_is_at_most_a_minute_and_shows_life(medblocks, monkeypatch, af
     assert len({heard_at for _seconds, heard_at in heard[:3]}) == 3
 
 
-def test_lost_page_begins_anew(medblocks):
+def test_sync_with_a_lost_page_begins_anew(medblocks):
     medblocks.fail_at["4"] = (500, {})
     with pytest.raises(MedblocksError):
         sync_catalog()
@@ -320,7 +320,7 @@ def test_lost_page_begins_anew(medblocks):
     assert len(live_names()) == 5
 
 
-def test_same_facility_many_times_is_one(medblocks):
+def test_same_facility_many_times_is_counted_once(medblocks):
     sync_catalog()
     medblocks.facilities = [facility_json(0)] * 5
     with pytest.raises(SyncError, match="gave 1 facilities where 5"):
@@ -364,12 +364,12 @@ def test_many_that_cannot_be_read_are_refused(medblocks, unreadable, readable, i
 
 
 @pytest.mark.parametrize("pause", [-1.0, 61.0, float("nan")])
-def test_pause_is_a_minute_at_most(pause):
+def test_pause_out_of_bounds_is_refused(pause):
     with pytest.raises(ValueError, match="0 to 60"):
         sync_catalog(pause=pause)
 
 
-def test_command_says_what_came_of_it(medblocks, capsys):
+def test_command_prints_the_counts(medblocks, capsys):
     call_command("medblocks_sync_facilities", pause=0)
     assert capsys.readouterr().out == "5 facilities: 5 new, 0 changed, 0 withdrawn.\n"
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patient_connections.listing import list_connections
-from medblocks_connect.patient_connections.snapshot import forget_connections
+from medblocks_connect.patient_connections.snapshot import forget_snapshot
 from medblocks_connect.patients import Patient
 from medblocks_connect.sandbox.api_faults import queue_fault
 from medblocks_connect.sandbox.models import (
@@ -109,7 +109,7 @@ def _connections_last_known(stage):
     stage.link("active", "conn_1", RIVERSIDE)
     patient = Patient(stage.patient_id)
     list_connections(patient)
-    forget_connections(patient, with_last_word=False)
+    forget_snapshot(patient, with_last_good=False)
     queue_fault(Operation.GET_PATIENT, 500, "internal_error", times=9)
     return CONNECTIONS
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from medblocks_connect.models import AttemptEvent
 from medblocks_connect.patient_connections.listing import find_connection, list_connections
-from medblocks_connect.patient_connections.snapshot import forget_connections
+from medblocks_connect.patient_connections.snapshot import forget_snapshot
 from medblocks_connect.patients import Patient
 from tests.attempts.conftest import BASE_URL
 from tests.pages.conftest import CONNECTIONS, link_json
@@ -133,7 +133,7 @@ def go_away(tell, user):
     """Let Medblocks be away, once what is kept for a minute is too old."""
 
     def go():
-        forget_connections(Patient(str(user.pk)), with_last_word=False)
+        forget_snapshot(Patient(str(user.pk)), with_last_good=False)
         tell(status=500)
 
     return go

@@ -1,4 +1,4 @@
-"""Which part of a facility's name is marked as what the patient typed, misspelt or not."""
+"""Highlighting: the parts of a facility's name that are what the patient typed, misspelt or not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from rapidfuzz.distance import OSA
 
-from medblocks_connect.facilities.matching.normalization import fold, lengthen
+from medblocks_connect.facilities.matching.normalization import expand, fold
 from medblocks_connect.facilities.matching.query import Query
 from medblocks_connect.facilities.matching.vocabulary import allowed_slips
 
@@ -33,7 +33,7 @@ def mark_match(name: str, typed: str) -> tuple[NamePart, ...]:
     for number, word in enumerate(_WORD.finditer(name)):
         if number == _MOST_WORDS:
             break
-        length = _matching_length(word[0], query)
+        length = _measure_match(word[0], query)
         if length:
             parts.append(NamePart(name[end : word.start()]))
             end = word.start() + length
@@ -42,10 +42,10 @@ def mark_match(name: str, typed: str) -> tuple[NamePart, ...]:
     return tuple(part for part in parts if part.text)
 
 
-def _matching_length(word: str, query: Query) -> int:
+def _measure_match(word: str, query: Query) -> int:
     """Return how many letters of ``word`` are what was typed."""
     folded = fold(word).replace(" ", "")
-    whole = lengthen(folded)
+    whole = expand(folded)
     if not folded:
         return 0
     if query.state and folded == query.state:

@@ -1,8 +1,8 @@
-"""How the names of a whole catalog are kept in memory to be searched: small, and read-only.
+"""The index: the names of a whole catalog in memory, to be searched; small, and read-only.
 
 An index is built once per version of the catalog and shared by the threads of a process. The
-facilities are numbered by what a patient would rather see (large before small, short before long),
-so that wherever only some of many can be looked at, the lowest numbers are the right ones.
+names are numbered in the order of ``rank_in_catalog``: wherever only some of many can be looked
+at, the lowest numbers are the right ones.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from heapq import nsmallest
 from itertools import takewhile
 
 from medblocks_connect.facilities.matching.normalization import fold_fully, initials_of
-from medblocks_connect.facilities.matching.query import STATE_MARK
-from medblocks_connect.facilities.matching.ranking import Size, guess_size
+from medblocks_connect.facilities.matching.ranking import (
+    CatalogRank,
+    rank_in_catalog,
+    rank_initials,
+    take_beginnings,
+)
 from medblocks_connect.facilities.matching.states import split_state
-from medblocks_connect.facilities.matching.vocabulary import Lists, Vocabulary
+from medblocks_connect.facilities.matching.vocabulary import PackedLists, Vocabulary
 
 _LAST = "\U0010ffff"
 _SCANNED_AT_MOST = 20_000  # beyond it, so many names match that the first ones do
@@ -41,14 +45,14 @@ class FacilityIndex:
     """
 
     def __init__(self, entries: Iterable[IndexEntry]) -> None:
-        prepared = sorted(_prepare(each) for each in entries)
-        self.texts = [f" {folded}{state}" for _size, _length, folded, state, _k, _n in prepared]
-        self.sizes = array("B", (size for size, *_rest in prepared))
-        self.keys = array("q", (key for *_rest, key in prepared))
-        self.kind_names = sorted({kind for *_rest, kind, _key in prepared})
+        ranks = sorted(_rank(entry) for entry in entries)
+        self.texts = [f" {rank.folded}{rank.state_mark}" for rank in ranks]
+        self.sizes = array("B", (rank.size for rank in ranks))
+        self.keys = array("q", (rank.key for rank in ranks))
+        self.kind_names = sorted({rank.kind for rank in ranks})
         numbers = {kind: number for number, kind in enumerate(self.kind_names)}
-        self.kinds = array("H", (numbers[kind] for *_rest, kind, _key in prepared))
-        del prepared
+        self.kinds = array("H", (numbers[rank.kind] for rank in ranks))
+        del ranks
         self._by_start = array("I", sorted(range(len(self.texts)), key=self.joined))
         self._by_initials = array("I", sorted(range(len(self.texts)), key=self._initials))
         self._by_all_initials = array("I", sorted(range(len(self.texts)), key=self._all_initials))
@@ -58,7 +62,7 @@ class FacilityIndex:
             for word in set(text.split()):
                 holders.setdefault(word, []).append(number)
         self.vocabulary = Vocabulary(holders)
-        self._holders = Lists(holders[word] for word in self.vocabulary.words)
+        self._holders = PackedLists(holders[word] for word in self.vocabulary.words)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -77,7 +81,7 @@ class FacilityIndex:
     def _all_initials(self, number: int) -> str:
         return initials_of(self.name(number), with_little_words=True)
 
-    def find_key(self, key: int) -> Iterator[int]:
+    def find_entries(self, key: int) -> Iterator[int]:
         """Return the entries of the caller's ``key``."""
         first = bisect_left(self._by_key, key, key=self.keys.__getitem__)
         while first < len(self) and self.keys[self._by_key[first]] == key:
@@ -85,31 +89,33 @@ class FacilityIndex:
             first += 1
 
     def find_beginning(self, joined: str, most: int) -> list[int]:
-        """Return the names that begin with ``joined``; exact ones first, then by number."""
+        """Return the names that begin with ``joined``, in the order of ``take_beginnings``."""
         first, last = self._bounds(self._by_start, joined, self.joined)
         names = self._by_start[first:last]
         exact = list(takewhile(lambda number: self.joined(number) == joined, names[:most]))
-        return exact + nsmallest(most - len(exact), names[len(exact) :])
+        return take_beginnings(exact, names[len(exact) :], most)
 
     def find_initials(self, initials: str, most: int, chosen: Mapping[int, int]) -> list[int]:
         """Return the names whose initials begin so: "ucsf" and "chop" both leave out no letter.
 
-        Those with these initials and no more come first, then the more ``chosen``, by their keys,
-        then by number.
+        They come in the order of ``rank_initials``; ``chosen`` says how often a facility was chosen
+        lately, by its key.
         """
-        found: dict[int, bool] = {}
+        is_whole: dict[int, bool] = {}  # by number: these initials and no more
         for order, key in (
             (self._by_initials, self._initials),
             (self._by_all_initials, self._all_initials),
         ):
             first, last = self._bounds(order, initials, key)
             for number in order[first:last]:
-                found[number] = found.get(number, False) or key(number) == initials
-        return nsmallest(
-            most,
-            found,
-            key=lambda number: (not found[number], -chosen.get(self.keys[number], 0), number),
+                is_whole[number] = is_whole.get(number, False) or key(number) == initials
+        ranks = (
+            rank_initials(
+                is_whole=whole, times_chosen=chosen.get(self.keys[number], 0), number=number
+            )
+            for number, whole in is_whole.items()
         )
+        return [number for _is_longer, _chosen, number in nsmallest(most, ranks)]
 
     def _bounds(
         self, order: array[int], beginning: str, key: Callable[[int], str]
@@ -136,8 +142,6 @@ class FacilityIndex:
         return sorted(set(self._holders.span(words)))
 
 
-def _prepare(entry: IndexEntry) -> tuple[Size, int, str, str, str, int]:
+def _rank(entry: IndexEntry) -> CatalogRank:
     state, name = split_state(entry.name)
-    folded = fold_fully(name)
-    mark = f"{STATE_MARK}{state.lower()}" if state else ""
-    return guess_size(folded, entry.kind), len(folded), folded, mark, entry.kind, entry.key
+    return rank_in_catalog(fold_fully(name), state, entry.kind, entry.key)

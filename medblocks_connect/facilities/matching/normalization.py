@@ -1,7 +1,7 @@
-"""When two spellings are one: how names and what patients type are folded before they are compared.
+"""Normalization: names and what patients type are folded alike before they are compared.
 
 Case, accents and punctuation never count, and the usual short forms stand for the long ones.
-Folding is applied to both sides alike, so it need not be right English, only the same.
+It is applied to both sides, so it need not be right English, only the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
-# Said in one way only; short forms of several words ("med") are matched as beginnings instead.
+# Short forms of one word only; those of several words ("med") are matched as beginnings instead.
 LONG_FORMS: Final = {
     "amer": "american",
     "assn": "association",
@@ -51,8 +51,8 @@ LONG_FORMS: Final = {
     "univ": "university",
 }
 
-ALSO_SAID: Final = {"gyn": ("obgyn",)}
-"""Words by which people also mean others that do not begin so."""
+SYNONYMS: Final = {"gyn": ("obgyn",)}
+"""Words that people also use for others, which do not begin so."""
 
 # Legal forms, degrees and little words: they are in thousands of names and tell none apart.
 _FILLER_WORDS: Final = (
@@ -83,10 +83,10 @@ def fold(text: str) -> str:
     """
     if not text.isascii():
         decomposed = unicodedata.normalize("NFKD", text)
-        text = "".join(each for each in decomposed if not unicodedata.combining(each))
+        text = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     text = _AND.sub(" and ", _APOSTROPHES.sub("", text.casefold()))
     if "." in text:
-        text = _DOTTED.sub(lambda found: found[0].replace(".", "") + " ", text)
+        text = _DOTTED.sub(lambda match: match[0].replace(".", "") + " ", text)
     # A comma parts what is spelt out: "M D, P C" is "md pc".
     folded = " ".join(
         [_fold_piece(piece) for piece in text.split(",")] if "," in text else [_fold_piece(text)]
@@ -98,11 +98,11 @@ def _fold_piece(text: str) -> str:
     spaced = _NOT_A_WORD.sub(" ", text).strip()
     if not _LONE_LETTER.search(spaced):
         return spaced
-    return _SPELT_OUT.sub(lambda found: found[0].replace(" ", ""), _LONE_S.sub("s", spaced))
+    return _SPELT_OUT.sub(lambda match: match[0].replace(" ", ""), _LONE_S.sub("s", spaced))
 
 
 @lru_cache(maxsize=4096)
-def lengthen(word: str) -> str:
+def expand(word: str) -> str:
     """Return the long form of a folded ``word``: "hosp" becomes "hospital"."""
     if word in LONG_FORMS:
         return LONG_FORMS[word]
@@ -113,8 +113,8 @@ def lengthen(word: str) -> str:
 
 
 def fold_fully(text: str) -> str:
-    """Return ``text`` folded, with every short form lengthened."""
-    return " ".join([lengthen(word) for word in fold(text).split()])
+    """Return ``text`` folded, with every short form expanded."""
+    return " ".join([expand(word) for word in fold(text).split()])
 
 
 def initials_of(folded: str, *, with_little_words: bool = False) -> str:

@@ -1,16 +1,17 @@
-"""What of a patient's typing is searched for: its words, and the other ways to read each."""
+"""The query: the words of what a patient typed, and the other ways to read each of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from medblocks_connect.facilities.matching.normalization import (
-    ALSO_SAID,
     FILLER,
+    SYNONYMS,
+    expand,
     fold,
     initials_of,
-    lengthen,
 )
 from medblocks_connect.facilities.matching.states import STATE_CODES, STATE_NAMES, split_state
 
@@ -24,13 +25,14 @@ STATE_MARK: Final = "\n "
 
 @dataclass(frozen=True)
 class Query:
-    """A folded query; ``words`` are lengthened, ``state`` is the code of a prefix such as NY.
+    """A folded query; the short forms in ``words`` are expanded.
 
-    ``state_place`` is the place of a first or last word that may be a state's code, or not: "or".
+    ``state`` is the code of a prefix such as NY; ``state_place`` is the place of a first or last
+    word that may be a state's code, or not: "or".
     """
 
     words: tuple[str, ...]
-    typed: tuple[str, ...]  # as ``words``, without lengthening
+    typed: tuple[str, ...]  # as ``words``, but not expanded
     state: str = ""
     state_place: int | None = None
 
@@ -42,33 +44,33 @@ class Query:
         if name == bounded:  # no prefix: a code at the end is one of the words
             state = ""
         typed = tuple(fold(name).split()[:_MOST_WORDS])
-        words = tuple(lengthen(word) for word in typed)
+        words = tuple(expand(word) for word in typed)
         ends = (len(typed) - 1, 0) if len(typed) > 1 and not state else ()
         codes = (place for place in ends if typed[place].upper() in STATE_NAMES)
         return cls(words, typed, state.lower(), next(codes, None))
 
-    @property
+    @cached_property
     def likely_state(self) -> str:
         """The code of the state that is meant, or may be."""
         return self.state if self.state_place is None else self.typed[self.state_place]
 
-    @property
-    def beside_state(self) -> tuple[str, ...]:
+    @cached_property
+    def words_without_state(self) -> tuple[str, ...]:
         """The words but for that which may be a state's code."""
         return tuple(word for place, word in enumerate(self.words) if place != self.state_place)
 
-    @property
+    @cached_property
     def joined(self) -> str:
         """The words without the spaces between them."""
         return "".join(self.words)
 
-    @property
-    def telling(self) -> list[int]:
+    @cached_property
+    def distinctive(self) -> list[int]:
         """The places of the words that tell names apart; of all words where none does."""
-        found = [place for place, word in enumerate(self.words) if word not in FILLER]
-        return found or list(range(len(self.words)))
+        places = [place for place, word in enumerate(self.words) if word not in FILLER]
+        return places or list(range(len(self.words)))
 
-    @property
+    @cached_property
     def initials(self) -> str:
         """The initials of four words or more: somebody may know the place by them."""
         initials = initials_of(" ".join(self.words))
@@ -80,12 +82,13 @@ class Query:
         A state that is spelt out is also its code; the last word may be unfinished, so "st" is
         "saint" and also the beginning of "stanford".
         """
-        found = [f" {each}" for each in (self.words[place], *ALSO_SAID.get(self.words[place], ()))]
-        if place == len(self.words) - 1 and self.typed[place] != self.words[place]:
-            found.append(f" {self.typed[place]}")
+        word, typed = self.words[place], self.typed[place]
+        readings = [f" {synonym}" for synonym in (word, *SYNONYMS.get(word, ()))]
+        if place == len(self.words) - 1 and typed != word:
+            readings.append(f" {typed}")
         for first, last in ((place, place), (place - 1, place), (place, place + 1)):
             if first >= 0 and last < len(self.words):
                 code = STATE_CODES.get("".join(self.words[first : last + 1]))
                 if code:
-                    found.append(STATE_MARK + code.lower())
-        return found
+                    readings.append(STATE_MARK + code.lower())
+        return readings

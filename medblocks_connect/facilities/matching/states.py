@@ -1,4 +1,4 @@
-"""Which state a facility's name gives: a vendor's prefix ("NY - …") or an ending ("…, TX").
+"""The state that a facility's name gives: a vendor's prefix ("NY - …") or an ending ("…, TX").
 
 The catalog has no address; the name is all there is. Codes that are also a degree, a legal form
 or a word count only where the prefix makes them plain.

@@ -1,4 +1,4 @@
-"""Which words of the catalog a typed word may mean: the same, longer, or misspelt.
+"""The words of the catalog, and those that a typed word may mean: the same, longer, or misspelt.
 
 A few thousand words stand for all names, so a misspelling is looked for among words and not
 among names: that is what makes it fast. Candidates come from trigrams, the rarest first, up to a
@@ -22,14 +22,14 @@ from medblocks_connect.facilities.matching.normalization import sound_of
 _TRIGRAM_BUDGET: Final = 1500  # vocabulary entries looked at for one word
 _SHORT: Final = 4  # letters; a transposition leaves such a word no trigram at all
 _MOST_MEANINGS: Final = 12
-_MEMORY: Final = 2048  # words whose meanings are kept
-_SOUNDS_ALIKE: Final = 0.78
-_GOOD: Final = 0.8  # with such a likeness, nothing else is looked at
+_MEANINGS_KEPT: Final = 2048  # words whose meanings are kept
+_SAME_SOUND: Final = 0.78
+_GOOD_ENOUGH: Final = 0.8  # with such a similarity, nothing else is looked at
 _BEGINNING: Final = 0.93  # a word that was not typed to its end
 _MISSPELT: Final = 0.95
 
 
-class Lists:
+class PackedLists:
     """Many short lists of numbers in two arrays: a list object each would cost ten times more."""
 
     __slots__ = ("_items", "_starts")
@@ -37,8 +37,8 @@ class Lists:
     def __init__(self, lists: Iterable[Sequence[int]]) -> None:
         self._items = array("I")
         self._starts = array("I", [0])
-        for each in lists:
-            self._items.extend(each)
+        for numbers in lists:
+            self._items.extend(numbers)
             self._starts.append(len(self._items))
 
     def __getitem__(self, number: int) -> array[int]:
@@ -65,12 +65,12 @@ class Vocabulary:
         self._trigrams: dict[str, int] = {}
         grouped: list[list[int]] = []
         for number, word in enumerate(self.words):
-            for trigram in _pieces_of(word):
+            for trigram in _split_into_trigrams(word):
                 place = self._trigrams.setdefault(trigram, len(grouped))
                 if place == len(grouped):
                     grouped.append([])
                 grouped[place].append(number)
-        self._holders = Lists(grouped)
+        self._holders = PackedLists(grouped)
         self._by_sound = array("I", sorted(range(len(self.words)), key=self._sound))
         self._meanings: dict[tuple[str, bool], Mapping[int, float]] = {}
 
@@ -86,57 +86,57 @@ class Vocabulary:
 
     def find_short_forms(self, word: str) -> list[int]:
         """Return the words of 3 letters or more that ``word`` begins with ("med" for "medical")."""
-        found = (self.find(word[:length]) for length in range(3, min(len(word), 8)))
-        return [number for number in found if number is not None]
+        numbers = (self.find(word[:length]) for length in range(3, min(len(word), 8)))
+        return [number for number in numbers if number is not None]
 
     def find_misspelt(self, word: str, *, by_sound: bool = False) -> Mapping[int, float]:
-        """Return what ``word`` may mean, at most a dozen words, each with a likeness below 1.
+        """Return the words that ``word`` may mean, at most a dozen, each with a similarity below 1.
 
-        ``by_sound`` also looks for words that sound alike where none is spelt much alike.
+        ``by_sound`` also looks for words that sound alike where none is spelt so similarly.
         """
-        known = self._meanings.get((word, by_sound))
-        if known is None:
-            known = self._measure(word, by_sound=by_sound)
-            if len(self._meanings) >= _MEMORY:
+        meanings = self._meanings.get((word, by_sound))
+        if meanings is None:
+            meanings = self._compare_with_all(word, by_sound=by_sound)
+            if len(self._meanings) >= _MEANINGS_KEPT:
                 self._meanings.clear()
-            self._meanings[word, by_sound] = known
-        return known
+            self._meanings[word, by_sound] = meanings
+        return meanings
 
-    def _measure(self, word: str, *, by_sound: bool) -> Mapping[int, float]:
+    def _compare_with_all(self, word: str, *, by_sound: bool) -> Mapping[int, float]:
         shared = self._count_shared(word)
-        likeness: dict[int, float] = {}
+        similarity: dict[int, float] = {}
         for enough in _least_shared(word):
             candidates = [number for number, count in shared.items() if count >= enough]
             spelt = [self.words[number] for number in candidates]
-            _note(likeness, candidates, _compare(word, spelt), word, 1.0)
-            if len(word) > _SHORT and max(likeness.values(), default=0.0) < _GOOD:
-                beginnings = [each[: len(word)] for each in spelt]
-                _note(likeness, candidates, _compare(word, beginnings), word, _BEGINNING)
-            if likeness:
+            _keep_best(similarity, candidates, _find_near(word, spelt), word, 1.0)
+            if len(word) > _SHORT and max(similarity.values(), default=0.0) < _GOOD_ENOUGH:
+                beginnings = [candidate[: len(word)] for candidate in spelt]
+                _keep_best(similarity, candidates, _find_near(word, beginnings), word, _BEGINNING)
+            if similarity:
                 break
-        if by_sound and max(likeness.values(), default=0.0) < _GOOD:
+        if by_sound and max(similarity.values(), default=0.0) < _GOOD_ENOUGH:
             for number in self._find_sound(word):
-                likeness[number] = max(likeness.get(number, 0.0), _SOUNDS_ALIKE)
-        best = sorted(likeness, key=lambda number: (-likeness[number], number))
-        return {number: likeness[number] for number in best[:_MOST_MEANINGS]}
+                similarity[number] = max(similarity.get(number, 0.0), _SAME_SOUND)
+        best = sorted(similarity, key=lambda number: (-similarity[number], number))
+        return {number: similarity[number] for number in best[:_MOST_MEANINGS]}
 
     def _find_sound(self, word: str) -> list[int]:
         """Return the words that sound like ``word``, however they are spelt."""
         sound = sound_of(word)
         first = bisect_left(self._by_sound, sound, key=self._sound)
-        alike = takewhile(lambda number: self._sound(number) == sound, self._by_sound[first:])
-        return list(islice(alike, _MOST_MEANINGS))
+        same = takewhile(lambda number: self._sound(number) == sound, self._by_sound[first:])
+        return list(islice(same, _MOST_MEANINGS))
 
     def _sound(self, number: int) -> str:
         return sound_of(self.words[number])
 
     def _count_shared(self, word: str) -> Counter[int]:
         """Return how many trigrams words share with ``word``, the rarest trigrams alone."""
-        places = (self._trigrams.get(each) for each in _pieces_of(word))
-        known = sorted((self._holders.length(each), each) for each in places if each is not None)
+        places = (self._trigrams.get(trigram) for trigram in _split_into_trigrams(word))
+        lengths = [(self._holders.length(place), place) for place in places if place is not None]
         shared: Counter[int] = Counter()
         spent = 0
-        for length, place in known:
+        for length, place in sorted(lengths):
             if spent and spent + length > _TRIGRAM_BUDGET:
                 break
             spent += length
@@ -144,7 +144,7 @@ class Vocabulary:
         return shared
 
 
-def _pieces_of(word: str) -> set[str]:
+def _split_into_trigrams(word: str) -> set[str]:
     """Return the trigrams of ``word``; of a short one also its ends.
 
     One slip in a short word mostly leaves its first two letters, its last two, or both ends.
@@ -171,28 +171,28 @@ def allowed_slips(length: int) -> int:
     return 2 if length <= 8 else 3
 
 
-def _compare(word: str, others: list[str]) -> list[tuple[int, int]]:
-    """Return (slips, place) of the others that are near enough, the nearest first."""
-    found = process.extract(
+def _find_near(word: str, candidates: list[str]) -> list[tuple[int, int]]:
+    """Return (slips, place) of the candidates that are near enough, the nearest first."""
+    near = process.extract(
         word,
-        others,
+        candidates,
         scorer=OSA.distance,
         processor=None,
         score_cutoff=allowed_slips(len(word)),
         limit=_MOST_MEANINGS,
     )
-    return [(int(slips), place) for _other, slips, place in found]
+    return [(int(slips), place) for _candidate, slips, place in near]
 
 
-def _note(
-    likeness: dict[int, float],
+def _keep_best(
+    similarity: dict[int, float],
     candidates: list[int],
-    found: list[tuple[int, int]],
+    near: list[tuple[int, int]],
     word: str,
     share: float,
 ) -> None:
-    for slips, place in found:
+    for slips, place in near:
         number = candidates[place]
-        like = share * _MISSPELT * (1 - slips / (len(word) + 1))
-        if like > likeness.get(number, 0.0):
-            likeness[number] = like
+        measured = share * _MISSPELT * (1 - slips / (len(word) + 1))
+        if measured > similarity.get(number, 0.0):
+            similarity[number] = measured

@@ -1,4 +1,4 @@
-"""What each word of a query may mean in the catalog, how surely, and how much that tells."""
+"""Candidates for each word of a query: the words it may mean, how surely, and its weight."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from itertools import pairwise
 from typing import Final
 
 from medblocks_connect.facilities.matching.index import FacilityIndex
-from medblocks_connect.facilities.matching.normalization import ALSO_SAID, FILLER, lengthen
+from medblocks_connect.facilities.matching.normalization import FILLER, SYNONYMS, expand
 from medblocks_connect.facilities.matching.query import Query
 from medblocks_connect.facilities.matching.states import STATE_CODES
 from medblocks_connect.facilities.matching.vocabulary import Vocabulary
 
 BEGINNING: Final = 0.9
-"""Likeness of a word that was not typed to its end."""
+"""Similarity of a word that was not typed to its end."""
 
 _SHORT_FORM: Final = 0.75
 _DOUBTFUL_FORM: Final = 0.6  # of a word that the catalog does not know
@@ -45,10 +45,10 @@ class Word:
     weight: float = 1.0
     total: int = 0  # how many names hold one of the meanings
 
-    def mean(self, number: int | None, likeness: float) -> None:
+    def add_meaning(self, number: int | None, similarity: float) -> None:
         """Note that the word may mean the vocabulary's ``number``."""
-        if number is not None and likeness > self.meanings.get(number, 0.0):
-            self.meanings[number] = likeness
+        if number is not None and similarity > self.meanings.get(number, 0.0):
+            self.meanings[number] = similarity
 
     @property
     def is_filler(self) -> bool:
@@ -60,7 +60,7 @@ class Word:
         """Return whether the catalog has the word as it was typed."""
         return 1.0 in self.meanings.values()
 
-    def all_meanings(self) -> Mapping[int, float]:
+    def list_meanings(self) -> Mapping[int, float]:
         """Return what a name may hold for this word, whole or in part."""
         return {**self.parts, **self.meanings} if self.parts else self.meanings
 
@@ -74,38 +74,38 @@ def read_words(
     another word of it ("marin" for "martin") is seen thoroughly only.
     """
     vocabulary = index.vocabulary
-    words = [_read(vocabulary, word, thoroughly=thoroughly) for word in query.words]
+    words = [_read_word(vocabulary, word, thoroughly=thoroughly) for word in query.words]
     if query.typed[-1] != query.words[-1]:
         _add_beginnings(vocabulary, words[-1], query.typed[-1])
     for first, second in pairwise(words):
-        _read_pair(vocabulary, first, second, thoroughly=thoroughly)
+        _read_word_pair(vocabulary, first, second, thoroughly=thoroughly)
     for word in words:
         if max(word.meanings.values(), default=0.0) < BEGINNING:
-            word.parts.update(_split(vocabulary, word.typed))
+            word.parts.update(_split_word(vocabulary, word.typed))
     if query.state:
-        words.append(_read(vocabulary, query.state, thoroughly=False))
+        words.append(_read_word(vocabulary, query.state, thoroughly=False))
     _read_initials(index, query, words, chosen)
     for word in words:
-        _weigh(index, word)
+        _weigh_word(index, word)
     return words
 
 
-def _read(vocabulary: Vocabulary, typed: str, *, thoroughly: bool) -> Word:
+def _read_word(vocabulary: Vocabulary, typed: str, *, thoroughly: bool) -> Word:
     word = Word(typed)
     exact = vocabulary.find(typed)
-    word.mean(exact, 1.0)
+    word.add_meaning(exact, 1.0)
     _add_beginnings(vocabulary, word, typed)
-    for other in ALSO_SAID.get(typed, ()):
-        word.mean(vocabulary.find(other), BEGINNING)
+    for synonym in SYNONYMS.get(typed, ()):
+        word.add_meaning(vocabulary.find(synonym), BEGINNING)
     if len(typed) <= _LONGEST_FORM:
         form = _DOUBTFUL_FORM if exact is None else _SHORT_FORM
         for number in vocabulary.find_short_forms(typed):
-            word.mean(number, form)
+            word.add_meaning(number, form)
     if exact is None or (thoroughly and not word.is_filler):
-        for number, likeness in vocabulary.find_misspelt(typed, by_sound=thoroughly).items():
-            word.mean(number, likeness)
+        for number, similarity in vocabulary.find_misspelt(typed, by_sound=thoroughly).items():
+            word.add_meaning(number, similarity)
     if typed in STATE_CODES:
-        word.mean(vocabulary.find(STATE_CODES[typed].lower()), _STATE)
+        word.add_meaning(vocabulary.find(STATE_CODES[typed].lower()), _STATE)
     return word
 
 
@@ -115,30 +115,28 @@ def _add_beginnings(vocabulary: Vocabulary, word: Word, typed: str) -> None:
         word.meanings = {**dict.fromkeys(beginnings, BEGINNING), **word.meanings}
 
 
-def _read_pair(vocabulary: Vocabulary, first: Word, second: Word, *, thoroughly: bool) -> None:
+def _read_word_pair(vocabulary: Vocabulary, first: Word, second: Word, *, thoroughly: bool) -> None:
     """Let two words that are one in the catalog mean it: "river side", "new york"."""
     joined = first.typed + second.typed
     whole = vocabulary.find(joined)
     code = vocabulary.find(STATE_CODES[joined].lower()) if joined in STATE_CODES else None
-    found = {
-        number: likeness
-        for number, likeness in ((whole, _RUN_TOGETHER), (code, _STATE))
+    meanings = {
+        number: similarity
+        for number, similarity in ((whole, _RUN_TOGETHER), (code, _STATE))
         if number is not None
     }
-    least = min(max(each.meanings.values(), default=0.0) for each in (first, second))
+    least = min(max(word.meanings.values(), default=0.0) for word in (first, second))
     if whole is None and least < (1.0 if thoroughly else _UNDERSTOOD):
-        found.update(vocabulary.find_misspelt(joined))
-    for number, likeness in found.items():
-        first.mean(number, likeness)
-        second.mean(number, likeness)
+        meanings.update(vocabulary.find_misspelt(joined))
+    for number, similarity in meanings.items():
+        first.add_meaning(number, similarity)
+        second.add_meaning(number, similarity)
 
 
-def _split(vocabulary: Vocabulary, typed: str) -> Mapping[int, float]:
+def _split_word(vocabulary: Vocabulary, typed: str) -> Mapping[int, float]:
     """Return the words that ``typed`` is made of, each with its share of the letters."""
     for length in range(len(typed) - 2, 1, -1):
-        first, second = (
-            vocabulary.find(lengthen(part)) for part in (typed[:length], typed[length:])
-        )
+        first, second = (vocabulary.find(expand(part)) for part in (typed[:length], typed[length:]))
         if first is not None and second is not None:
             share = length / len(typed)
             return {second: 1 - share, first: share}
@@ -153,14 +151,16 @@ def _split_misspelt(vocabulary: Vocabulary, typed: str) -> Iterator[Mapping[int,
     The rest may itself be several words: "riversidegenralhospital".
     """
     for length in range(len(typed) - 3, 3, -1):
-        for known, rest in ((typed[:length], typed[length:]), (typed[-length:], typed[:-length])):
-            number = vocabulary.find(lengthen(known))
+        for word, rest in ((typed[:length], typed[length:]), (typed[-length:], typed[:-length])):
+            number = vocabulary.find(expand(word))
             if number is None or len(rest) < 3:
                 continue
             share = length / len(typed)
-            others = vocabulary.find_misspelt(rest) or _split(vocabulary, rest)
-            if others:
-                shares = {each: (1 - share) * likeness for each, likeness in others.items()}
+            meanings = vocabulary.find_misspelt(rest) or _split_word(vocabulary, rest)
+            if meanings:
+                shares = {
+                    meaning: (1 - share) * similarity for meaning, similarity in meanings.items()
+                }
                 yield {**shares, number: share}
 
 
@@ -170,23 +170,25 @@ def _read_initials(
     """Let a short word mean the names with these initials, and many words their own initials."""
     initials = index.vocabulary.find(query.initials) if query.initials else None
     for word in words:
-        word.mean(initials, _INITIALS)
+        word.add_meaning(initials, _INITIALS)
         if (
             len(words) <= _MOST_WORDS_WITH_INITIALS
             and len(word.typed) in _LENGTHS_OF_INITIALS
             and not word.is_exact
         ):
-            found = index.find_initials(word.typed, _MOST_INITIALS, chosen)
-            word.initials_of = dict.fromkeys(found, _INITIALS)
+            names = index.find_initials(word.typed, _MOST_INITIALS, chosen)
+            word.initials_of = dict.fromkeys(names, _INITIALS)
 
 
-def _weigh(index: FacilityIndex, word: Word) -> None:
+def _weigh_word(index: FacilityIndex, word: Word) -> None:
     """Let a word count for as much as it tells names apart, and as surely as it is understood."""
-    meanings = word.all_meanings()
+    meanings = word.list_meanings()
     word.total = sum(index.count_holders(number) for number in meanings)
     best = max(meanings.values(), default=0.0)
     held_by = sum(
-        index.count_holders(number) for number, like in meanings.items() if like > best - _AS_GOOD
+        index.count_holders(number)
+        for number, similarity in meanings.items()
+        if similarity > best - _AS_GOOD
     )
     word.weight = math.log(1.5 + len(index) / (1 + (held_by or len(index) // 100)))
     if best < 1.0:

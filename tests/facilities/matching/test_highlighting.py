@@ -1,4 +1,4 @@
-"""What of a name is marked as what was typed."""
+"""The parts of a name that are marked as what was typed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def marked(name, typed):
         ("北京协和医院", "北京", ["北京"]),
     ],
 )
-def test_marked_parts(name, typed, parts):
+def test_typed_text_marks_the_parts_it_matches(name, typed, parts):
     assert marked(name, typed) == parts
 
 

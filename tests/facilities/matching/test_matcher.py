@@ -1,4 +1,4 @@
-"""What a patient finds, and in which order."""
+"""The facilities found for a text, and their order."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_riverside_general_is_first(find, text):
         ("north western memorial", "Northwestern Memorial Hospital"),
     ],
 )
-def test_first_found(find, text, name):
+def test_text_finds_the_name_first(find, text, name):
     assert find(text)[0] == name
 
 
@@ -78,7 +78,7 @@ def test_first_found(find, text, name):
         ("fishman california", "CA - Rebecca Fishman MD"),
     ],
 )
-def test_state_decides_between_twins(find, text, name):
+def test_state_decides_between_facilities_of_one_name(find, text, name):
     assert find(text)[0] == name
 
 
@@ -111,7 +111,7 @@ def test_vendor_prefix_does_not_hide_the_beginning_of_the_name(index):
     assert [each.tier for each in found[:2]] == [Tier.NAME_BEGINS] * 2
 
 
-def test_order_is_exact_then_beginning_then_word_then_alike():
+def test_order_is_exact_then_beginning_then_word_then_similar():
     names = [
         ("Lake Mercy Clinic", ""),
         ("Merci", ""),
@@ -171,7 +171,7 @@ def test_words_typed_together_come_before_scattered_ones():
         ("dearbon gyn", "Advanced OB-GYN of Dearborn, PC"),
     ],
 )
-def test_words_that_patients_use(text, first):
+def test_patients_words_find_the_name_first(text, first):
     names = [
         ("Doctors Care", ""),
         ("My Doctor, P.A.", ""),
@@ -224,7 +224,7 @@ def test_more_chosen_comes_first_among_equals():
 @pytest.mark.parametrize(
     "text", ["riverside clinic", "riverside clinc", "rivrside clinic", "clinic riverside"]
 )
-def test_more_chosen_comes_first_among_those_as_like(text):
+def test_more_chosen_comes_first_among_those_as_similar(text):
     index = FacilityIndex(IndexEntry(key, "Riverside Clinic") for key in range(100))
     assert search_index(index, text, chosen={80: 3, 90: 5})[0].key == 90
 
@@ -247,7 +247,7 @@ def test_little_words_choose_between_names_that_both_hold_the_rest():
 
 
 @pytest.mark.parametrize(
-    ("text", "bears"),
+    ("text", "contains"),
     [
         ("riverside", True),
         ("hospital riverside", True),
@@ -260,40 +260,40 @@ def test_little_words_choose_between_names_that_both_hold_the_rest():
         ("mayo clinic", False),
     ],
 )
-def test_first_bears_the_query_or_is_only_alike(index, text, bears):
-    assert any(each.bears_query for each in search_index(index, text)) is bears
+def test_found_contains_the_query_or_is_only_similar(index, text, contains):
+    assert any(each.contains_query for each in search_index(index, text)) is contains
 
 
 def test_word_that_many_names_hold_does_not_make_up_for_a_misspelt_one():
     names = ["Bader Health", *(f"Dover{number} Health" for number in range(50))]
     index = FacilityIndex(IndexEntry(key, name) for key, name in enumerate(names))
     (found,) = search_index(index, "baker health")
-    assert not found.bears_query
+    assert not found.contains_query
 
 
 def test_slip_in_a_long_word_leaves_no_doubt():
     names = ["Riverside Health", *(f"Dover{number} Health" for number in range(50))]
     index = FacilityIndex(IndexEntry(key, name) for key, name in enumerate(names))
     (found,) = search_index(index, "rivrside health")
-    assert found.bears_query
+    assert found.contains_query
 
 
-def test_what_lacks_a_word_is_left_out_where_another_name_has_all():
+def test_name_that_lacks_a_word_is_left_out_where_another_has_all():
     names = [("Cleveland Clinic", ""), ("Cleveland Head and Neck", ""), ("Clinic of Dover", "")]
     assert search_names(names, "cleveland clinc") == ["Cleveland Clinic"]
 
 
-def test_what_is_hardly_alike_is_not_found():
+def test_name_that_is_hardly_similar_is_not_found():
     names = [("Sloan Lance", ""), ("Memorial Hospital", ""), ("Dover Clinic", "")]
     assert search_names(names, "memorial sloan kettering cancer") == []
 
 
-def test_match_tells_the_name_it_was_found_by():
+def test_match_has_the_name_it_was_found_by():
     index = FacilityIndex([IndexEntry(1, "Brigham Hospital"), IndexEntry(1, "NY - Peter Bent")])
     assert [each.found_as for each in search_index(index, "bent")] == ["peter bent"]
 
 
-def test_no_more_than_asked_for():
+def test_search_returns_no_more_than_asked_for():
     names = [(f"Mercy {number}", "") for number in range(50)]
     assert len(search_names(names, "mercy", most=7)) == 7
 
@@ -303,7 +303,7 @@ def test_facility_under_several_names_is_found_once():
     assert [each.key for each in search_index(index, "brigham")] == [1]
 
 
-def test_kind_keeps_one_record_system(find):
+def test_kind_filters_by_record_system(find):
     assert find("riverside", kind="cerner") == ["Lake Riverside Clinic"]
 
 
@@ -311,7 +311,7 @@ def test_kind_that_is_not_there_finds_nothing(find):
     assert find("riverside", kind="unheard_of") == []
 
 
-def test_kind_holds_for_misspelt_words_too(find):
+def test_kind_filters_similar_names_too(find):
     assert find("rivrsidee", kind="athena") == ["Riverside Dental, LLC"]
 
 
@@ -327,7 +327,7 @@ def test_text_without_letters_finds_nothing(find, text):
 
 
 @pytest.mark.parametrize("text", ["zzqxv", "qqq www eee", "x" * 10_000, "\U0001d54f" * 100])
-def test_text_that_is_like_no_name_finds_nothing(find, text):
+def test_text_that_is_similar_to_no_name_finds_nothing(find, text):
     assert find(text) == []
 
 

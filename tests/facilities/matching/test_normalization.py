@@ -37,7 +37,7 @@ from medblocks_connect.facilities.matching.normalization import (
         ("", ""),
     ],
 )
-def test_fold(text, folded):
+def test_fold_gives_the_folded_text(text, folded):
     assert fold(text) == folded
 
 
@@ -64,7 +64,7 @@ def test_initials_leave_out_little_words():
     assert initials_of("university of california san francisco") == "ucsf"
 
 
-def test_initials_with_little_words():
+def test_initials_with_little_words_keep_them():
     name = "childrens hospital of philadelphia"
     assert initials_of(name, with_little_words=True) == "chop"
 
@@ -79,9 +79,9 @@ def test_initials_with_little_words():
         ("knight", "nite"),
     ],
 )
-def test_sound_of_words_that_sound_alike(written, heard):
+def test_words_that_sound_alike_have_one_sound(written, heard):
     assert sound_of(written) == sound_of(heard)
 
 
-def test_sound_of_words_that_do_not():
+def test_words_that_sound_otherwise_have_two_sounds():
     assert sound_of("cardiology") != sound_of("dermatology")

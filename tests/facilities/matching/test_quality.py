@@ -1,4 +1,4 @@
-"""How well names are found: over the real ones where they are beside the repository, else made up.
+"""The quality of the search: over the real ones where they are beside the repository, else made up.
 
 The slips are the benchmark's, and so are the limits.
 """
@@ -57,17 +57,17 @@ def rank(rows, index):
 
 
 @pytest.mark.parametrize("kind", LEAST)
-def test_wanted_name_is_among_the_first_ten(rank, kind):
+def test_wanted_name_is_found_among_the_first_ten(rank, kind):
     ranks = rank(kind)
     assert sum(place > 0 for place in ranks) >= LEAST[kind] * len(ranks)
 
 
-def test_wanted_name_comes_first_in_spite_of_a_typo(rank):
+def test_name_with_a_typo_is_found_first(rank):
     ranks = rank("one typo")
     assert sum(1 / place for place in ranks if place) >= LEAST_MRR * len(ranks)
 
 
-def test_index_needs_no_django():
+def test_search_index_imports_no_django():
     code = (
         "import sys; from medblocks_connect.facilities.matching.matcher import search_index;"
         "sys.exit(any(name.partition('.')[0] == 'django' for name in sys.modules))"

@@ -1,4 +1,4 @@
-"""Which state a name gives, and when two letters are no state."""
+"""The state that a name gives, and letters that are no state."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ from medblocks_connect.facilities.matching.states import split_state
         ("", "", ""),
     ],
 )
-def test_split_state(name, state, rest):
+def test_split_state_gives_state_and_rest(name, state, rest):
     assert split_state(name) == (state, rest)

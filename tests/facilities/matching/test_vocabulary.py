@@ -1,10 +1,10 @@
-"""Which words of a catalog a typed word may mean."""
+"""The words of a catalog that a typed word may mean."""
 
 from __future__ import annotations
 
 import pytest
 
-from medblocks_connect.facilities.matching.vocabulary import Lists, Vocabulary
+from medblocks_connect.facilities.matching.vocabulary import PackedLists, Vocabulary
 
 WORDS = (
     "riverside",
@@ -30,8 +30,8 @@ def vocabulary():
 
 
 def best(vocabulary, typed, **options):
-    likeness = vocabulary.find_misspelt(typed, **options)
-    return vocabulary.words[max(likeness, key=likeness.get)] if likeness else ""
+    similarity = vocabulary.find_misspelt(typed, **options)
+    return vocabulary.words[max(similarity, key=similarity.get)] if similarity else ""
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def best(vocabulary, typed, **options):
         ("", ""),
     ],
 )
-def test_misspelt(vocabulary, typed, meant):
+def test_misspelt_word_means_the_nearest(vocabulary, typed, meant):
     assert best(vocabulary, typed) == meant
 
 
@@ -61,14 +61,14 @@ def test_unlike_spelling_is_found_by_sound_only(vocabulary):
     assert best(vocabulary, "filadelfia") == ""
 
 
-def test_nearer_spelling_is_more_alike(vocabulary):
+def test_nearer_spelling_is_more_similar(vocabulary):
     once = max(vocabulary.find_misspelt("rivrside").values())
     twice = max(vocabulary.find_misspelt("rivrsde").values())
     assert 1 > once > twice > 0
 
 
-def test_meanings_are_remembered_within_bounds(vocabulary, monkeypatch):
-    monkeypatch.setattr("medblocks_connect.facilities.matching.vocabulary._MEMORY", 3)
+def test_meanings_are_kept_within_bounds(vocabulary, monkeypatch):
+    monkeypatch.setattr("medblocks_connect.facilities.matching.vocabulary._MEANINGS_KEPT", 3)
     for number in range(10):
         vocabulary.find_misspelt(f"general{number}")
         assert len(vocabulary._meanings) <= 3
@@ -89,7 +89,7 @@ def test_short_form_is_a_word_that_the_longer_begins_with(vocabulary):
 
 
 def test_lists_keep_what_they_are_given():
-    lists = Lists([[1, 2], [], [3]])
+    lists = PackedLists([[1, 2], [], [3]])
     assert [list(lists[number]) for number in range(3)] == [[1, 2], [], [3]]
     assert list(lists.span(range(3))) == [1, 2, 3]
     assert (lists.length(0), lists.span_length(range(1, 3))) == (2, 1)
