@@ -99,8 +99,8 @@ def _take_up(*, restart: bool) -> CatalogSync:
             sync.delete()
             raise SyncError("Another sync has just begun.")
         return sync
-    claimed = unfinished.filter(pk=latest.pk, heard_at=latest.heard_at).update(heard_at=now)
-    if not claimed:
+    leased = unfinished.filter(pk=latest.pk, heard_at=latest.heard_at).update(heard_at=now)
+    if not leased:
         raise SyncError("Another sync has just begun.")
     latest.heard_at = now
     return latest

@@ -56,7 +56,7 @@ def test_reconcile_second_run_asks_nothing(medblocks, make_old):
     [
         pytest.param({"created_at": timezone.now() + timedelta(days=1)}, id="still-in-hand"),
         pytest.param(
-            {"leased_until": timezone.now() + timedelta(days=1)}, id="claimed-by-another-machine"
+            {"leased_until": timezone.now() + timedelta(days=1)}, id="leased-to-another-machine"
         ),
         pytest.param({"settled_at": timezone.now(), "status": "failed"}, id="settled"),
         pytest.param({"status": "failed", "patient_session_id": None}, id="without-a-session"),
@@ -82,7 +82,7 @@ def test_reconcile_leaves_alone(medblocks, make_old, changes):
             {"status": "failed", "unconfirmed": True, "error": "user_denied"}, id="claimed-failure"
         ),
         pytest.param({"status": "failed", "error": "oauth_error"}, id="failed-in-an-open-session"),
-        pytest.param({"leased_until": long_ago()}, id="claimed-by-a-machine-that-died"),
+        pytest.param({"leased_until": long_ago()}, id="leased-to-a-machine-that-died"),
         pytest.param(
             {"created_at": timezone.now() - timedelta(days=2), "asked_at": long_ago()},
             id="old-and-not-asked-within-the-hour",
@@ -342,17 +342,17 @@ def test_reconcile_names_other_places_than_an_odd_one(medblocks, make_attempt):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_reconcile_claims_again_what_the_database_refused(medblocks, make_old, monkeypatch):
+def test_reconcile_lease_that_the_database_refused_is_repeated(medblocks, make_old, monkeypatch):
     """A deadlock, or a transaction that cannot be serialised, is no end of the run."""
     make_old()
     answer(medblocks, **ACTIVE)
-    claim, calls = reconcile._lease, []
+    lease, calls = reconcile._lease, []
 
     def be_refused_once(*args):
         calls.append(1)
         if len(calls) == 1:
             raise OperationalError
-        return claim(*args)
+        return lease(*args)
 
     monkeypatch.setattr(reconcile, "_lease", be_refused_once)
     assert reconcile_attempts(limit=10).statuses["succeeded"] == 1

@@ -94,13 +94,13 @@ def test_process_waiting_deliveries_but_not_one_in_other_hands(make_delivery, ma
     assert attempt.status == "started"
 
 
-def test_claim_is_for_one(make_delivery):
+def test_lease_of_a_leased_delivery_is_refused(make_delivery):
     delivery = make_delivery()
     assert lease_delivery(delivery)
     assert not lease_delivery(delivery)
 
 
-def test_claim_of_a_process_that_died_lapses(make_delivery):
+def test_lease_of_a_process_that_died_lapses(make_delivery):
     lapsed = timezone.now() - timedelta(seconds=1)
     assert lease_delivery(make_delivery(leased_until=lapsed))
 
@@ -108,13 +108,13 @@ def test_claim_of_a_process_that_died_lapses(make_delivery):
 @pytest.mark.parametrize(
     "changed", [{"state": "failed"}, {"tries": 3}, {"unsent_signals": "attempt_succeeded"}]
 )
-def test_claim_of_what_was_worked_on_since(make_delivery, changed):
+def test_lease_of_a_delivery_changed_since_it_was_read_is_refused(make_delivery, changed):
     as_read = make_delivery()
     WebhookDelivery.objects.update(**changed)
     assert not lease_delivery(as_read)
 
 
-def test_claim_of_processed(make_delivery):
+def test_lease_of_a_processed_delivery_is_refused(make_delivery):
     assert not lease_delivery(make_delivery(state="processed"))
 
 

@@ -37,8 +37,8 @@ def crashed(site, user, settings):
 def let_time_pass() -> None:
     before = timezone.now() - timedelta(hours=3)
     PatientConnectionAttempt.objects.update(created_at=before)
-    for claimed in (PatientConnectionAttempt, WebhookDelivery):
-        claimed.objects.exclude(leased_until=None).update(leased_until=before)
+    for model in (PatientConnectionAttempt, WebhookDelivery):
+        model.objects.exclude(leased_until=None).update(leased_until=before)
 
 
 def history() -> list[object]:
