@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Final
 
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q
 from django.utils import timezone as django_timezone
 
 from medblocks_connect.api import (
@@ -43,6 +43,7 @@ from medblocks_connect.attempts.webhook_deliveries import (
 from medblocks_connect.conf import conf
 from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models.attempt import AttemptQuerySet
 
 logger = logging.getLogger("medblocks_connect.reconcile")
 
@@ -162,7 +163,7 @@ def count_unsettled() -> int:
     return _unsettled(django_timezone.now()).count()
 
 
-def _unsettled(now: datetime) -> QuerySet[PatientConnectionAttempt]:
+def _unsettled(now: datetime) -> AttemptQuerySet:
     # Younger rows are still in the hands of the request that made them.
     in_hand = now - timedelta(seconds=conf.timeout)
     free = Q(leased_until__isnull=True) | Q(leased_until__lt=now)
@@ -183,7 +184,7 @@ def _lease_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, Non
     leased = 0
     while leased < limit:
         size = min(_BATCH, limit - leased)
-        lease = partial(_lease_batch, _unsettled(began), size, database)
+        lease = partial(_lease_batch, _unsettled(began).where_written(), size, database)
         batch = retry_on_deadlock(lease, database)
         if not batch:
             return
@@ -198,20 +199,19 @@ def _lease_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, Non
 
 
 def _lease_batch(
-    unsettled: QuerySet[PatientConnectionAttempt], size: int, database: str
+    unsettled: AttemptQuerySet, size: int, database: str
 ) -> list[PatientConnectionAttempt]:
-    unsettled = unsettled.using(database)
     if not connections[database].features.has_select_for_update_skip_locked:
         # Read first, write after: SQLite refuses a transaction that does it in one.
-        return [each for each in unsettled[:size] if _lease(each, database)]
+        return [attempt for attempt in unsettled[:size] if _lease(attempt)]
     with transaction.atomic(using=database):
         batch = list(unsettled.select_for_update(skip_locked=True)[:size])
-        return [each for each in batch if _lease(each, database)]
+        return [attempt for attempt in batch if _lease(attempt)]
 
 
-def _lease(attempt: PatientConnectionAttempt, database: str) -> bool:
+def _lease(attempt: PatientConnectionAttempt) -> bool:
     until = django_timezone.now() + timedelta(seconds=conf.timeout * _BATCH)
-    same = PatientConnectionAttempt.objects.using(database).filter(
+    same = PatientConnectionAttempt.objects.where_written().filter(
         pk=attempt.pk, asked_at=attempt.asked_at, leased_until=attempt.leased_until
     )
     if not same.update(leased_until=until):
@@ -222,7 +222,7 @@ def _lease(attempt: PatientConnectionAttempt, database: str) -> bool:
 
 def _release(attempt: PatientConnectionAttempt, **changes: datetime) -> None:
     database = router.db_for_write(PatientConnectionAttempt)
-    ours = PatientConnectionAttempt.objects.using(database).filter(
+    ours = PatientConnectionAttempt.objects.where_written().filter(
         pk=attempt.pk, leased_until=attempt.leased_until
     )
     retry_on_deadlock(partial(ours.update, leased_until=None, **changes), database)

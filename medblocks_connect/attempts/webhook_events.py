@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from django.db.models import Q
 from django.dispatch import Signal
@@ -199,17 +199,15 @@ def _find_connected(patient_id: object, facility_id: object) -> PatientConnectio
     """Return the patient's newest attempt that connected the facility."""
     if not (_is_text(patient_id) and _is_text(facility_id)):
         return None
-    successes = PatientConnectionAttempt.objects.where_written().successes()
-    return successes.filter(
-        Q(connection_id=facility_id) | Q(facility_id=facility_id), patient_id=patient_id
-    ).first()
+    successes = PatientConnectionAttempt.objects.where_written().of_patient(patient_id).successes()
+    return successes.filter(Q(connection_id=facility_id) | Q(facility_id=facility_id)).first()
 
 
 def _occurred_at(delivery: WebhookDelivery) -> datetime | None:
     return aware(delivery.occurred_at) if delivery.occurred_at else None
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     """Return whether ``value`` is an id that cleaning does not change: such a one can be found."""
     return bool(value) and clean_text(value, MAX_ID_LENGTH) == value
 

@@ -48,17 +48,23 @@ class AttemptQuerySet(models.QuerySet["PatientConnectionAttempt"]):
         newest = {each.connection_id: each.lost_at is None for each in successes.order_by("id")}
         return frozenset(connection_id for connection_id, stands in newest.items() if stands)
 
+    def later_attempts(self) -> AttemptQuerySet:
+        """Return what ``Exists`` asks about an attempt: its patient's attempts after it."""
+        return self.filter(
+            # Made in the same moment: the id says which was later.
+            Q(created_at__gt=OuterRef("created_at")) | Q(pk__gt=OuterRef("pk")),
+            patient_id=OuterRef("patient_id"),
+            created_at__gte=OuterRef("created_at"),
+        )
+
     def later_successes(self) -> AttemptQuerySet:
         """Return what ``Exists`` asks about an attempt: its patient's successes there after it."""
         # No column's equality but the patient's: SQLite would enter by the index on another one,
         # which has thousands of rows where the patient's has a handful.
-        place, state = Coalesce("connection_id", Value("")), Coalesce("status", Value(""))
-        return self.alias(place=place, state=state).filter(
-            Q(created_at__gt=OuterRef("created_at")) | Q(pk__gt=OuterRef("pk")),
-            patient_id=OuterRef("patient_id"),
-            created_at__gte=OuterRef("created_at"),
-            place=OuterRef("connection_id"),
-            state=PatientConnectionAttempt.Status.SUCCEEDED,
+        facility, state = Coalesce("connection_id", Value("")), Coalesce("status", Value(""))
+        later = self.later_attempts().alias(same_facility=facility, state=state)
+        return later.filter(
+            same_facility=OuterRef("connection_id"), state=PatientConnectionAttempt.Status.SUCCEEDED
         )
 
 
