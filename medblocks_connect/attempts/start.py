@@ -215,7 +215,8 @@ def _share_session(attempt: PatientConnectionAttempt, session: PatientSession) -
     Anything else would put one patient into another's session.
     """
     _settle_failure(attempt, Failure(DUPLICATE_SESSION), session.request_id)
-    holder = PatientConnectionAttempt.objects.get(patient_session_id=session.id)
+    attempts = PatientConnectionAttempt.objects.where_written()
+    holder = attempts.get(patient_session_id=session.id)
     same = (holder.patient_id, holder.connection_id) == (attempt.patient_id, attempt.connection_id)
     if not same or not is_safe_redirect(session.url):
         raise StartRefusedError(attempt, 502)

@@ -121,7 +121,7 @@ def settle_and_catch_up(attempt: PatientConnectionAttempt, evidence: Evidence) -
     known = attempt.patient_connection_id
     settle(attempt, evidence)
     if attempt.patient_connection_id != known and process_waiting_deliveries(attempt):
-        attempt.refresh_from_db()
+        attempt.refresh_from_db(using=router.db_for_write(PatientConnectionAttempt))
 
 
 def retry_deliveries(limit: int) -> tuple[int, int]:

@@ -157,3 +157,23 @@ def breaks_once(monkeypatch):
         monkeypatch.setattr(module, name, call)
 
     return let_break
+
+
+class ReplicaRouter:
+    """A router that writes to one database, and reads from a replica that has nothing."""
+
+    def db_for_read(self, model, **hints):
+        return "replica" if model in {PatientConnectionAttempt, WebhookDelivery} else None
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+@pytest.fixture
+def use_replica(settings):
+    """Let reads go to a replica from now on, unless they ask for where is written."""
+
+    def use():
+        settings.DATABASE_ROUTERS = [ReplicaRouter()]
+
+    return use

@@ -333,6 +333,15 @@ def test_start_with_the_session_of_the_same_choice_follows_it(medblocks, patient
     assert (started.attempt, started.url) == (first, PORTAL_URL)
 
 
+def test_start_with_a_shared_session_and_a_replica_follows_it(
+    medblocks, patient, make_attempt, use_replica
+):
+    first = make_attempt()
+    medblocks.post(SESSIONS, json=session_json())
+    use_replica()
+    assert start_attempt(patient, FACILITY, RETURN_URL).attempt == first
+
+
 def test_start_case_6_unsafe_url_of_a_session_that_is_shared(medblocks, patient, make_attempt):
     make_attempt()
     medblocks.post(SESSIONS, json=session_json(url="javascript:alert(1)"))

@@ -13,6 +13,7 @@ from medblocks_connect import signals
 from medblocks_connect.attempts import database_retry, webhook_deliveries
 from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.attempts.returns import find_attempt
+from medblocks_connect.attempts.verification import verify_attempt
 from medblocks_connect.attempts.webhook_deliveries import (
     lease_delivery,
     process_delivery,
@@ -22,7 +23,7 @@ from medblocks_connect.attempts.webhook_deliveries import (
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 from medblocks_connect.patients import Patient
 from medblocks_connect.views.webhook_receiver import read_delivery
-from tests.attempts.conftest import FACILITY, connection_json, session_json
+from tests.attempts.conftest import ACTIVE, FACILITY, answer, connection_json, session_json
 
 
 @pytest.fixture
@@ -233,6 +234,19 @@ def test_process_gives_what_waited_for_its_connection_an_effect(make_delivery, m
     assert attempt.connection_status == "refresh_failed"
 
 
+def test_verify_with_a_replica_sees_the_effect_of_what_waited(
+    medblocks, make_delivery, make_attempt, use_replica
+):
+    attempt = make_attempt()
+    loss = {"id": "conn_1", "status": "refresh_failed"}
+    ids = {"patient_session_id": "", "patient_connection_id": "conn_1"}
+    make_delivery(loss, event_type="connection.token_refresh_failed", **ids)
+    answer(medblocks, **ACTIVE)
+    use_replica()
+    assert verify_attempt(attempt) is None
+    assert attempt.connection_status == "refresh_failed"
+
+
 def test_process_killed_before_the_receivers_owes_them(
     make_delivery, make_attempt, monkeypatch, heard
 ):
@@ -291,20 +305,10 @@ def test_signals_owed_for_an_attempt_that_was_deleted(make_delivery, counts):
     assert counts == []
 
 
-class Primary:
-    """A router that writes to one database, and reads from a replica that has nothing."""
-
-    def db_for_read(self, model, **hints):
-        return "replica" if model in {PatientConnectionAttempt, WebhookDelivery} else None
-
-    def db_for_write(self, model, **hints):
-        return "default"
-
-
-def test_receive_reads_where_it_writes(make_attempt, settings):
+def test_receive_with_a_replica_reads_where_it_writes(make_attempt, use_replica):
     """What a replica has not heard of yet would wait, or never fit what is to be written."""
     attempt = make_attempt()
-    settings.DATABASE_ROUTERS = [Primary()]
+    use_replica()
     about = session_json(status="complete", connections=[connection_json()])
     events = [
         ("connection.token_refresh_failed", {"id": "conn_1", "status": "refresh_failed"}),
