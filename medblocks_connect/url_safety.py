@@ -14,7 +14,7 @@ def is_safe_redirect(url: str) -> bool:
     """Return whether a browser may be sent to ``url``: https, or http to this machine."""
     if not 0 < len(url) <= _URL_MAX_LENGTH or not url.isascii() or not url.isprintable():
         return False
-    if any(each in url for each in ' \\"<>'):
+    if any(character in url for character in ' \\"<>'):
         return False
     try:
         parts = urlsplit(url)
@@ -50,12 +50,12 @@ def is_public_https(url: str) -> bool:
         return False
     if parts.scheme != "https" or not url.isascii() or not url.isprintable() or "@" in parts.netloc:
         return False
-    if any(each in url for each in " \\\"'<>"):
+    if any(character in url for character in " \\\"'<>"):
         return False
-    return not is_inner_host(host)
+    return not is_internal_host(host)
 
 
-def is_inner_host(host: str) -> bool:
+def is_internal_host(host: str) -> bool:
     """Return whether ``host`` is an address, or a name inside a machine or a network."""
     if "." not in host:
         return True

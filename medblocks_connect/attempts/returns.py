@@ -25,7 +25,7 @@ def record_return(patient: Patient, returned: Returned) -> PatientConnectionAtte
         attempt,
         Evidence(
             source=Source.RETURN,
-            kind=_kind(returned),
+            kind=_event_kind_of_return(returned),
             outcome=conclude_from_return(returned),
             facts={"returned_at": timezone.now()},
         ),
@@ -34,7 +34,7 @@ def record_return(patient: Patient, returned: Returned) -> PatientConnectionAtte
     return attempt
 
 
-def _kind(returned: Returned) -> AttemptEvent.Kind:
+def _event_kind_of_return(returned: Returned) -> AttemptEvent.Kind:
     if isinstance(returned, ReturnedSuccess):
         return Kind.CLAIMED_SUCCESS
     return Kind.CLAIMED_FAILURE if isinstance(returned, ReturnedFailure) else Kind.CAME_BACK

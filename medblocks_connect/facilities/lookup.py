@@ -21,7 +21,7 @@ from medblocks_connect.facilities.facility_cache import (
 )
 from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.url_safety import is_inner_host
+from medblocks_connect.url_safety import is_internal_host
 
 _PATIENCE: Final = 2.0  # seconds that a patient waits for what is offered beside the search
 _TOO_SHORT: Final = 0.1  # seconds; Medblocks could not answer in what is left
@@ -156,7 +156,7 @@ def _may_be_an_address(url: str) -> bool:
     if in_catalog is not None:
         return in_catalog
     # A Medblocks on this machine is a sandbox, whose facilities are here too.
-    return not is_inner_host(_host_of(url)) or is_inner_host(_host_of(conf.base_url))
+    return not is_internal_host(_host_of(url)) or is_internal_host(_host_of(conf.base_url))
 
 
 def _host_of(url: str) -> str:

@@ -45,8 +45,10 @@ class AttemptQuerySet(models.QuerySet["PatientConnectionAttempt"]):
         A retry that failed ends no connection.
         """
         successes = self.successes().filter(connection_id__in=list(connection_ids))
-        newest = {each.connection_id: each.lost_at is None for each in successes.order_by("id")}
-        return frozenset(connection_id for connection_id, stands in newest.items() if stands)
+        stands = {
+            attempt.connection_id: attempt.lost_at is None for attempt in successes.order_by("id")
+        }
+        return frozenset(connection_id for connection_id in stands if stands[connection_id])
 
     def later_attempts(self) -> AttemptQuerySet:
         """Return what ``Exists`` asks about an attempt: its patient's attempts after it."""
@@ -72,7 +74,7 @@ class PatientConnectionAttempt(models.Model):
     """One try of one patient to connect one facility, from the click to its outcome."""
 
     class Status(models.TextChoices):
-        """Where an attempt stands; ``outcome.py`` says which evidence leads where."""
+        """The status of an attempt; ``attempts/outcome.py`` concludes it from the evidence."""
 
         CREATED = "created", _("Not started yet")
         STARTED = "started", _("At the portal")
@@ -235,7 +237,7 @@ class AttemptEvent(models.Model):
     """One piece of evidence on an attempt's timeline. Appended, never changed."""
 
     class Source(models.TextChoices):
-        """Who says so."""
+        """The source of a piece of evidence."""
 
         SITE = "site", _("This site")
         RETURN = "return", _("Return URL")
@@ -243,7 +245,7 @@ class AttemptEvent(models.Model):
         WEBHOOK = "webhook", _("Medblocks, webhook")
 
     class Kind(models.TextChoices):
-        """What was said."""
+        """The kind of a piece of evidence."""
 
         CREATED = "created", _("Attempt recorded")
         STARTED = "started", _("Session opened, patient sent to the portal")

@@ -14,7 +14,7 @@ class WebhookDelivery(models.Model):
     """One event that Medblocks sent and signed, kept as it came, less the session's ``url``."""
 
     class State(models.TextChoices):
-        """What became of it."""
+        """The state of a delivery."""
 
         RECEIVED = "received", _("Received")
         PROCESSED = "processed", _("Processed")

@@ -17,7 +17,7 @@ from medblocks_connect.api import (
     ReturnedSuccess,
 )
 from medblocks_connect.attempts.outcome import (
-    LAPSE,
+    CLOCK_TOLERANCE,
     Failure,
     Outcome,
     Rank,
@@ -202,7 +202,7 @@ def test_session_keeps_an_unknown_status_as_it_came():
     outcome = conclude_from_session(
         make_session("complete", [make_connection("pondering")]), FACILITY, NOW
     )
-    assert outcome.link.status == "pondering"
+    assert outcome.connection.status == "pondering"
 
 
 def test_session_started_with_a_base_url_matches_the_catalogs_id():
@@ -290,4 +290,4 @@ def test_merge_notes_a_disagreement(claim, fact, disagrees):
 
 
 def test_lapse_is_the_clocks_difference():
-    assert timedelta(minutes=10) == LAPSE
+    assert timedelta(minutes=10) == CLOCK_TOLERANCE

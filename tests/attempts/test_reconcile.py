@@ -279,7 +279,7 @@ def test_reconcile_attempt_that_breaks_stops_nobody(medblocks, make_old, breaks_
     other = make_old(2)
     answer(medblocks, 1, **ACTIVE)
     answer(medblocks, 2, **ACTIVE)
-    breaks_once(reconcile, "settle_and_catch_up")
+    breaks_once(reconcile, "settle_with_waiting_deliveries")
     done = reconcile_attempts(limit=10)
     assert (done.broken, done.asked) == (1, 2)
     other.refresh_from_db()
@@ -346,7 +346,7 @@ def test_reconcile_lease_that_the_database_refused_is_repeated(medblocks, make_o
     """A deadlock, or a transaction that cannot be serialised, is no end of the run."""
     make_old()
     answer(medblocks, **ACTIVE)
-    lease, calls = reconcile._lease, []
+    lease, calls = reconcile._lease_attempt, []
 
     def be_refused_once(*args):
         calls.append(1)
@@ -354,7 +354,7 @@ def test_reconcile_lease_that_the_database_refused_is_repeated(medblocks, make_o
             raise OperationalError
         return lease(*args)
 
-    monkeypatch.setattr(reconcile, "_lease", be_refused_once)
+    monkeypatch.setattr(reconcile, "_lease_attempt", be_refused_once)
     assert reconcile_attempts(limit=10).statuses["succeeded"] == 1
 
 

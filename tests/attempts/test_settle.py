@@ -13,8 +13,8 @@ from medblocks_connect import signals
 from medblocks_connect.api import ReturnedFailure, ReturnedSuccess
 from medblocks_connect.attempts.outcome import (
     Failure,
-    Link,
     Outcome,
+    OutcomeConnection,
     Rank,
     conclude_from_return,
 )
@@ -22,10 +22,10 @@ from medblocks_connect.attempts.settle import (
     Evidence,
     Kind,
     Source,
-    outcome_of,
-    plan_step,
+    plan_change,
+    read_outcome,
     settle,
-    try_to_settle,
+    write_change,
 )
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.attempts.conftest import FACILITY
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CONNECTED = Evidence(
     Source.MEDBLOCKS,
     Kind.CONNECTED,
-    Outcome(Rank.SUCCEEDED, link=Link("active", "conn_1"), settled=True),
+    Outcome(Rank.SUCCEEDED, connection=OutcomeConnection("active", "conn_1"), settled=True),
 )
 
 
@@ -64,7 +64,9 @@ EVENT_COLUMNS = (
     "connection_status", "occurred_at",
 )  # fmt: skip
 LATELY = datetime(2026, 11, 1, 10, tzinfo=timezone.utc)
-LOST = Evidence(Source.WEBHOOK, Kind.LOST, Outcome(link=Link("refresh_failed", "conn_1")))
+LOST = Evidence(
+    Source.WEBHOOK, Kind.LOST, Outcome(connection=OutcomeConnection("refresh_failed", "conn_1"))
+)
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def test_settle_writes_what_the_object_says(make_attempt):
     settle(attempt, CONNECTED)
     assert read(attempt).status == attempt.status == "succeeded"
     assert read(attempt).finished_at == attempt.finished_at is not None
-    assert outcome_of(read(attempt)) == outcome_of(attempt) == CONNECTED.outcome
+    assert read_outcome(read(attempt)) == read_outcome(attempt) == CONNECTED.outcome
     assert read(attempt).revision == attempt.revision == 1
 
 
@@ -210,7 +212,9 @@ def test_settle_every_end_is_dated(make_attempt, said, is_end):
 
 def test_settle_tells_all_that_was_said(make_attempt):
     attempt = make_attempt()
-    outcome = Outcome(Rank.FAILED, Failure("oauth_error", "Words", LATELY), link=Link("odd"))
+    outcome = Outcome(
+        Rank.FAILED, Failure("oauth_error", "Words", LATELY), connection=OutcomeConnection("odd")
+    )
     more = {"request_id": "req_1", "occurred_at": LATELY, "detail": "More"}
     settle(attempt, Evidence(Source.WEBHOOK, Kind.FAILED, outcome, **more))
     told = attempt.events.values(*EVENT_COLUMNS).get()
@@ -237,8 +241,8 @@ def test_settle_tells_what_another_attempts_timeline_tells(make_attempt):
 def test_settle_told_before_is_no_conflict(make_attempt):
     """As where two processes, neither of which saw the other's, say the same."""
     attempt = make_attempt()
-    step = plan_step(attempt, Evidence(Source.SITE, Kind.STILL_OPEN, Outcome()))
-    assert [try_to_settle(step, "default") for _ in range(2)] == [True, True]
+    change = plan_change(attempt, Evidence(Source.SITE, Kind.STILL_OPEN, Outcome()))
+    assert [write_change(change, "default") for _ in range(2)] == [True, True]
     assert attempt.events.count() == 1
 
 
@@ -246,8 +250,8 @@ def columns_after(pieces):
     """What a row holds of the outcome once it has met ``pieces``, one by one."""
     attempt = PatientConnectionAttempt(patient_id="p-1")
     for piece in pieces:
-        step = plan_step(attempt, Evidence(Source.MEDBLOCKS, Kind.FAILED, piece))
-        for name, value in step.changes.items():
+        change = plan_change(attempt, Evidence(Source.MEDBLOCKS, Kind.FAILED, piece))
+        for name, value in change.columns.items():
             setattr(attempt, name, value)
     return [getattr(attempt, name) for name in OUTCOME_COLUMNS]
 
@@ -326,7 +330,7 @@ def test_settle_waits_for_a_locked_database(make_attempt, heard, monkeypatch, re
 
     from medblocks_connect.attempts import settle as module
 
-    write, refused = module.try_to_settle, []
+    write, refused = module.write_change, []
 
     def refuse(*args):
         if len(refused) < refusals:
@@ -334,7 +338,7 @@ def test_settle_waits_for_a_locked_database(make_attempt, heard, monkeypatch, re
             raise OperationalError("database is locked")
         return write(*args)
 
-    monkeypatch.setattr(module, "try_to_settle", refuse)
+    monkeypatch.setattr(module, "write_change", refuse)
     attempt = make_attempt()
     if refusals == 3:
         with pytest.raises(OperationalError):

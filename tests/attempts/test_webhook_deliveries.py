@@ -252,7 +252,7 @@ def test_process_killed_before_the_receivers_owes_them(
 ):
     make_attempt()
     with monkeypatch.context() as killed:
-        killed.setattr(webhook_deliveries, "_send_within", lambda *_: None)
+        killed.setattr(webhook_deliveries, "_send_signals_within", lambda *_: None)
         process_delivery(make_delivery())
     WebhookDelivery.objects.update(leased_until=timezone.now() - timedelta(seconds=1))
     reconcile_attempts(limit=10)
@@ -341,7 +341,7 @@ def test_process_failure_is_kept(make_delivery, make_attempt):
 def test_receive_tries_again(make_attempt, monkeypatch, first):
     """Whatever was stored before was rolled back: one delivery, one effect, one try."""
     attempt = make_attempt()
-    write, calls = webhook_deliveries.try_to_settle, []
+    write, calls = webhook_deliveries.write_change, []
 
     def be_refused_once(step, database):
         calls.append(1)
@@ -351,7 +351,7 @@ def test_receive_tries_again(make_attempt, monkeypatch, first):
             raise first
         return False
 
-    monkeypatch.setattr(webhook_deliveries, "try_to_settle", be_refused_once)
+    monkeypatch.setattr(webhook_deliveries, "write_change", be_refused_once)
     about = session_json(status="complete", connections=[connection_json()])
     event = {"id": "evt_1", "type": "patient_session.completed", "data": {"object": about}}
     webhook_deliveries.receive_delivery(read_delivery(json.dumps(event).encode()))
@@ -399,7 +399,7 @@ def test_receive_that_breaks_owes_no_signal(make_attempt, monkeypatch, heard):
     """It has none of its effect: the next try must not take it for one whose signals are owed."""
     make_attempt()
     with monkeypatch.context() as broken:
-        broken.setattr(webhook_deliveries, "try_to_settle", lambda *_: break_reading(None))
+        broken.setattr(webhook_deliveries, "write_change", lambda *_: break_reading(None))
         webhook_deliveries.receive_delivery(told_of())
     stored = WebhookDelivery.objects.get()
     assert (stored.attempt, stored.unsent_signals, stored.leased_until) == (None, "", None)
@@ -417,7 +417,7 @@ def test_receive_gives_up_on_a_database_that_refuses_for_long(make_attempt, monk
         raise OperationalError if len(refused) < 9 else RuntimeError
 
     monkeypatch.setattr(database_retry, "_SECONDS", -1)
-    monkeypatch.setattr(webhook_deliveries, "try_to_settle", refuse)
+    monkeypatch.setattr(webhook_deliveries, "write_change", refuse)
     webhook_deliveries.receive_delivery(told_of())
     assert len(refused) == 1
     assert WebhookDelivery.objects.get().failure == "OperationalError"
@@ -449,7 +449,7 @@ def test_receive_waits_no_longer_for_what_waited(make_attempt, monkeypatch):
     """The receivers of an event that waited for the connection have the same few seconds."""
     seconds = []
     monkeypatch.setattr(
-        webhook_deliveries, "_send_within", lambda _delivery, given: seconds.append(given)
+        webhook_deliveries, "_send_signals_within", lambda _delivery, given: seconds.append(given)
     )
     make_attempt()
     loss = {"id": "conn_1", "status": "refresh_failed"}
@@ -458,7 +458,7 @@ def test_receive_waits_no_longer_for_what_waited(make_attempt, monkeypatch):
         told_of(event_id="evt_lost", type=kind, data={"object": loss})
     )
     webhook_deliveries.receive_delivery(told_of())
-    assert seconds == [webhook_deliveries.RECEIVERS_MAY_TAKE] * 3
+    assert seconds == [webhook_deliveries.RECEIVER_SECONDS] * 3
 
 
 def test_process_that_breaks_marks_its_own_delivery_alone(make_delivery, monkeypatch):
@@ -474,7 +474,7 @@ def test_process_that_breaks_after_its_effect_is_processed(
 ):
     make_attempt()
     delivery = make_delivery()
-    monkeypatch.setattr(webhook_deliveries, "_catch_up", lambda *_: break_reading(None))
+    monkeypatch.setattr(webhook_deliveries, "_process_awaiting", lambda *_: break_reading(None))
     process_delivery(delivery)
     assert WebhookDelivery.objects.get().state == "processed"
 

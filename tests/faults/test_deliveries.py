@@ -179,7 +179,7 @@ def test_delivery_in_a_hosts_test_case(clinic, listen):
 
 @pytest.mark.django_db(transaction=True)
 def test_delivery_case_36_receiver_sleeps(clinic, listen, monkeypatch):
-    monkeypatch.setattr(webhook_deliveries, "RECEIVERS_MAY_TAKE", 0.2)
+    monkeypatch.setattr(webhook_deliveries, "RECEIVER_SECONDS", 0.2)
     wake, slept, called = threading.Event(), threading.Event(), []
 
     def receive(**kwargs):
@@ -246,7 +246,7 @@ def test_delivery_queries_of_a_failed_one_again(clinic, approved, monkeypatch, h
         raise RuntimeError
 
     with monkeypatch.context() as broken:
-        broken.setattr(webhook_deliveries, "try_to_settle", fail)
+        broken.setattr(webhook_deliveries, "write_change", fail)
         clinic.send(approved)
     assert delivery().state == "failed"
     assert count_queries(lambda: clinic.send(approved)) <= 5
@@ -341,7 +341,7 @@ def test_delivery_database_breaks_in_the_middle(clinic, monkeypatch):
         raise RuntimeError("ann@mail.example")
 
     with monkeypatch.context() as broken:
-        broken.setattr("medblocks_connect.attempts.webhook_deliveries.try_to_settle", fail)
+        broken.setattr("medblocks_connect.attempts.webhook_deliveries.write_change", fail)
         assert clinic.send(told).status_code == 200
     assert (delivery().state, delivery().failure, delivery().tries) == ("failed", "RuntimeError", 1)
     assert clinic.send(told).status_code == 200

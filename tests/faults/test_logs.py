@@ -88,7 +88,7 @@ def test_logs_name_nobody(clinic, settings, recorder, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError
 
-    monkeypatch.setattr("medblocks_connect.attempts.webhook_deliveries.try_to_settle", fail)
+    monkeypatch.setattr("medblocks_connect.attempts.webhook_deliveries.write_change", fail)
     flows.approve(clinic.session)
     clinic.send(completed(clinic.session, "evt_broken"))
     clinic.started()

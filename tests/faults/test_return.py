@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from medblocks_connect.attempts import verification
 from medblocks_connect.attempts.reconcile import reconcile_attempts
-from medblocks_connect.attempts.waiting import LOOK_FOR
+from medblocks_connect.attempts.waiting import MAX_WAIT
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.serializers import write_moment
@@ -29,7 +29,7 @@ def everything(attempt: PatientConnectionAttempt) -> dict[str, object]:
 
 
 def settle_without_patience(monkeypatch):
-    monkeypatch.setattr(verification, "POLITE_INTERVAL", timedelta(0))
+    monkeypatch.setattr(verification, "VERIFICATION_INTERVAL", timedelta(0))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_claimed_failure_case_22_is_shown_in_the_end(clinic, monkeypatch):
     clinic.started()
     clinic.come_back(success="false", error="user_denied", connection_id=None)
     assert "Checking your connection" in clinic.page()
-    PatientConnectionAttempt.objects.update(returned_at=timezone.now() - LOOK_FOR)
+    PatientConnectionAttempt.objects.update(returned_at=timezone.now() - MAX_WAIT)
     assert "You are not connected" in clinic.page()
     assert clinic.attempt.unconfirmed
 

@@ -239,9 +239,9 @@ def atomic_requests(monkeypatch):
 @pytest.mark.parametrize(
     "step",
     [
-        pytest.param("_look_up", id="case-12-before-asking"),
-        pytest.param("_open_session", id="case-12-asking"),
-        pytest.param("_open", id="case-12-after-asking"),
+        pytest.param("_look_up_facility", id="case-12-before-asking"),
+        pytest.param("_create_session", id="case-12-asking"),
+        pytest.param("_settle_started", id="case-12-after-asking"),
         pytest.param("_settle_refusal", id="case-12-noting-a-refusal"),
     ],
 )
