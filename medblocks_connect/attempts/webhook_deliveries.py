@@ -183,8 +183,7 @@ def lease_delivery(delivery: WebhookDelivery) -> bool:
         tries=delivery.tries,
         unsent_signals=delivery.unsent_signals,
     ).exclude(state=State.PROCESSED)
-    lease = partial(as_read.update, leased_until=now + _LEASE_TIME, tries=delivery.tries + 1)
-    if not retry_on_deadlock(lease, router.db_for_write(WebhookDelivery)):
+    if not _update(as_read, leased_until=now + _LEASE_TIME, tries=delivery.tries + 1):
         return False
     delivery.tries += 1
     return True
@@ -216,10 +215,7 @@ def _process_redelivery(delivery: WebhookDelivery, effect: EventEffect) -> None:
     stored = find_deliveries().get(event_id=delivery.event_id)
     if stored.digest != delivery.digest:
         # The first stands; that there was another is for staff to see.
-        same = WebhookDelivery.objects.filter(pk=stored.pk)
-        retry_on_deadlock(
-            partial(same.update, conflicts=F("conflicts") + 1), router.db_for_write(WebhookDelivery)
-        )
+        _update(WebhookDelivery.objects.filter(pk=stored.pk), conflicts=F("conflicts") + 1)
     elif stored.unsent_signals and lease_delivery(stored):
         _send_signals_within(stored, RECEIVER_SECONDS)
 
@@ -308,16 +304,15 @@ def _mark_failed(delivery: WebhookDelivery, error: Exception) -> None:
 
 def _store_failure(delivery: WebhookDelivery) -> None:
     """Store a delivery that failed; whatever was written of it before was rolled back."""
-    database = router.db_for_write(WebhookDelivery)
     unfinished = WebhookDelivery.objects.filter(
         _is_free(timezone.now()), event_id=delivery.event_id
     ).exclude(state=State.PROCESSED)
-    failed = {**_FAILED_COLUMNS, "failure": delivery.failure, "tries": F("tries") + 1}
-    if retry_on_deadlock(partial(unfinished.update, **failed), database):
+    if _update(unfinished, **_FAILED_COLUMNS, failure=delivery.failure, tries=F("tries") + 1):
         return
     delivery.attempt = None
     delivery.unsent_signals = ""
     delivery.leased_until = None
+    database = router.db_for_write(WebhookDelivery)
     with suppress(IntegrityError):  # it is stored, and processed or in another process' hands
         retry_on_deadlock(partial(_insert, delivery, database), database)
 
@@ -389,8 +384,12 @@ def _send_owed_signals(delivery: WebhookDelivery) -> None:
     delivery.processed_at = None if failed else timezone.now()
     delivery.leased_until = None
     columns = {name: getattr(delivery, name) for name in _EFFECT_COLUMNS}
-    stored = WebhookDelivery.objects.filter(event_id=delivery.event_id)
-    retry_on_deadlock(partial(stored.update, **columns), router.db_for_write(WebhookDelivery))
+    _update(WebhookDelivery.objects.filter(event_id=delivery.event_id), **columns)
+
+
+def _update(deliveries: QuerySet[WebhookDelivery], **columns: Any) -> int:
+    update = partial(deliveries.update, **columns)
+    return retry_on_deadlock(update, router.db_for_write(WebhookDelivery))
 
 
 def _signal_arguments(name: str, delivery: WebhookDelivery) -> dict[str, Any]:

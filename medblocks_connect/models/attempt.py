@@ -166,7 +166,7 @@ class PatientConnectionAttempt(models.Model):
         indexes = [
             models.Index(fields=["patient_id", "-id"], name="medblocks_attempt_patient"),
             models.Index(fields=["settled_at", "status", "id"], name="medblocks_attempt_settled"),
-            models.Index(fields=["patient_connection_id"], name="medblocks_attempt_link"),
+            models.Index(fields=["patient_connection_id"], name="medblocks_attempt_connection"),
             # The admin's: newest first under each filter, without sorting and without counting.
             models.Index(fields=["created_at", "id"], name="medblocks_attempt_when"),
             models.Index(
@@ -289,10 +289,8 @@ class AttemptEvent(models.Model):
         verbose_name_plural = _("timeline")
         ordering = ["id"]
         constraints = [
-            # The same evidence arrives twice (a reload, a redelivery): it is told once.
-            models.UniqueConstraint(
-                fields=["attempt", "fingerprint"], name="medblocks_event_told_once"
-            ),
+            # The same evidence arrives twice (a reload, a redelivery): it is recorded once.
+            models.UniqueConstraint(fields=["attempt", "fingerprint"], name="medblocks_event_once"),
         ]
 
     def __str__(self) -> str:

@@ -73,7 +73,7 @@ class WebhookDelivery(models.Model):
             models.Index(fields=["event_type", "id"], name="medblocks_delivery_type"),
             # Not db_index, which makes PostgreSQL keep a second one, for LIKE.
             models.Index(fields=["patient_session_id"], name="medblocks_delivery_session"),
-            models.Index(fields=["patient_connection_id"], name="medblocks_delivery_link"),
+            models.Index(fields=["patient_connection_id"], name="medblocks_delivery_connection"),
         ]
         permissions = [
             ("process_webhookdelivery", _("Can process a webhook delivery again")),
