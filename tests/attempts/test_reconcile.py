@@ -29,7 +29,7 @@ def asked(medblocks) -> int:
     return len(medblocks.calls)
 
 
-def test_reconcile_settles(medblocks, make_old):
+def test_reconcile_open_attempt_settles_it(medblocks, make_old):
     attempt = make_old()
     answer(medblocks, **ACTIVE)
     done = reconcile_attempts(limit=10)
@@ -69,7 +69,7 @@ def test_reconcile_second_run_asks_nothing(medblocks, make_old):
         ),
     ],
 )
-def test_reconcile_leaves_alone(medblocks, make_old, changes):
+def test_reconcile_leaves_attempts_that_are_not_due(medblocks, make_old, changes):
     make_old(**changes)
     assert reconcile_attempts(limit=10).asked == 0
 
@@ -89,7 +89,7 @@ def test_reconcile_leaves_alone(medblocks, make_old, changes):
         ),
     ],
 )
-def test_reconcile_asks_about(medblocks, make_old, changes):
+def test_reconcile_asks_about_attempts_that_are_due(medblocks, make_old, changes):
     attempt = make_old(**changes)
     answer(medblocks, **ACTIVE)
     reconcile_attempts(limit=10)
@@ -113,7 +113,7 @@ def test_reconcile_adopts_from_a_later_page(medblocks, make_old):
     ("minutes", "status"),
     [pytest.param(60, "expired", id="lapsed"), pytest.param(5, "created", id="not-yet")],
 )
-def test_reconcile_created_row_without_session(medblocks, make_old, minutes, status):
+def test_reconcile_created_attempt_without_session_expires(medblocks, make_old, minutes, status):
     created_at = timezone.now() - timedelta(minutes=minutes)
     attempt = make_old(patient_session_id=None, status="created", created_at=created_at)
     answer_list(medblocks, [])
@@ -131,7 +131,7 @@ def test_reconcile_claim_that_medblocks_forgot_stands(medblocks, make_old):
     assert (attempt.status, attempt.settled_at is None) == ("failed", False)
 
 
-def test_reconcile_session_that_medblocks_forgot(medblocks, make_old):
+def test_reconcile_session_that_medblocks_forgot_is_expired(medblocks, make_old):
     attempt = make_old()
     medblocks.get(f"{BASE_URL}/patient-sessions/ps_1", status=404)
     reconcile_attempts(limit=10)
@@ -165,7 +165,7 @@ def test_reconcile_stops_when_away(medblocks, make_old, how):
     assert (done.stopped, done.unanswered) == ("away", 3)
 
 
-def test_reconcile_odd_answer_is_not_away(medblocks, make_old):
+def test_reconcile_odd_answer_does_not_count_as_away(medblocks, make_old):
     """Only what came in a row counts: an odd answer is one, and the count begins anew."""
     for number, status in enumerate([503, 503, 400, 503, 503, 503, 503]):
         make_old(number)
@@ -207,7 +207,7 @@ def test_reconcile_odd_answers_keep_nobody_waiting_for_ever(medblocks, make_old)
     assert last.status == "succeeded"
 
 
-def test_reconcile_is_bounded(medblocks, make_old):
+def test_reconcile_asks_about_no_more_than_its_limit(medblocks, make_old):
     for number in range(30):
         make_old(number)
         answer(medblocks, number)
@@ -215,7 +215,7 @@ def test_reconcile_is_bounded(medblocks, make_old):
     assert reconcile_attempts(limit=5).asked == 5
 
 
-def test_reconcile_failure_in_an_open_session_until_its_end(medblocks, make_old):
+def test_reconcile_failure_in_an_open_session_is_asked_about_until_its_end(medblocks, make_old):
     """The patient may try again in the same session; once it is over nobody is asked."""
     attempt = make_old(status="failed", error="oauth_error")
     tried = [connection_json("failed", failure_code="oauth_error")]
@@ -243,7 +243,9 @@ def in_minutes(minutes: int) -> str:
     ("minutes", "status"),
     [pytest.param(41, "expired", id="lapsed"), pytest.param(39, "started", id="not-yet")],
 )
-def test_reconcile_open_session_that_names_no_end(medblocks, make_old, minutes, status):
+def test_reconcile_open_session_without_an_end_expires_after_its_lifetime(
+    medblocks, make_old, minutes, status
+):
     attempt = make_old(created_at=timezone.now() - timedelta(minutes=minutes))
     answer(medblocks, expires_at=None)
     reconcile_attempts(limit=10)
@@ -255,7 +257,9 @@ def test_reconcile_open_session_that_names_no_end(medblocks, make_old, minutes, 
     ("hours", "status", "unanswered"),
     [pytest.param(25, "expired", 0, id="a-day"), pytest.param(23, "started", 1, id="not-yet")],
 )
-def test_reconcile_odd_answers_end_with_the_session(medblocks, make_old, hours, status, unanswered):
+def test_reconcile_odd_answers_expire_a_day_after_the_session(
+    medblocks, make_old, hours, status, unanswered
+):
     attempt = make_old(created_at=timezone.now() - timedelta(hours=hours))
     answer(medblocks, patient_id="somebody-else")
     done = reconcile_attempts(limit=10)
@@ -289,7 +293,7 @@ def test_reconcile_attempt_that_breaks_stops_nobody(medblocks, make_old, breaks_
     assert not PatientConnectionAttempt.objects.exclude(leased_until=None).exists()
 
 
-def test_reconcile_session_that_another_attempt_has(medblocks, make_old):
+def test_reconcile_session_of_another_attempt_is_not_adopted(medblocks, make_old):
     """It is not adopted twice, and stands in nobody's way."""
     make_old(1, settled_at=timezone.now())
     attempt = make_old(2, patient_session_id=None, status="created")
@@ -302,7 +306,7 @@ def test_reconcile_session_that_another_attempt_has(medblocks, make_old):
     assert reconcile_attempts(limit=10).asked == 0
 
 
-def test_reconcile_names_the_place_that_a_webhook_settled(medblocks, make_attempt):
+def test_reconcile_names_the_facility_of_an_attempt_settled_by_webhook(medblocks, make_attempt):
     """Asked once: a name that nobody can tell is not asked for in every run."""
     settled = {"status": "succeeded", "settled_at": timezone.now()}
     attempt = make_attempt(**settled)
@@ -317,7 +321,7 @@ def test_reconcile_names_the_place_that_a_webhook_settled(medblocks, make_attemp
     assert (before, asked(medblocks), other.connection_name) == (2, 2, "")
 
 
-def test_reconcile_names_a_place_later_where_medblocks_is_away(medblocks, make_attempt):
+def test_reconcile_with_medblocks_away_names_the_facility_later(medblocks, make_attempt):
     settled = {"status": "succeeded", "settled_at": timezone.now()}
     attempt = make_attempt(connection_id="fhirsrc_slow", **settled)
     medblocks.get(f"{BASE_URL}/connections/fhirsrc_slow", status=503)
@@ -329,7 +333,7 @@ def test_reconcile_names_a_place_later_where_medblocks_is_away(medblocks, make_a
     assert attempt.connection_name == "S"
 
 
-def test_reconcile_names_other_places_than_an_odd_one(medblocks, make_attempt):
+def test_reconcile_with_an_odd_facility_names_the_others(medblocks, make_attempt):
     """What Medblocks answers oddly about stands in no other's way, and is asked about once."""
     settled = {"status": "succeeded", "settled_at": timezone.now()}
     attempt = make_attempt(**settled)
@@ -358,7 +362,7 @@ def test_reconcile_lease_that_the_database_refused_is_repeated(medblocks, make_o
     assert reconcile_attempts(limit=10).statuses["succeeded"] == 1
 
 
-def test_reconcile_names_the_facility_by_its_id(medblocks, make_old):
+def test_reconcile_connection_of_another_facility_is_not_connected(medblocks, make_old):
     """A connection of another facility in the same session settles nothing."""
     attempt = make_old(connection_id=FACILITY)
     other = connection_json(connection_id="fhirsrc_elsewhere")

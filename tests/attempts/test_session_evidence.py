@@ -40,17 +40,17 @@ def known():
 
 
 @pytest.mark.parametrize("named", [None, BASE_URL, f"{BASE_URL}/"])
-def test_facility_of_the_base_url_is_known_among_several(conclude, known, named):
+def test_session_with_several_facilities_takes_the_one_of_the_base_url(conclude, known, named):
     assert conclude(two("active", "failed"), named) == ("succeeded", "")
 
 
-def test_facility_of_the_base_url_case_28_another_is_no_success(conclude, known):
+def test_session_case_28_of_another_facility_than_the_base_urls_is_no_success(conclude, known):
     assert conclude(two("failed", "active")) == ("failed", "unknown_error")
 
 
-def test_facility_of_the_base_url_that_nobody_knows_is_none_of_several(conclude):
+def test_session_with_several_facilities_and_an_unknown_base_url_is_no_success(conclude):
     assert conclude(two("active", "active")) == ("failed", "not_connected")
 
 
-def test_facility_that_medblocks_names_is_the_one(conclude, known):
+def test_session_whose_facility_medblocks_names_takes_that_one(conclude, known):
     assert conclude(two("active", "failed"), OTHER_FACILITY) == ("failed", "unknown_error")

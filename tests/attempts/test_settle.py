@@ -94,7 +94,7 @@ def read(attempt):
     return PatientConnectionAttempt.objects.get(pk=attempt.pk)
 
 
-def test_settle_writes_what_the_object_says(make_attempt):
+def test_settle_writes_the_row_and_the_object_alike(make_attempt):
     attempt = make_attempt()
     settle(attempt, CONNECTED)
     assert read(attempt).status == attempt.status == "succeeded"
@@ -134,7 +134,7 @@ def test_settle_claimed_failure_shows_its_code_and_words(make_attempt):
     assert (row.error, row.error_description) == ("user_denied", "They said no")
 
 
-def test_settle_a_row_made_from_bare_fields(db):
+def test_settle_a_row_that_a_host_made(db):
     attempt = PatientConnectionAttempt.objects.create(
         patient_id="p-1", connection_id=FACILITY, status="failed", error="oauth_error"
     )
@@ -142,7 +142,7 @@ def test_settle_a_row_made_from_bare_fields(db):
     assert read(attempt).status == "succeeded"
 
 
-def test_settle_same_evidence_twice_is_told_once(make_attempt, heard):
+def test_settle_same_evidence_twice_is_one_event(make_attempt, heard):
     attempt = make_attempt()
     settle(attempt, CONNECTED)
     settle(read(attempt), CONNECTED)
@@ -167,7 +167,7 @@ def test_settle_claimed_failure_is_signalled_once_the_session_is_over(make_attem
     assert read(attempt).unconfirmed
 
 
-def test_settle_claimed_failure_after_the_session_is_over(make_attempt, heard):
+def test_settle_claimed_failure_after_the_end_is_signalled(make_attempt, heard):
     attempt = make_attempt()
     settle(attempt, OVER)
     settle(attempt, DENIED)
@@ -210,7 +210,7 @@ def test_settle_every_end_is_dated(make_attempt, said, is_end):
     assert (read(attempt).finished_at is not None) is is_end
 
 
-def test_settle_tells_all_that_was_said(make_attempt):
+def test_settle_writes_every_column_of_the_event(make_attempt):
     attempt = make_attempt()
     outcome = Outcome(
         Rank.FAILED, Failure("oauth_error", "Words", LATELY), connection=OutcomeConnection("odd")
@@ -224,21 +224,21 @@ def test_settle_tells_all_that_was_said(make_attempt):
     assert read(attempt).failure_at == LATELY
 
 
-def test_settle_tells_a_claims_code(make_attempt):
+def test_settle_claimed_failure_is_on_the_timeline_with_its_code(make_attempt):
     attempt = make_attempt()
     settle(attempt, DENIED)
     told = attempt.events.values_list("error", "error_description").get()
     assert told == ("user_denied", "They said no")
 
 
-def test_settle_tells_what_another_attempts_timeline_tells(make_attempt):
+def test_settle_same_evidence_for_two_attempts_is_an_event_each(make_attempt):
     for number in (1, 2):
         attempt = make_attempt(patient_session_id=f"ps_{number}")
         settle(attempt, Evidence(Source.MEDBLOCKS, Kind.STILL_OPEN, Outcome(Rank.STARTED)))
         assert attempt.events.count() == 1
 
 
-def test_settle_told_before_is_no_conflict(make_attempt):
+def test_settle_same_event_written_twice_is_no_conflict(make_attempt):
     """As where two processes, neither of which saw the other's, say the same."""
     attempt = make_attempt()
     change = plan_change(attempt, Evidence(Source.SITE, Kind.STILL_OPEN, Outcome()))
@@ -264,7 +264,7 @@ def test_settle_any_order_leaves_the_same_columns(pieces, random):
     assert columns_after(shuffled) == columns_after(pieces) == columns_after([merge_all(pieces)])
 
 
-def test_settle_claim_without_words_takes_none_of_the_facts(make_attempt):
+def test_settle_claim_without_description_stays_without(make_attempt):
     attempt = make_attempt()
     settle(attempt, Evidence(Source.RETURN, Kind.CLAIMED_FAILURE, claim_of("oauth_error", "")))
     settle(attempt, REFUSED)
@@ -325,7 +325,9 @@ def test_settle_known_evidence_writes_nothing(make_attempt, django_assert_num_qu
 
 
 @pytest.mark.parametrize("refusals", [1, 2, 3])
-def test_settle_waits_for_a_locked_database(make_attempt, heard, monkeypatch, refusals):
+def test_settle_refused_by_the_database_is_repeated_twice(
+    make_attempt, heard, monkeypatch, refusals
+):
     from django.db import OperationalError
 
     from medblocks_connect.attempts import settle as module

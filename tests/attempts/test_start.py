@@ -52,7 +52,7 @@ def test_start_stores_the_session_and_gives_its_url(medblocks, patient):
     assert attempt.expires_at.isoformat() == "2099-01-01T00:00:00+00:00"
 
 
-def test_start_sends_what_the_resolver_gave_and_no_more(medblocks):
+def test_start_sends_the_resolvers_patient_alone(medblocks):
     medblocks.post(SESSIONS, json=session_json())
     patient = Patient("p-1", email="pat@example.org", metadata={"ward": 7, "attempt": "forged"})
     start_attempt(patient, FACILITY, RETURN_URL)
@@ -79,7 +79,7 @@ def test_start_sends_what_the_resolver_gave_and_no_more(medblocks):
     ],
     ids=["no-domain", "spaces", "none", "number", "long-name", "line"],
 )
-def test_start_sends_of_the_patient_what_medblocks_takes(medblocks, given, sent):
+def test_start_sends_valid_demographics_alone(medblocks, given, sent):
     medblocks.post(SESSIONS, json=session_json())
     start_attempt(Patient("p-1", **given), FACILITY, RETURN_URL)
     body = json.loads(medblocks.calls[-1].request.body)
@@ -106,7 +106,7 @@ def refusal_of(param):
 
 
 @pytest.mark.parametrize("param", ["patient_email", "patient_name"])
-def test_start_asks_once_more_without_what_describes_the_patient(medblocks, param):
+def test_start_refused_for_demographics_is_repeated_without(medblocks, param):
     asked = answer_to_each(medblocks, refusal_of(param), (200, session_json()))
     patient = Patient("p-1", email="pat@example.org", name="Pat")
     assert start_attempt(patient, FACILITY, RETURN_URL).attempt.status == "started"
@@ -125,7 +125,7 @@ def test_start_asks_once_more_without_what_describes_the_patient(medblocks, para
     ],
     ids=["not-sent", "other", "none"],
 )
-def test_start_asks_no_more_where_it_would_be_refused_again(medblocks, param, patient):
+def test_start_refused_for_other_parameters_is_not_repeated(medblocks, param, patient):
     asked = answer_to_each(medblocks, refusal_of(param))
     assert start_and_fail(patient)[1].error == "invalid_data"
     assert len(asked) == 1
@@ -273,7 +273,7 @@ def test_start_case_11_unexpected_reply_keeps_the_row(medblocks, patient, body):
         "https://medblocks.example:port/c/1",
     ],
 )
-def test_start_case_6_unsafe_url_is_no_redirect(medblocks, patient, url):
+def test_start_case_6_with_an_unsafe_url_is_refused(medblocks, patient, url):
     medblocks.post(SESSIONS, json=session_json(url=url))
     status_code, attempt = start_and_fail(patient)
     assert status_code == 502
@@ -294,11 +294,11 @@ def test_start_case_6_unsafe_url_is_no_redirect(medblocks, patient, url):
         ("", False),
     ],
 )
-def test_is_safe_redirect(url, safe):
+def test_is_safe_redirect_accepts_https_and_this_machine(url, safe):
     assert is_safe_redirect(url) is safe
 
 
-def test_start_without_a_name_goes_on(medblocks, patient):
+def test_start_without_a_facility_name_goes_on(medblocks, patient):
     medblocks.replace("GET", f"{BASE_URL}/connections/{FACILITY}", status=500)
     medblocks.post(SESSIONS, json=session_json())
     start_attempt(patient, FACILITY, RETURN_URL)
@@ -342,7 +342,9 @@ def test_start_with_a_shared_session_and_a_replica_follows_it(
     assert start_attempt(patient, FACILITY, RETURN_URL).attempt == first
 
 
-def test_start_case_6_unsafe_url_of_a_session_that_is_shared(medblocks, patient, make_attempt):
+def test_start_case_6_with_an_unsafe_url_of_a_shared_session_is_refused(
+    medblocks, patient, make_attempt
+):
     make_attempt()
     medblocks.post(SESSIONS, json=session_json(url="javascript:alert(1)"))
     with pytest.raises(StartRefusedError) as refused:
@@ -350,7 +352,7 @@ def test_start_case_6_unsafe_url_of_a_session_that_is_shared(medblocks, patient,
     assert refused.value.status_code == 502
 
 
-def test_start_that_breaks_tells_of_the_first_error(medblocks, patient, settings, monkeypatch):
+def test_start_that_breaks_twice_raises_the_first_error(medblocks, patient, settings, monkeypatch):
     def fail(*args):
         raise OperationalError
 
@@ -360,7 +362,7 @@ def test_start_that_breaks_tells_of_the_first_error(medblocks, patient, settings
         start_attempt(patient, FACILITY, RETURN_URL)
 
 
-def test_start_asks_once_more_within_the_same_deadline(medblocks, patient, monkeypatch):
+def test_start_repeated_keeps_to_the_same_deadline(medblocks, patient, monkeypatch):
     given, answers = [], iter([refusal_of("patient_name"), (200, session_json())])
     create = PatientSessions.create
 
@@ -374,7 +376,7 @@ def test_start_asks_once_more_within_the_same_deadline(medblocks, patient, monke
     assert given[1] < given[0]
 
 
-def test_start_inside_a_transaction_is_refused_aloud(medblocks, patient):
+def test_start_inside_a_transaction_raises(medblocks, patient):
     from django.db import transaction
 
     with pytest.raises(RuntimeError, match="durable"), transaction.atomic():

@@ -27,6 +27,8 @@ from tests.faults.events import SECRET, post_event
 KEY = "mb_sk_sbx_key_of_the_clinic"
 BASE_URL = "https://medblocks.test/medblocks-sandbox"
 RIVERSIDE = "fhirsrc_riverside_general"
+RETURN = "/records/return/"
+SESSION = "/patient-sessions/"
 
 Payload = dict[str, Any]
 Answer = tuple[int, dict[str, str], bytes]
@@ -163,6 +165,11 @@ class Clinic:
         """Deliver a webhook event to the site, signed."""
         how.setdefault("path", f"{self.prefix}/webhook/")
         return post_event(Client(enforce_csrf_checks=True), event, **how)
+
+
+def everything(attempt: PatientConnectionAttempt) -> dict[str, object]:
+    row = PatientConnectionAttempt.objects.filter(pk=attempt.pk).values().get()
+    return {**row, "events": attempt.events.count()}
 
 
 def catch_calls(medblocks: Medblocks) -> responses.RequestsMock:

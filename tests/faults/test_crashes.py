@@ -59,7 +59,7 @@ def truth() -> dict[str, str]:
     return {each.metadata["attempt"]: each.session_id for each in sessions}
 
 
-def test_crash_case_47_start(crashed):
+def test_crash_case_47_during_start_ends_as_medblocks_says(crashed):
     killed = crashed("start")
     assert killed >= 10
     for session in SandboxSession.objects.all():
@@ -81,7 +81,7 @@ def test_crash_case_47_start(crashed):
     "deed",
     [pytest.param("return", id="case-47-return"), pytest.param("webhook", id="case-47-webhook")],
 )
-def test_crash_after_the_start(crashed, deed):
+def test_crash_after_the_start_ends_as_medblocks_says(crashed, deed):
     killed = crashed(deed)
     assert killed >= 8
     reconcile_attempts(limit=1000)
@@ -92,7 +92,7 @@ def test_crash_after_the_start(crashed, deed):
     assert_second_run_changes_nothing()
 
 
-def test_crash_case_47_webhook_then_redelivery(crashed, client):
+def test_crash_case_47_during_webhook_then_redelivery_has_one_effect(crashed, client):
     """Medblocks sends again what was not answered: still one effect for each."""
     killed = crashed("webhook")
     for session in SandboxSession.objects.all():

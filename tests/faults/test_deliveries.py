@@ -30,7 +30,7 @@ def delivery() -> WebhookDelivery:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_delivery_case_34_same_event_50_times(clinic, heard):
+def test_delivery_case_34_of_one_event_50_times_has_one_effect(clinic, heard):
     clinic.started()
     flows.approve(clinic.session)
     heard.clear()
@@ -41,7 +41,7 @@ def test_delivery_case_34_same_event_50_times(clinic, heard):
     assert (delivery().state, delivery().tries) == ("processed", 1)
 
 
-def test_delivery_case_34_same_id_another_body(clinic):
+def test_delivery_case_34_of_the_same_id_and_another_body_is_a_conflict(clinic):
     clinic.started()
     flows.approve(clinic.session)
     clinic.send(event("test.ping", {}, "evt_done"))
@@ -57,7 +57,7 @@ def test_delivery_case_34_same_id_another_body(clinic):
         for each in permutations(["done", "lost", "sync", "return"])
     ],
 )
-def test_delivery_every_order(clinic, order):
+def test_delivery_in_every_order_ends_alike(clinic, order):
     clinic.started()
     link = flows.approve(clinic.session)
     deeds = {
@@ -78,7 +78,7 @@ def test_delivery_every_order(clinic, order):
     assert "The connection has ended" in clinic.page()
 
 
-def test_delivery_case_35_loss_before_the_waiting_page_asks(clinic):
+def test_delivery_case_35_of_a_loss_before_the_page_asks_is_shown(clinic):
     """The page that learns of the connection knows by then that it has ended."""
     clinic.started()
     clinic.medblocks.replace("GET", "/patient-sessions/", b"", 503)
@@ -90,7 +90,7 @@ def test_delivery_case_35_loss_before_the_waiting_page_asks(clinic):
     assert "The connection has ended" in clinic.page()
 
 
-def test_delivery_case_35_before_the_row_is_visible(clinic):
+def test_delivery_case_35_before_the_start_is_answered_is_processed(clinic):
     """Medblocks tells of the session before the answer that opened it has arrived."""
     told = []
 
@@ -121,7 +121,7 @@ def listen():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_delivery_case_36_receiver_raises(clinic, listen, heard, caplog):
+def test_delivery_case_36_whose_receiver_raises_is_retried(clinic, listen, heard, caplog):
     broken = [True]
 
     def receive(**kwargs):
@@ -144,7 +144,7 @@ def test_delivery_case_36_receiver_raises(clinic, listen, heard, caplog):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_delivery_case_36_receiver_raises_until_redelivery(clinic, listen):
+def test_delivery_case_36_whose_receiver_raised_is_processed_by_redelivery(clinic, listen):
     broken, called = [True], []
 
     def receive(**kwargs):
@@ -163,7 +163,7 @@ def test_delivery_case_36_receiver_raises_until_redelivery(clinic, listen):
     assert called == [1, 1]
 
 
-def test_delivery_in_a_hosts_test_case(clinic, listen):
+def test_delivery_in_a_callers_transaction_calls_receivers(clinic, listen):
     """All of it is one transaction, which no other thread sees into."""
     seen = []
 
@@ -178,7 +178,7 @@ def test_delivery_in_a_hosts_test_case(clinic, listen):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_delivery_case_36_receiver_sleeps(clinic, listen, monkeypatch):
+def test_delivery_case_36_whose_receiver_sleeps_is_answered(clinic, listen, monkeypatch):
     monkeypatch.setattr(webhook_deliveries, "RECEIVER_SECONDS", 0.2)
     wake, slept, called = threading.Event(), threading.Event(), []
 
@@ -218,20 +218,20 @@ def approved(clinic):
     return completed(clinic.session)
 
 
-def test_delivery_queries(clinic, approved):
+def test_delivery_takes_at_most_5_queries(clinic, approved):
     assert count_queries(lambda: clinic.send(approved)) <= 5
     assert clinic.attempt.status == "succeeded"
     assert clinic.medblocks.count("GET", "/patient-sessions/") == 0
 
 
-def test_delivery_queries_without_a_name(clinic, approved):
+def test_delivery_without_a_facility_name_takes_at_most_5_queries(clinic, approved):
     PatientConnectionAttempt.objects.update(connection_name="")
     assert count_queries(lambda: clinic.send(approved)) <= 5
     assert clinic.attempt.status == "succeeded"
 
 
 @pytest.mark.parametrize("kind", ["patient_session.completed", "patient_flow.completed"])
-def test_delivery_queries_again(clinic, kind):
+def test_redelivery_takes_at_most_5_queries(clinic, kind):
     """Whether it waits for its attempt or has had its effect."""
     about = {"id": "ps_elsewhere", "patient_id": "p", "status": "complete", "connections": []}
     told = event(kind, about)
@@ -241,7 +241,7 @@ def test_delivery_queries_again(clinic, kind):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_delivery_queries_of_a_failed_one_again(clinic, approved, monkeypatch, heard):
+def test_redelivery_of_a_failed_event_takes_at_most_5_queries(clinic, approved, monkeypatch, heard):
     def fail(*args, **kwargs):
         raise RuntimeError
 
@@ -254,7 +254,7 @@ def test_delivery_queries_of_a_failed_one_again(clinic, approved, monkeypatch, h
     assert heard == ["attempt_succeeded"]
 
 
-def test_delivery_loss_from_before_the_attempt(clinic):
+def test_delivery_of_a_loss_before_the_attempt_ends_the_former_alone(clinic):
     """Connecting again may keep the link: a late event is about the former attempt alone."""
     clinic.started()
     link = flows.approve(clinic.session)
@@ -274,7 +274,7 @@ def test_delivery_loss_from_before_the_attempt(clinic):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_delivery_loss_of_all_that_share_the_connection(clinic, heard):
+def test_delivery_of_a_loss_ends_all_that_share_the_connection(clinic, heard):
     clinic.started()
     link = flows.approve(clinic.session)
     for _ in range(2):
@@ -291,7 +291,7 @@ def test_delivery_loss_of_all_that_share_the_connection(clinic, heard):
     assert WebhookDelivery.objects.get(event_id="evt_lost").attempt == clinic.attempt
 
 
-def test_delivery_sync_of_a_facility_started_by_its_address(clinic):
+def test_delivery_of_a_sync_finds_the_attempt_started_with_a_base_url(clinic):
     """Medblocks' events name its own id of the facility."""
     clinic.started(find_facility(RIVERSIDE).fhir_base_url)
     link = flows.approve(clinic.session)
@@ -314,14 +314,14 @@ def test_delivery_stores_no_url_and_no_name(clinic):
     assert not [each for each in (clinic.session.token, "ann@", "Ann Lee") if each in kept]
 
 
-def test_delivery_case_35_nobody_here_started_it(clinic):
+def test_delivery_case_35_of_an_unknown_session_waits(clinic):
     about = {"id": "ps_elsewhere", "patient_id": "p", "status": "complete", "connections": []}
     assert clinic.send(event("patient_session.completed", about)).status_code == 200
     assert (delivery().state, delivery().attempt) == ("received", None)
     assert not PatientConnectionAttempt.objects.exists()
 
 
-def test_delivery_another_patients_session_is_kept_and_marked(clinic):
+def test_delivery_of_another_patients_session_is_kept_as_failed(clinic):
     clinic.started()
     flows.approve(clinic.session)
     told = completed(clinic.session)
@@ -331,7 +331,7 @@ def test_delivery_another_patients_session_is_kept_and_marked(clinic):
     assert delivery().state == "failed"
 
 
-def test_delivery_database_breaks_in_the_middle(clinic, monkeypatch):
+def test_delivery_that_breaks_in_the_middle_is_processed_by_redelivery(clinic, monkeypatch):
     """Verified, and not to be lost because a step after it broke."""
     clinic.started()
     flows.approve(clinic.session)

@@ -46,7 +46,7 @@ def hosts(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=f"case-45-{kind}") for kind in KINDS])
-def test_host_whole_journey(hosts, kind):
+def test_host_journey_ends_as_expected(hosts, kind):
     seen = hosts[kind]
     assert isinstance(seen, dict), seen
     statuses = [seen[each] for each in ("search", "lost", "json", "webhook", "no_answer")]

@@ -78,7 +78,7 @@ def go_every_way(clinic) -> list[str]:
     return [*secrets, clinic.session.token]
 
 
-def test_logs_name_nobody(clinic, settings, recorder, monkeypatch):
+def test_logs_of_a_journey_name_nobody(clinic, settings, recorder, monkeypatch):
     settings.MEDBLOCKS_CONNECT = {
         **settings.MEDBLOCKS_CONNECT,
         "PATIENT_RESOLVER": f"{__name__}.name_patient",

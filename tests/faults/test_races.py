@@ -88,25 +88,25 @@ def assert_settled_once(clinic: Clinic, heard: list[str], *, connected_by: set[s
     )
 
 
-def test_race_case_34_one_event(racing, heard):
+def test_race_case_34_of_one_event_settles_once(racing, heard):
     assert all_at_once([deliver(racing)] * AT_ONCE) == [200] * AT_ONCE
     assert_settled_once(racing, heard, connected_by={"webhook"})
     delivery = WebhookDelivery.objects.get()
     assert (delivery.state, delivery.tries, delivery.conflicts) == ("processed", 1, 0)
 
 
-def test_race_case_19_returns(racing, heard):
+def test_race_case_19_of_returns_settles_once(racing, heard):
     returns = [come_back(racing) for _ in range(AT_ONCE)]
     assert all_at_once(returns) == [303] * AT_ONCE
     assert_settled_once(racing, heard, connected_by={"medblocks"})
 
 
-def test_race_of_reconciliations(racing, heard):
+def test_race_of_reconciliations_settles_once(racing, heard):
     assert all_at_once([reconcile(racing)] * AT_ONCE) == [200] * AT_ONCE
     assert_settled_once(racing, heard, connected_by={"medblocks"})
 
 
-def test_race_of_everything(racing, heard):
+def test_race_of_everything_settles_once(racing, heard):
     deeds = [(deliver, come_back, reconcile)[n % 3](racing) for n in range(AT_ONCE)]
     statuses = all_at_once(deeds)
     assert set(statuses) <= {200, 303}
@@ -114,7 +114,7 @@ def test_race_of_everything(racing, heard):
     assert WebhookDelivery.objects.get().state == "processed"
 
 
-def test_race_of_conflicting_claims(racing, heard):
+def test_race_of_conflicting_claims_ends_connected(racing, heard):
     """One link said success, another failure: whoever comes first, Medblocks decides."""
     parts = urlsplit(flows.return_address(racing.session))
     true = f"{parts.path}?{parts.query}"
@@ -132,7 +132,7 @@ def test_race_of_conflicting_claims(racing, heard):
     assert heard.count("attempt_succeeded") == 1
 
 
-def test_race_of_processes(racing, user):
+def test_race_of_processes_settles_once(racing, user):
     """Four processes with ten requests each, as a server with workers has them."""
     parts = urlsplit(flows.return_address(racing.session))
     event = json.dumps(completed(racing.session))
@@ -152,7 +152,7 @@ def test_race_of_processes(racing, user):
     assert max(told.values()) == 1
 
 
-def test_race_case_5_starts(site, patient_client, user, settings):
+def test_race_case_5_of_starts_makes_one_session_each(site, patient_client, user, settings):
     """A patient who clicks twenty times: one row each, each with its own session."""
     clinic = Clinic(patient_client, Medblocks())
     token = clinic.csrf_token()

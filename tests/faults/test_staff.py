@@ -67,7 +67,7 @@ def test_export_holds_no_formula(attempt, start):
 @pytest.mark.parametrize(
     "model", [pytest.param(each, id=f"case-43-{each._meta.model_name}") for each in OURS]
 )
-def test_staff_without_permission(attempt, model):
+def test_staff_without_permission_are_refused(attempt, model):
     client = sign_in()
     lists = address(model, "changelist")
     assert client.get(lists).status_code == 403
@@ -121,5 +121,5 @@ def forms_posted(page: str) -> list[str]:
         ),
     ],
 )
-def test_forms_are_all_seen(form, found):
+def test_forms_posted_finds_every_form(form, found):
     assert forms_posted(form) == found
