@@ -128,14 +128,14 @@ def test_flow_start_with_a_facilitys_own_base_url(site, get_attempt):
 
 
 def test_flow_by_json_searches_and_starts(site):
-    found = site.get("/records/api/connections/?q=riverside general").json()
-    assert set(found) == {"data", "has_more", "next_cursor"}
-    assert set(found["data"][0]) == {"id", "name", "type", "logo_url", "portal_url"}
-    assert found["data"][0]["name"] == "Riverside General"
+    page = site.get("/records/api/connections/?q=riverside general").json()
+    assert set(page) == {"data", "has_more", "next_cursor"}
+    assert set(page["data"][0]) == {"id", "name", "type", "logo_url", "portal_url"}
+    assert page["data"][0]["name"] == "Riverside General"
     token = site.browser.cookies.get("csrftoken")
     started = site.browser.post(
         f"{site.url}/records/api/patient-sessions/",
-        json={"connection_id": found["data"][0]["id"]},
+        json={"connection_id": page["data"][0]["id"]},
         headers={"X-CSRFToken": token},
         timeout=10,
     )

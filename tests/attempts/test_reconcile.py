@@ -25,7 +25,7 @@ from tests.attempts.conftest import (
 )
 
 
-def asked(medblocks) -> int:
+def count_calls(medblocks) -> int:
     return len(medblocks.calls)
 
 
@@ -48,7 +48,7 @@ def test_reconcile_second_run_asks_nothing(medblocks, make_old):
     before = list(PatientConnectionAttempt.objects.values())
     medblocks.reset()
     assert reconcile_attempts(limit=10).asked == 0
-    assert (asked(medblocks), list(PatientConnectionAttempt.objects.values())) == (0, before)
+    assert (count_calls(medblocks), list(PatientConnectionAttempt.objects.values())) == (0, before)
 
 
 @pytest.mark.parametrize(
@@ -313,12 +313,12 @@ def test_reconcile_names_the_facility_of_an_attempt_settled_by_webhook(medblocks
     other = make_attempt(patient_session_id="ps_2", connection_id="fhirsrc_unknown", **settled)
     medblocks.get(f"{BASE_URL}/connections/fhirsrc_unknown", status=404)
     reconcile_attempts(limit=10)
-    before = asked(medblocks)
+    before = count_calls(medblocks)
     reconcile_attempts(limit=10)
     attempt.refresh_from_db()
     assert (attempt.connection_name, attempt.connection_type) == ("Riverside General", "epic")
     other.refresh_from_db()
-    assert (before, asked(medblocks), other.connection_name) == (2, 2, "")
+    assert (before, count_calls(medblocks), other.connection_name) == (2, 2, "")
 
 
 def test_reconcile_with_medblocks_away_names_the_facility_later(medblocks, make_attempt):
@@ -342,7 +342,7 @@ def test_reconcile_with_an_odd_facility_names_the_others(medblocks, make_attempt
     for _ in range(2):
         reconcile_attempts(limit=10)
     attempt.refresh_from_db()
-    assert (attempt.connection_name, asked(medblocks)) == ("Riverside General", 2)
+    assert (attempt.connection_name, count_calls(medblocks)) == ("Riverside General", 2)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,4 +1,4 @@
-"""Which facility a session is about where Medblocks does not name it."""
+"""The facility of a session where Medblocks does not name it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def conclude(make_attempt):
 
     def read(connections, named=None):
         attempt = make_attempt(connection_id=BASE_URL, connection_name="Riverside General")
-        told = session_json(status="complete", connection_id=named, connections=connections)
-        evidence = read_session(attempt, PatientSession.from_json(told), Source.MEDBLOCKS)
+        session = session_json(status="complete", connection_id=named, connections=connections)
+        evidence = read_session(attempt, PatientSession.from_json(session), Source.MEDBLOCKS)
         return evidence.outcome.status, evidence.outcome.error
 
     return read
@@ -35,16 +35,20 @@ def two(ours, theirs):
 
 
 @pytest.fixture
-def known():
+def known_facility():
     remember([FhirSource(FACILITY, "Riverside General", "epic", BASE_URL, "", "")])
 
 
 @pytest.mark.parametrize("named", [None, BASE_URL, f"{BASE_URL}/"])
-def test_session_with_several_facilities_takes_the_one_of_the_base_url(conclude, known, named):
+def test_session_with_several_facilities_takes_the_one_of_the_base_url(
+    conclude, known_facility, named
+):
     assert conclude(two("active", "failed"), named) == ("succeeded", "")
 
 
-def test_session_case_28_of_another_facility_than_the_base_urls_is_no_success(conclude, known):
+def test_session_case_28_of_another_facility_than_the_base_urls_is_no_success(
+    conclude, known_facility
+):
     assert conclude(two("failed", "active")) == ("failed", "unknown_error")
 
 
@@ -52,5 +56,5 @@ def test_session_with_several_facilities_and_an_unknown_base_url_is_no_success(c
     assert conclude(two("active", "active")) == ("failed", "not_connected")
 
 
-def test_session_whose_facility_medblocks_names_takes_that_one(conclude, known):
+def test_session_whose_facility_medblocks_names_takes_that_one(conclude, known_facility):
     assert conclude(two("active", "failed"), OTHER_FACILITY) == ("failed", "unknown_error")

@@ -196,7 +196,7 @@ def test_settle_start_is_signalled(make_attempt, heard):
 
 
 @pytest.mark.parametrize(
-    ("said", "is_end"),
+    ("piece", "is_end"),
     [
         pytest.param(CONNECTED, True, id="connected"),
         pytest.param(REFUSED, True, id="failed"),
@@ -204,9 +204,9 @@ def test_settle_start_is_signalled(make_attempt, heard):
         pytest.param(CAME_BACK, False, id="came-back"),
     ],
 )
-def test_settle_every_end_is_dated(make_attempt, said, is_end):
+def test_settle_every_end_is_dated(make_attempt, piece, is_end):
     attempt = make_attempt()
-    settle(attempt, said)
+    settle(attempt, piece)
     assert (read(attempt).finished_at is not None) is is_end
 
 
@@ -217,8 +217,8 @@ def test_settle_writes_every_column_of_the_event(make_attempt):
     )
     more = {"request_id": "req_1", "occurred_at": LATELY, "detail": "More"}
     settle(attempt, Evidence(Source.WEBHOOK, Kind.FAILED, outcome, **more))
-    told = attempt.events.values(*EVENT_COLUMNS).get()
-    assert tuple(told.values()) == (
+    event = attempt.events.values(*EVENT_COLUMNS).get()
+    assert tuple(event.values()) == (
         ("webhook", "failed", "failed", "oauth_error", "Words", "More", "req_1", "odd", LATELY)
     )
     assert read(attempt).failure_at == LATELY
@@ -227,8 +227,8 @@ def test_settle_writes_every_column_of_the_event(make_attempt):
 def test_settle_claimed_failure_is_on_the_timeline_with_its_code(make_attempt):
     attempt = make_attempt()
     settle(attempt, DENIED)
-    told = attempt.events.values_list("error", "error_description").get()
-    assert told == ("user_denied", "They said no")
+    event = attempt.events.values_list("error", "error_description").get()
+    assert event == ("user_denied", "They said no")
 
 
 def test_settle_same_evidence_for_two_attempts_is_an_event_each(make_attempt):
@@ -247,7 +247,7 @@ def test_settle_same_event_written_twice_is_no_conflict(make_attempt):
 
 
 def columns_after(pieces):
-    """What a row holds of the outcome once it has met ``pieces``, one by one."""
+    """Return what a row holds of the outcome once it has met ``pieces``, one by one."""
     attempt = PatientConnectionAttempt(patient_id="p-1")
     for piece in pieces:
         change = plan_change(attempt, Evidence(Source.MEDBLOCKS, Kind.FAILED, piece))
@@ -319,9 +319,9 @@ def test_settle_signals_nothing_when_the_transaction_fails(make_attempt, heard):
 def test_settle_known_evidence_writes_nothing(make_attempt, django_assert_num_queries):
     attempt = make_attempt()
     settle(attempt, CONNECTED)
-    with django_assert_num_queries(1) as asked:
+    with django_assert_num_queries(1) as queries:
         settle(attempt, CONNECTED)
-    assert asked[0]["sql"].startswith("SELECT")
+    assert queries[0]["sql"].startswith("SELECT")
 
 
 @pytest.mark.parametrize("refusals", [1, 2, 3])

@@ -68,7 +68,7 @@ def test_start_sends_the_resolvers_patient_alone(medblocks):
 
 
 @pytest.mark.parametrize(
-    ("given", "sent"),
+    ("demographics", "sent"),
     [
         ({"email": "pat@clinic"}, {}),
         ({"email": " pat@example.org "}, {"patient_email": "pat@example.org"}),
@@ -79,24 +79,24 @@ def test_start_sends_the_resolvers_patient_alone(medblocks):
     ],
     ids=["no-domain", "spaces", "none", "number", "long-name", "line"],
 )
-def test_start_sends_valid_demographics_alone(medblocks, given, sent):
+def test_start_sends_valid_demographics_alone(medblocks, demographics, sent):
     medblocks.post(SESSIONS, json=session_json())
-    start_attempt(Patient("p-1", **given), FACILITY, RETURN_URL)
+    start_attempt(Patient("p-1", **demographics), FACILITY, RETURN_URL)
     body = json.loads(medblocks.calls[-1].request.body)
     assert {name: body[name] for name in body if name in ("patient_email", "patient_name")} == sent
 
 
 def answer_to_each(medblocks, *answers):
-    """Let Medblocks answer a start with each of ``answers``, and return what it was asked."""
-    asked, waiting = [], iter(answers)
+    """Let Medblocks answer a start with each of ``answers``, and return the bodies it was sent."""
+    sent_bodies, waiting = [], iter(answers)
 
     def answer(request):
-        asked.append(json.loads(request.body))
+        sent_bodies.append(json.loads(request.body))
         status, content = next(waiting)
         return status, {}, json.dumps(content)
 
     medblocks.add_callback("POST", SESSIONS, answer)
-    return asked
+    return sent_bodies
 
 
 def refusal_of(param):
@@ -107,10 +107,10 @@ def refusal_of(param):
 
 @pytest.mark.parametrize("param", ["patient_email", "patient_name"])
 def test_start_refused_for_demographics_is_repeated_without(medblocks, param):
-    asked = answer_to_each(medblocks, refusal_of(param), (200, session_json()))
+    sent_bodies = answer_to_each(medblocks, refusal_of(param), (200, session_json()))
     patient = Patient("p-1", email="pat@example.org", name="Pat")
     assert start_attempt(patient, FACILITY, RETURN_URL).attempt.status == "started"
-    assert [("patient_email" in each, "patient_name" in each) for each in asked] == [
+    assert [("patient_email" in each, "patient_name" in each) for each in sent_bodies] == [
         (True, True),
         (False, False),
     ]
@@ -126,9 +126,9 @@ def test_start_refused_for_demographics_is_repeated_without(medblocks, param):
     ids=["not-sent", "other", "none"],
 )
 def test_start_refused_for_other_parameters_is_not_repeated(medblocks, param, patient):
-    asked = answer_to_each(medblocks, refusal_of(param))
+    sent_bodies = answer_to_each(medblocks, refusal_of(param))
     assert start_and_fail(patient)[1].error == "invalid_data"
-    assert len(asked) == 1
+    assert len(sent_bodies) == 1
 
 
 @pytest.mark.parametrize(
@@ -363,17 +363,17 @@ def test_start_that_breaks_twice_raises_the_first_error(medblocks, patient, sett
 
 
 def test_start_repeated_keeps_to_the_same_deadline(medblocks, patient, monkeypatch):
-    given, answers = [], iter([refusal_of("patient_name"), (200, session_json())])
+    timeouts, answers = [], iter([refusal_of("patient_name"), (200, session_json())])
     create = PatientSessions.create
 
     def watch(self, **wanted):
-        given.append(wanted["timeout"])
+        timeouts.append(wanted["timeout"])
         return create(self, **wanted)
 
     monkeypatch.setattr(PatientSessions, "create", watch)
     answer_to_each(medblocks, *answers)
     start_attempt(Patient("p-1", name="Pat"), FACILITY, RETURN_URL)
-    assert given[1] < given[0]
+    assert timeouts[1] < timeouts[0]
 
 
 def test_start_inside_a_transaction_raises(medblocks, patient):

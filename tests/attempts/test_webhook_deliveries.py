@@ -93,8 +93,8 @@ def test_signals_owed_are_sent_once_by_reconciliation(make_delivery, make_attemp
 
 
 def session_told(**changes):
-    told = {"status": "complete", **changes}
-    return "patient_session.completed", session_json(**told)
+    fields = {"status": "complete", **changes}
+    return "patient_session.completed", session_json(**fields)
 
 
 REFUSED = connection_json("failed", failure_code="oauth_error")

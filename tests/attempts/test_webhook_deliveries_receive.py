@@ -41,8 +41,8 @@ def test_receive_with_a_replica_reads_where_it_writes(make_attempt, use_replica)
     assert retry_deliveries(10) == (0, 0)
     stored = WebhookDelivery.objects.using("default").values_list("state", "failure", "conflicts")
     assert list(stored) == [("processed", "", 0)] * 3
-    found = find_attempt(Patient("p-1"), public_id=attempt.public_id)
-    assert (found.status, found.connection_status) == ("succeeded", "refresh_failed")
+    attempt = find_attempt(Patient("p-1"), public_id=attempt.public_id)
+    assert (attempt.status, attempt.connection_status) == ("succeeded", "refresh_failed")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -73,7 +73,7 @@ def test_receive_refused_once_is_processed_in_one_try(make_attempt, monkeypatch,
     assert (attempt.status, attempt.events.count()) == ("succeeded", 1)
 
 
-def told_of(session_id="ps_1", event_id="evt_1", **changes) -> WebhookDelivery:
+def completed_event(session_id="ps_1", event_id="evt_1", **changes) -> WebhookDelivery:
     """Return the event of a session that connected, as the webhook's view reads it."""
     about = session_json(id=session_id, status="complete", connections=[connection_json()])
     event = {"id": event_id, "type": "patient_session.completed", "data": {"object": about}}
@@ -82,9 +82,9 @@ def told_of(session_id="ps_1", event_id="evt_1", **changes) -> WebhookDelivery:
 
 def test_redelivery_that_breaks_counts_one_more_try(db, monkeypatch):
     for event_id in ("evt_1", "evt_other"):
-        webhook_deliveries.receive_delivery(told_of(event_id=event_id))
+        webhook_deliveries.receive_delivery(completed_event(event_id=event_id))
     monkeypatch.setattr(webhook_deliveries, "read_effect", break_reading)
-    webhook_deliveries.receive_delivery(told_of())
+    webhook_deliveries.receive_delivery(completed_event())
     columns = ("event_id", "state", "failure", "tries", "leased_until")
     assert list(WebhookDelivery.objects.order_by("id").values_list(*columns)) == [
         ("evt_1", "failed", "RuntimeError", 2, None),
@@ -95,9 +95,9 @@ def test_redelivery_that_breaks_counts_one_more_try(db, monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_redelivery_that_breaks_leaves_it_processed(make_attempt, monkeypatch):
     make_attempt()
-    webhook_deliveries.receive_delivery(told_of())
+    webhook_deliveries.receive_delivery(completed_event())
     monkeypatch.setattr(webhook_deliveries, "read_effect", break_reading)
-    webhook_deliveries.receive_delivery(told_of())
+    webhook_deliveries.receive_delivery(completed_event())
     stored = WebhookDelivery.objects.get()
     assert (stored.state, stored.failure, stored.tries) == ("processed", "", 1)
 
@@ -108,10 +108,10 @@ def test_receive_that_breaks_owes_no_signal(make_attempt, monkeypatch, heard):
     make_attempt()
     with monkeypatch.context() as broken:
         broken.setattr(webhook_deliveries, "write_change", lambda *_: break_reading(None))
-        webhook_deliveries.receive_delivery(told_of())
+        webhook_deliveries.receive_delivery(completed_event())
     stored = WebhookDelivery.objects.get()
     assert (stored.attempt, stored.unsent_signals, stored.leased_until) == (None, "", None)
-    webhook_deliveries.receive_delivery(told_of())
+    webhook_deliveries.receive_delivery(completed_event())
     assert heard == ["succeeded"]
 
 
@@ -126,7 +126,7 @@ def test_receive_refused_for_too_long_is_failed(make_attempt, monkeypatch):
 
     monkeypatch.setattr(database_retry, "_SECONDS", -1)
     monkeypatch.setattr(webhook_deliveries, "write_change", refuse)
-    webhook_deliveries.receive_delivery(told_of())
+    webhook_deliveries.receive_delivery(completed_event())
     assert len(refused) == 1
     assert WebhookDelivery.objects.get().failure == "OperationalError"
 
@@ -134,9 +134,9 @@ def test_receive_refused_for_too_long_is_failed(make_attempt, monkeypatch):
 def test_redelivery_with_another_body_counts_a_conflict(make_attempt):
     """The first stands, also where it has had no effect yet; only its conflicts are counted."""
     for event_id in ("evt_1", "evt_other"):
-        webhook_deliveries.receive_delivery(told_of("ps_elsewhere", event_id))
+        webhook_deliveries.receive_delivery(completed_event("ps_elsewhere", event_id))
     attempt = make_attempt()
-    webhook_deliveries.receive_delivery(told_of("ps_1"))
+    webhook_deliveries.receive_delivery(completed_event("ps_1"))
     attempt.refresh_from_db()
     assert attempt.status == "started"
     stored = WebhookDelivery.objects.order_by("id").values_list("state", "conflicts")
@@ -145,10 +145,10 @@ def test_redelivery_with_another_body_counts_a_conflict(make_attempt):
 
 def test_redelivery_of_a_leased_one_changes_nothing(make_attempt):
     attempt = make_attempt()
-    first = told_of()
+    first = completed_event()
     first.leased_until = timezone.now() + timedelta(minutes=1)
     first.save()
-    webhook_deliveries.receive_delivery(told_of())
+    webhook_deliveries.receive_delivery(completed_event())
     attempt.refresh_from_db()
     assert attempt.status == "started"
 
@@ -157,15 +157,15 @@ def test_receive_limits_the_receivers_of_waiting_deliveries(make_attempt, monkey
     """The receivers of an event that waited for the connection have the same few seconds."""
     seconds = []
     monkeypatch.setattr(
-        webhook_deliveries, "_send_signals_within", lambda _delivery, given: seconds.append(given)
+        webhook_deliveries, "_send_signals_within", lambda _delivery, limit: seconds.append(limit)
     )
     make_attempt()
     loss = {"id": "conn_1", "status": "refresh_failed"}
     kind = "connection.token_refresh_failed"
     webhook_deliveries.receive_delivery(
-        told_of(event_id="evt_lost", type=kind, data={"object": loss})
+        completed_event(event_id="evt_lost", type=kind, data={"object": loss})
     )
-    webhook_deliveries.receive_delivery(told_of())
+    webhook_deliveries.receive_delivery(completed_event())
     assert seconds == [webhook_deliveries.RECEIVER_SECONDS] * 3
 
 

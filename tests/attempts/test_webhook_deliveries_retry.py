@@ -1,4 +1,4 @@
-"""When a delivery is tried again, and that it stops no other."""
+"""Retries of deliveries: at what intervals, and in nobody's way."""
 
 from __future__ import annotations
 

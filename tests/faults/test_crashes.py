@@ -53,8 +53,8 @@ def assert_second_run_changes_nothing() -> None:
     assert history() == before
 
 
-def truth() -> dict[str, str]:
-    """What Medblocks knows: the session of each attempt, by the attempt's public id."""
+def session_ids() -> dict[str, str]:
+    """Return Medblocks' session of each attempt, by the attempt's public id."""
     sessions = SandboxSession.objects.all()
     return {each.metadata["attempt"]: each.session_id for each in sessions}
 
@@ -67,10 +67,12 @@ def test_crash_case_47_during_start_ends_as_medblocks_says(crashed):
     reconcile_attempts(limit=1000)
     attempts = PatientConnectionAttempt.objects.all()
     ended = {each.public_id: (each.status, each.patient_session_id) for each in attempts}
-    known = truth()
-    assert set(known) <= set(ended)
+    sessions = session_ids()
+    assert set(sessions) <= set(ended)
     assert ended == {
-        public_id: ("succeeded", known[public_id]) if public_id in known else ("expired", None)
+        public_id: ("succeeded", sessions[public_id])
+        if public_id in sessions
+        else ("expired", None)
         for public_id in ended
     }
     assert {status for status, _ in ended.values()} == {"succeeded", "expired"}
@@ -87,7 +89,9 @@ def test_crash_after_the_start_ends_as_medblocks_says(crashed, deed):
     reconcile_attempts(limit=1000)
     attempts = PatientConnectionAttempt.objects.all()
     ended = {each.public_id: (each.status, each.patient_session_id) for each in attempts}
-    assert ended == {public_id: ("succeeded", known) for public_id, known in truth().items()}
+    assert ended == {
+        public_id: ("succeeded", session_id) for public_id, session_id in session_ids().items()
+    }
     assert len(ended) == killed + 1
     assert_second_run_changes_nothing()
 
@@ -99,6 +103,6 @@ def test_crash_case_47_during_webhook_then_redelivery_has_one_effect(crashed, cl
         event = completed(session, f"evt_{session.session_id}")
         assert post_event(client, event).status_code == 200
     assert WebhookDelivery.objects.filter(state="processed").count() == killed + 1
-    told = AttemptEvent.objects.filter(kind="connected", source="webhook")
-    assert told.values("attempt").distinct().count() == told.count() == killed + 1
+    events = AttemptEvent.objects.filter(kind="connected", source="webhook")
+    assert events.values("attempt").distinct().count() == events.count() == killed + 1
     assert SandboxEvent.objects.count() == killed + 1

@@ -34,8 +34,8 @@ def test_delivery_case_34_of_one_event_50_times_has_one_effect(clinic, heard):
     clinic.started()
     flows.approve(clinic.session)
     heard.clear()
-    told = completed(clinic.session)
-    assert {clinic.send(told).status_code for _ in range(50)} == {200}
+    payload = completed(clinic.session)
+    assert {clinic.send(payload).status_code for _ in range(50)} == {200}
     assert heard == ["attempt_succeeded"]
     assert clinic.attempt.events.filter(source="webhook").count() == 1
     assert (delivery().state, delivery().tries) == ("processed", 1)
@@ -60,13 +60,13 @@ def test_delivery_case_34_of_the_same_id_and_another_body_is_a_conflict(clinic):
 def test_delivery_in_every_order_ends_alike(clinic, order):
     clinic.started()
     link = flows.approve(clinic.session)
-    deeds = {
+    actions = {
         "done": lambda: clinic.send(completed(clinic.session)),
         "lost": lambda: clinic.send(lost(link)),
         "sync": lambda: clinic.send(synced(link)),
         "return": clinic.come_back,
     }
-    assert {deeds[each]().status_code for each in order} <= {200, 303}
+    assert {actions[each]().status_code for each in order} <= {200, 303}
     # Before any reconciliation: what waited for the connection was not forgotten.
     attempt = clinic.attempt
     assert (attempt.status, attempt.connection_status) == ("succeeded", "refresh_failed")
@@ -92,16 +92,16 @@ def test_delivery_case_35_of_a_loss_before_the_page_asks_is_shown(clinic):
 
 def test_delivery_case_35_before_the_start_is_answered_is_processed(clinic):
     """Medblocks tells of the session before the answer that opened it has arrived."""
-    told = []
+    statuses = []
 
     def tell_first(answered):
         flows.cancel(clinic.session)
-        told.append(clinic.send(completed(clinic.session)).status_code)
+        statuses.append(clinic.send(completed(clinic.session)).status_code)
         return answered
 
     clinic.medblocks.intercept("POST", "/patient-sessions", tell_first)
     clinic.start()
-    assert told == [200]
+    assert statuses == [200]
     assert (clinic.attempt.status, clinic.attempt.error) == ("failed", "user_denied")
     assert (delivery().state, delivery().attempt) == ("processed", clinic.attempt)
 
@@ -155,10 +155,10 @@ def test_delivery_case_36_whose_receiver_raised_is_processed_by_redelivery(clini
     listen(receive)
     clinic.started()
     flows.approve(clinic.session)
-    told = completed(clinic.session)
-    clinic.send(told)
+    payload = completed(clinic.session)
+    clinic.send(payload)
     broken.clear()
-    assert clinic.send(told).status_code == 200
+    assert clinic.send(payload).status_code == 200
     assert delivery().state == "processed"
     assert called == [1, 1]
 
@@ -190,8 +190,8 @@ def test_delivery_case_36_whose_receiver_sleeps_is_answered(clinic, listen, monk
     listen(receive)
     clinic.started()
     flows.approve(clinic.session)
-    told = completed(clinic.session)
-    assert {clinic.send(told).status_code for _ in range(3)} == {200}
+    payload = completed(clinic.session)
+    assert {clinic.send(payload).status_code for _ in range(3)} == {200}
     assert not slept.is_set()
     assert delivery().unsent_signals == "attempt_succeeded"
     wake.set()
@@ -204,9 +204,9 @@ def test_delivery_case_36_whose_receiver_sleeps_is_answered(clinic, listen, monk
 
 def count_queries(send) -> int:
     """Count the statements of one delivery, less what begins and ends its transaction."""
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         assert send().status_code == 200
-    verbs = [each["sql"].split()[0] for each in asked]
+    verbs = [each["sql"].split()[0] for each in queries]
     return sum(verb in {"SELECT", "INSERT", "UPDATE", "DELETE"} for verb in verbs)
 
 
@@ -232,11 +232,11 @@ def test_delivery_without_a_facility_name_takes_at_most_5_queries(clinic, approv
 
 @pytest.mark.parametrize("kind", ["patient_session.completed", "patient_flow.completed"])
 def test_redelivery_takes_at_most_5_queries(clinic, kind):
-    """Whether it waits for its attempt or has had its effect."""
+    """The first waits for its attempt, the second has had its effect."""
     about = {"id": "ps_elsewhere", "patient_id": "p", "status": "complete", "connections": []}
-    told = event(kind, about)
-    clinic.send(told)
-    assert count_queries(lambda: clinic.send(told)) <= 5
+    payload = event(kind, about)
+    clinic.send(payload)
+    assert count_queries(lambda: clinic.send(payload)) <= 5
     assert WebhookDelivery.objects.count() == 1
 
 
@@ -297,9 +297,9 @@ def test_delivery_of_a_sync_finds_the_attempt_started_with_a_base_url(clinic):
     link = flows.approve(clinic.session)
     clinic.send(completed(clinic.session))
     clinic.send(synced(link))
-    told = clinic.attempt.events.values_list("kind", flat=True)
+    kinds = clinic.attempt.events.values_list("kind", flat=True)
     assert link.connection_id != clinic.attempt.connection_id
-    assert "records_synced" in told
+    assert "records_synced" in kinds
     assert WebhookDelivery.objects.get(event_id="evt_sync").state == "processed"
 
 
@@ -324,9 +324,9 @@ def test_delivery_case_35_of_an_unknown_session_waits(clinic):
 def test_delivery_of_another_patients_session_is_kept_as_failed(clinic):
     clinic.started()
     flows.approve(clinic.session)
-    told = completed(clinic.session)
-    told["data"]["object"]["patient_id"] = "somebody-else"
-    assert clinic.send(told).status_code == 200
+    payload = completed(clinic.session)
+    payload["data"]["object"]["patient_id"] = "somebody-else"
+    assert clinic.send(payload).status_code == 200
     assert clinic.attempt.status == "started"
     assert delivery().state == "failed"
 
@@ -335,15 +335,15 @@ def test_delivery_that_breaks_in_the_middle_is_processed_by_redelivery(clinic, m
     """Verified, and not to be lost because a step after it broke."""
     clinic.started()
     flows.approve(clinic.session)
-    told = completed(clinic.session)
+    payload = completed(clinic.session)
 
     def fail(*args, **kwargs):
         raise RuntimeError("ann@mail.example")
 
     with monkeypatch.context() as broken:
         broken.setattr("medblocks_connect.attempts.webhook_deliveries.write_change", fail)
-        assert clinic.send(told).status_code == 200
+        assert clinic.send(payload).status_code == 200
     assert (delivery().state, delivery().failure, delivery().tries) == ("failed", "RuntimeError", 1)
-    assert clinic.send(told).status_code == 200
+    assert clinic.send(payload).status_code == 200
     assert delivery().state == "processed"
     assert clinic.attempt.status == "succeeded"

@@ -335,7 +335,7 @@ def handler(patient_client, user, settings):
 
 
 def is_ours(given: dict[str, Any]) -> bool:
-    """Whether the app is asked: the host is one of the site's, and the address one of the app's."""
+    """Return whether the app is asked: its host is the site's, and its address the app's."""
     asked = WSGIRequest(dict(given))  # it writes into what it is given
     try:
         asked.get_host()

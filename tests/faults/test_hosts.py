@@ -40,8 +40,8 @@ def hosts(tmp_path_factory):
         )
     seen = {}
     for kind, process in running.items():
-        told, complaints = process.communicate(timeout=90)
-        seen[kind] = json.loads(told) if process.returncode == 0 else complaints
+        output, complaints = process.communicate(timeout=90)
+        seen[kind] = json.loads(output) if process.returncode == 0 else complaints
     return seen
 
 

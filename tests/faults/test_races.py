@@ -44,19 +44,19 @@ def racing(site, patient_client, settings, heard) -> Clinic:
     return clinic
 
 
-def all_at_once(deeds: list[Callable[[], object]]) -> list[object]:
-    """Do each deed in a thread of its own, all starting together; return what they gave."""
-    together = threading.Barrier(len(deeds))
+def all_at_once(actions: list[Callable[[], object]]) -> list[object]:
+    """Do each action in a thread of its own, all starting together; return what they gave."""
+    together = threading.Barrier(len(actions))
 
-    def do(deed: Callable[[], object]) -> object:
+    def do(action: Callable[[], object]) -> object:
         try:
             together.wait(30)
-            return deed()
+            return action()
         finally:
             connections.close_all()
 
-    with ThreadPoolExecutor(len(deeds)) as pool:
-        return list(pool.map(do, deeds))
+    with ThreadPoolExecutor(len(actions)) as pool:
+        return list(pool.map(do, actions))
 
 
 def deliver(clinic: Clinic) -> Callable[[], int]:
@@ -79,9 +79,9 @@ def assert_settled_once(clinic: Clinic, heard: list[str], *, connected_by: set[s
     attempt = clinic.attempt
     assert (attempt.status, attempt.connection_status) == ("succeeded", "active")
     assert heard == ["attempt_succeeded"]
-    told = Counter(attempt.events.values_list("source", "kind"))
-    assert max(told.values()) == 1
-    assert {source for source, kind in told if kind == "connected"} <= connected_by
+    events = Counter(attempt.events.values_list("source", "kind"))
+    assert max(events.values()) == 1
+    assert {source for source, kind in events if kind == "connected"} <= connected_by
     transitions = list(attempt.events.order_by("pk").values_list("status", flat=True))
     assert transitions == sorted(
         transitions, key=["created", "started", "returned", "succeeded"].index
@@ -107,8 +107,8 @@ def test_race_of_reconciliations_settles_once(racing, heard):
 
 
 def test_race_of_everything_settles_once(racing, heard):
-    deeds = [(deliver, come_back, reconcile)[n % 3](racing) for n in range(AT_ONCE)]
-    statuses = all_at_once(deeds)
+    actions = [(deliver, come_back, reconcile)[n % 3](racing) for n in range(AT_ONCE)]
+    statuses = all_at_once(actions)
     assert set(statuses) <= {200, 303}
     assert_settled_once(racing, heard, connected_by={"webhook", "medblocks"})
     assert WebhookDelivery.objects.get().state == "processed"
@@ -148,8 +148,8 @@ def test_race_of_processes_settles_once(racing, user):
     assert statuses <= {200, 303}
     assert racing.attempt.status == "succeeded"
     assert WebhookDelivery.objects.get().tries == 1
-    told = Counter(racing.attempt.events.values_list("source", "kind"))
-    assert max(told.values()) == 1
+    events = Counter(racing.attempt.events.values_list("source", "kind"))
+    assert max(events.values()) == 1
 
 
 def test_race_case_5_of_starts_makes_one_session_each(site, patient_client, user, settings):

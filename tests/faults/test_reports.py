@@ -166,9 +166,9 @@ def mails() -> str:
 def test_report_by_mail_names_nobody(broken, name, mailer, debug, settings):
     settings.DEBUG = debug
     BREAK[name](broken)
-    told = mails()
-    assert "break_with_private_words" in told
-    assert private_words_in(told, broken) == []
+    text = mails()
+    assert "break_with_private_words" in text
+    assert private_words_in(text, broken) == []
 
 
 def test_report_case_44_of_server_variables_names_nobody(broken):
@@ -206,6 +206,6 @@ def test_report_of_a_refused_host_names_nobody(clinic, debug, settings, mailer):
     finally:
         logging.getLogger("django.security.DisallowedHost").removeHandler(mailer)
     assert answered.status_code == 400
-    told = answered.content.decode() + mails()
-    assert "DisallowedHost" in told
-    assert not [word for word in (PATIENT_ID, KEY) if word in told]
+    text = answered.content.decode() + mails()
+    assert "DisallowedHost" in text
+    assert not [word for word in (PATIENT_ID, KEY) if word in text]

@@ -86,8 +86,8 @@ def test_disagreement_case_20_claimed_success_has_failed(clinic):
     attempt = clinic.attempt
     assert (attempt.status, attempt.error) == ("failed", "token_exchange_failed")
     assert (attempt.claimed_success, attempt.claim_disagrees) == (True, True)
-    told = {(each.source, each.kind) for each in attempt.events.all()}
-    assert {("return", "claimed_success"), ("medblocks", "failed")} <= told
+    events = {(each.source, each.kind) for each in attempt.events.all()}
+    assert {("return", "claimed_success"), ("medblocks", "failed")} <= events
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ def test_long_description_case_24_passes_through_the_login(clinic, user, letter)
     clinic.started()
     flows.cancel(clinic.session)
     stranger = Client()
-    said = quote(letter * 2000)
-    answered = clinic.come_back(stranger, success="false", error="x", error_description=said)
+    description = quote(letter * 2000)
+    answered = clinic.come_back(stranger, success="false", error="x", error_description=description)
     address = answered.headers["Location"]
     assert answered.status_code == 302
     assert len(address) < 4000
@@ -98,15 +98,15 @@ def test_malformed_return_is_400_and_changes_nothing(clinic, query):
     assert everything(attempt) == before
 
 
-def connections(*given: tuple[str, str, str | None]):
+def connections(*rows: tuple[str, str, str | None]):
     """Return what makes a session have these connections: facility, status, id."""
 
     def change(session):
-        found = [
-            {"connection_id": facility, "status": status, "id": link, "failure_at": None}
-            for facility, status, link in given
+        listed = [
+            {"connection_id": facility, "status": status, "id": connection_id, "failure_at": None}
+            for facility, status, connection_id in rows
         ]
-        return {**session, "status": "complete", "connections": found}
+        return {**session, "status": "complete", "connections": listed}
 
     return change
 
@@ -123,8 +123,8 @@ def test_unknown_status_is_kept_and_checked(clinic, expires_at):
     clinic.started()
     flows.approve(clinic.session)
     change = connections((RIVERSIDE, "dormant", "conn_1"))
-    told = {"expires_at": expires_at()}
-    clinic.medblocks.change("GET", SESSION, lambda given: change(given) | told)
+    ends = {"expires_at": expires_at()}
+    clinic.medblocks.change("GET", SESSION, lambda session: change(session) | ends)
     clinic.come_back()
     attempt = clinic.attempt
     assert (attempt.status, attempt.connection_status) == ("returned", "dormant")
@@ -148,9 +148,9 @@ def test_value_longer_than_its_column_is_answered_and_checked(clinic, connection
     clinic.medblocks.change("GET", SESSION, connections(connection))
     assert clinic.come_back().status_code == 303
     assert clinic.attempt.status == expected
-    told = completed(clinic.session)
-    told["data"]["object"] = connections(connection)(told["data"]["object"])
-    assert clinic.send(told).status_code == 200
+    payload = completed(clinic.session)
+    payload["data"]["object"] = connections(connection)(payload["data"]["object"])
+    assert clinic.send(payload).status_code == 200
     assert clinic.attempt.status == expected
     assert "Checking your connection" in clinic.page()
 
@@ -166,10 +166,10 @@ def test_value_longer_than_its_column_is_answered_and_checked(clinic, connection
 def test_connection_of_another_facility_decides_nothing(clinic, ours, expected):
     clinic.started()
     flows.approve(clinic.session)
-    found = [("fhirsrc_elsewhere", "active", "conn_2")]
+    listed = [("fhirsrc_elsewhere", "active", "conn_2")]
     if ours:
-        found.append((RIVERSIDE, ours, "conn_1"))
-    clinic.medblocks.change("GET", SESSION, connections(*found))
+        listed.append((RIVERSIDE, ours, "conn_1"))
+    clinic.medblocks.change("GET", SESSION, connections(*listed))
     clinic.come_back()
     assert clinic.attempt.status == expected
     assert clinic.attempt.patient_connection_id != "conn_2"
@@ -200,7 +200,9 @@ def hours_from_now(hours: float) -> str:
 def test_session_expires_at_decides_the_status(clinic, expires_at, expected):
     for start in ("/patient-sessions", SESSION):
         method = "POST" if start == "/patient-sessions" else "GET"
-        clinic.medblocks.change(method, start, lambda given: {**given, "expires_at": expires_at()})
+        clinic.medblocks.change(
+            method, start, lambda session: {**session, "expires_at": expires_at()}
+        )
     clinic.started()
     PatientConnectionAttempt.objects.update(created_at=timezone.now() - timedelta(minutes=1))
     reconcile_attempts(limit=5)

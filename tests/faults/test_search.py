@@ -54,8 +54,8 @@ def test_unsafe_link_is_not_shown(with_logo, url):
     assert "Riverside General" in page
     assert "<img" not in page
     assert url not in page
-    for found in client.get(JSON, {"q": "riverside"}).json()["data"]:
-        assert (found["logo_url"], found["portal_url"]) == (None, None)
+    for facility in client.get(JSON, {"q": "riverside"}).json()["data"]:
+        assert (facility["logo_url"], facility["portal_url"]) == (None, None)
 
 
 def test_safe_link_case_39_is_shown_and_never_fetched(with_logo):

@@ -158,11 +158,12 @@ def test_start_case_4_at_an_internal_url_of_a_sandbox_is_allowed(clinic, setting
 def test_start_case_4_at_a_url_not_in_the_catalog_is_400(clinic):
     """Where the whole catalog is here, nobody has to be asked for a URL that is not in it."""
     CatalogSync.objects.create(base_url=BASE_URL, finished_at=timezone.now())
-    known = "https://fhir.riverside.example/r4"
-    Facility.objects.create(connection_id=RIVERSIDE, fhir_base_url=known)
+    base_url = "https://fhir.riverside.example/r4"
+    Facility.objects.create(connection_id=RIVERSIDE, fhir_base_url=base_url)
     assert clinic.start("https://evil.example/fhir").status_code == 400
     assert clinic.medblocks.calls == []
-    assert [clinic.start(each).status_code == 400 for each in (known, f"{known}/")] == [False] * 2
+    statuses = [clinic.start(url).status_code for url in (base_url, f"{base_url}/")]
+    assert [status == 400 for status in statuses] == [False] * 2
 
 
 def test_start_case_5_by_a_double_click_makes_two_attempts(clinic):
@@ -194,7 +195,7 @@ UNSAFE = [
 
 @pytest.mark.parametrize(("url", "error"), UNSAFE)
 def test_start_with_an_unsafe_session_url_is_502(clinic, url, error):
-    clinic.medblocks.change("POST", "/patient-sessions", lambda given: {**given, "url": url})
+    clinic.medblocks.change("POST", "/patient-sessions", lambda session: {**session, "url": url})
     for answered in (clinic.start(), clinic.start_by_json()):
         assert answered.status_code == 502
         assert "Location" not in answered.headers

@@ -1,4 +1,4 @@
-"""What the client lets through fits into the column that keeps it, and no id is ever cut."""
+"""Values from the client fit into the column that keeps them, and no id is ever shortened."""
 
 from __future__ import annotations
 

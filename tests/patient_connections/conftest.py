@@ -33,7 +33,7 @@ def answer_list(medblocks, user):  # noqa: F811
     """Let Medblocks say which connections the patient has."""
 
     def say(*links, status=200, **options):
-        told = {
+        patient = {
             "id": str(user.pk),
             "resource_type": "patient",
             "email": None,
@@ -43,7 +43,7 @@ def answer_list(medblocks, user):  # noqa: F811
             "connections": list(links),
         }
         refused = {"error": {"type": "any", "code": "any", "message": "In Medblocks' words"}}
-        options = options or {"json": told if status == 200 else refused, "status": status}
+        options = options or {"json": patient if status == 200 else refused, "status": status}
         return medblocks.upsert("GET", f"{BASE_URL}/patients/{user.pk}", **options)
 
     return say
@@ -92,8 +92,8 @@ def answer_disconnect(medblocks, user):  # noqa: F811
     """Say how Medblocks answers the DELETE."""
 
     def answer(**options):
-        told = {"id": "conn_1", "resource_type": "connection", "disconnected": True}
+        reply = {"id": "conn_1", "resource_type": "connection", "disconnected": True}
         url = f"{BASE_URL}/patients/{user.pk}/connections/conn_1"
-        return medblocks.upsert("DELETE", url, **(options or {"json": told}))
+        return medblocks.upsert("DELETE", url, **(options or {"json": reply}))
 
     return answer

@@ -88,9 +88,9 @@ def test_working_connections_come_first(list_now, answer_list, medblocks):
 
 def test_patient_unknown_to_medblocks_has_no_connections(list_now, answer_list):
     answer_list(status=404)
-    found = list_now()
-    assert found.places == ()
-    assert found.is_current
+    connections = list_now()
+    assert connections.places == ()
+    assert connections.is_current
 
 
 def test_connection_made_now_awaits_records(list_now, answer_list, make):
@@ -136,9 +136,9 @@ def test_medblocks_away_shows_our_attempts(list_now, answer_list, make, away):
         lost_at=timezone.now(),
     )
     answer_list(**away)
-    found = list_now()
-    assert not found.is_current
-    assert states(found) == [("Riverside General", "connected"), ("Lost Hill", "lost")]
+    connections = list_now()
+    assert not connections.is_current
+    assert states(connections) == [("Riverside General", "connected"), ("Lost Hill", "lost")]
 
 
 def test_medblocks_away_shows_what_the_patient_disconnected(list_now, answer_list, make):

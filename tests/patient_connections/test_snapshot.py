@@ -15,12 +15,12 @@ def test_medblocks_away_shows_its_last_answer(list_now, answer_list, go_away):
         listed_json(),
         listed_json("refresh_failed", id="conn_2", connection_id="fhirsrc_other"),
     )
-    told_at = list_now().as_of
+    answered_at = list_now().as_of
     go_away()
-    found = list_now()
-    assert not found.is_current
-    assert found.as_of == told_at
-    assert [each.state for each in found.places] == ["connected", "lost"]
+    connections = list_now()
+    assert not connections.is_current
+    assert connections.as_of == answered_at
+    assert [each.state for each in connections.places] == ["connected", "lost"]
 
 
 def test_medblocks_away_last_answer_yields_to_what_was_settled_since(
