@@ -184,13 +184,12 @@ def conclude_from_session(
     ends_at = session.expires_at or ends_at
     lapsed = ends_at is not None and now > ends_at + CLOCK_TOLERANCE
     connections = _connections_of_facility(session, connection_id)
-    if active := [connection for connection in connections if _was_active(connection)]:
+    if active := list(filter(_was_active, connections)):
         best = max(map(_to_outcome_connection, active), key=_lost_last)
         return Outcome(Rank.SUCCEEDED, connection=best, settled=True)
-    if failed := [connection for connection in connections if connection.status == "failed"]:
+    if failed := [row for row in connections if row.status == "failed"]:
         failures = [
-            Failure(connection.failure_code or "unknown_error", "", connection.failure_at)
-            for connection in failed
+            Failure(row.failure_code or "unknown_error", "", row.failure_at) for row in failed
         ]
         over = lapsed or session.status in {"complete", "expired"}
         return Outcome(Rank.FAILED, failure=min(failures, key=_latest_first), settled=over)

@@ -8,7 +8,7 @@ piece of evidence is appended to the timeline, and signals follow the commit, on
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -70,7 +70,7 @@ class AttemptChange:
     attempt: PatientConnectionAttempt
     columns: Mapping[str, Any]
     event: AttemptEvent
-    signals: tuple[Signal, ...]
+    signals: Sequence[Signal]
 
 
 def settle(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
@@ -230,15 +230,13 @@ def _build_event(
     return event
 
 
-def _due_signals(
-    attempt: PatientConnectionAttempt, changes: Mapping[str, Any]
-) -> tuple[Signal, ...]:
+def _due_signals(attempt: PatientConnectionAttempt, changes: Mapping[str, Any]) -> list[Signal]:
     due = [_STATUS_SIGNALS[changes["status"]]] if changes.get("status") in _STATUS_SIGNALS else []
     if _has_failed(attempt, changes) and not _has_failed(attempt, {}):
         due.append(signals.attempt_failed)
     if changes.get("lost_at"):
         due.append(signals.connection_lost)
-    return tuple(due)
+    return due
 
 
 def _has_failed(attempt: PatientConnectionAttempt, changes: Mapping[str, Any]) -> bool:

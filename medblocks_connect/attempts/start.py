@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -145,14 +146,13 @@ def _create_session(
     deadline: float,
 ) -> PatientSession:
     """Ask for a session, and once more without the demographics where these are refused."""
+    create = partial(client.patient_sessions.create, **parameters)
     try:
-        return client.patient_sessions.create(
-            **parameters, **demographics, timeout=_seconds_left(deadline)
-        )
+        return create(**demographics, timeout=_seconds_left(deadline))
     except InvalidRequestError as error:
         if not demographics.get(error.param or ""):
             raise
-    return client.patient_sessions.create(**parameters, timeout=_seconds_left(deadline))
+    return create(timeout=_seconds_left(deadline))
 
 
 def _seconds_left(deadline: float) -> float:
@@ -206,7 +206,7 @@ def _settle_started(attempt: PatientConnectionAttempt, session: PatientSession) 
     try:
         settle(attempt, started)
     except IntegrityError:
-        return _follow_existing_session(attempt, session)
+        return _follow_session(attempt, session)
     if not is_safe_redirect(session.url):
         _settle_failure(attempt, Failure(UNSAFE_URL), session.request_id)
         raise StartRefusedError(attempt, 502)
@@ -214,9 +214,7 @@ def _settle_started(attempt: PatientConnectionAttempt, session: PatientSession) 
     return StartedAttempt(attempt, session.url)
 
 
-def _follow_existing_session(
-    attempt: PatientConnectionAttempt, session: PatientSession
-) -> StartedAttempt:
+def _follow_session(attempt: PatientConnectionAttempt, session: PatientSession) -> StartedAttempt:
     """Medblocks gave a session that another row has: follow it only where that is this patient's.
 
     Anything else would put one patient into another's session.

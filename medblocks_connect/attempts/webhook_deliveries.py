@@ -90,10 +90,8 @@ def process_delivery(delivery: WebhookDelivery, *, receiver_seconds: float | Non
     raises when not even the failure could be noted.
     """
     try:
-        if not delivery.unsent_signals:
-            connected = _apply_effect(delivery, read_effect(delivery), _save)
-        else:
-            connected = []
+        has_effect = bool(delivery.unsent_signals)
+        connected = None if has_effect else _apply_effect(delivery, read_effect(delivery), _save)
         _send_signals_within(delivery, receiver_seconds)
         _process_awaiting(connected, receiver_seconds)
     except Exception as error:  # noqa: BLE001 - one that breaks must not stop those after it

@@ -157,9 +157,7 @@ def _read_loss_event(delivery: WebhookDelivery, event_object: Mapping[str, Any])
         return EventEffect(is_waiting=True)
     # Connecting again may keep the connection: a late event is not about what began after it.
     lost_at = parse_time(event_object.get("failure_at")) or _occurred_at(delivery)
-    lost = tuple(
-        attempt for attempt in holders if lost_at is None or to_utc(attempt.created_at) < lost_at
-    )
+    lost = tuple(each for each in holders if lost_at is None or to_utc(each.created_at) < lost_at)
     if not lost:
         return EventEffect(holders[:1])
     status = clean_text(event_object.get("status"), MAX_STATUS_LENGTH)
@@ -177,9 +175,7 @@ def _read_loss_event(delivery: WebhookDelivery, event_object: Mapping[str, Any])
 
 
 def _read_sync_event(delivery: WebhookDelivery, event_object: Mapping[str, Any]) -> EventEffect:
-    attempt = _find_connected_attempt(
-        event_object.get("patient_id"), event_object.get("connection_id")
-    )
+    attempt = _find_success(event_object.get("patient_id"), event_object.get("connection_id"))
     if attempt is None:
         return EventEffect(is_waiting=True)
     is_completed = delivery.event_type == "records.sync.completed"
@@ -196,9 +192,7 @@ def _read_sync_event(delivery: WebhookDelivery, event_object: Mapping[str, Any])
     return EventEffect((attempt,), evidence, (signal,))
 
 
-def _find_connected_attempt(
-    patient_id: object, facility_id: object
-) -> PatientConnectionAttempt | None:
+def _find_success(patient_id: object, facility_id: object) -> PatientConnectionAttempt | None:
     """Return the patient's newest attempt that connected the facility."""
     if not (_is_valid_id(patient_id) and _is_valid_id(facility_id)):
         return None

@@ -45,9 +45,7 @@ class AttemptQuerySet(models.QuerySet["PatientConnectionAttempt"]):
         A retry that failed ends no connection.
         """
         successes = self.successes().filter(connection_id__in=list(connection_ids))
-        stands = {
-            attempt.connection_id: attempt.lost_at is None for attempt in successes.order_by("id")
-        }
+        stands = {row.connection_id: row.lost_at is None for row in successes.order_by("id")}
         return frozenset(connection_id for connection_id in stands if stands[connection_id])
 
     def later_attempts(self) -> AttemptQuerySet:

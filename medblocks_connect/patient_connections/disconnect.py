@@ -39,11 +39,8 @@ def _is_disconnected(patient: Patient, patient_connection_id: str) -> bool:
         connections = get_client().patients.retrieve(patient.patient_id).connections
     except NotFoundError:
         return True
-    return all(
-        connection.status == _DISCONNECTED
-        for connection in connections
-        if connection.id == patient_connection_id
-    )
+    statuses = (row.status for row in connections if row.id == patient_connection_id)
+    return all(status == _DISCONNECTED for status in statuses)
 
 
 def _settle_disconnected(patient: Patient, patient_connection_id: str) -> None:

@@ -62,7 +62,7 @@ class PatientConnections:
 
 
 @dataclass(frozen=True)
-class _ListedConnection:
+class _Connection:
     """A connection, from Medblocks or from one of our attempts."""
 
     id: str
@@ -110,20 +110,14 @@ def _is_success(attempt: PatientConnectionAttempt) -> bool:
     return attempt.status == PatientConnectionAttempt.Status.SUCCEEDED
 
 
-def _from_medblocks(connection: PatientConnection) -> _ListedConnection:
-    is_lost = connection.status in LOST_STATUSES
-    ended = connection.failure_at or connection.updated_at if is_lost else None
-    return _ListedConnection(
-        connection.id,
-        connection.connection_id,
-        connection.status,
-        to_stored_time(connection.created_at),
-        to_stored_time(ended),
-    )
+def _from_medblocks(row: PatientConnection) -> _Connection:
+    ended = row.failure_at or row.updated_at if row.status in LOST_STATUSES else None
+    times = to_stored_time(row.created_at), to_stored_time(ended)
+    return _Connection(row.id, row.connection_id, row.status, *times)
 
 
-def _from_attempt(attempt: PatientConnectionAttempt) -> _ListedConnection:
-    return _ListedConnection(
+def _from_attempt(attempt: PatientConnectionAttempt) -> _Connection:
+    return _Connection(
         attempt.patient_connection_id,
         attempt.connection_id,
         attempt.connection_status or ("expired" if attempt.lost_at else "active"),
@@ -134,19 +128,16 @@ def _from_attempt(attempt: PatientConnectionAttempt) -> _ListedConnection:
 
 def _update_snapshot(
     snapshot: Told, attempts: Iterable[PatientConnectionAttempt]
-) -> Iterator[_ListedConnection]:
+) -> Iterator[_Connection]:
     """Yield what was settled here since the snapshot, then the rest of what it has."""
-    settled_since = [
-        attempt
-        for attempt in attempts
-        if _is_success(attempt) and snapshot.revisions.get(attempt.pk) != attempt.revision
-    ]
-    yield from map(_from_attempt, settled_since)
-    renewed = {attempt.patient_connection_id for attempt in settled_since}
+    successes = filter(_is_success, attempts)
+    changed = [each for each in successes if snapshot.revisions.get(each.pk) != each.revision]
+    yield from map(_from_attempt, changed)
+    renewed = {attempt.patient_connection_id for attempt in changed}
     yield from map(_from_medblocks, (each for each in snapshot.links if each.id not in renewed))
 
 
-def _select_shown(connections: list[_ListedConnection]) -> Iterator[_ListedConnection]:
+def _select_shown(connections: list[_Connection]) -> Iterator[_Connection]:
     """Yield every active one, and of the others each facility's newest if none is active there."""
     # Connecting again may keep the connection: then two of our attempts tell of one.
     by_id = {each.id or each: each for each in reversed(connections) if each.status != "failed"}
@@ -169,7 +160,7 @@ class _AttemptHistory:
         self._names = self._read_names()
         self._records, self._disconnected = self._read_events()
 
-    def describe(self, connection: _ListedConnection) -> ConnectedPlace:
+    def describe(self, connection: _Connection) -> ConnectedPlace:
         """Return ``connection`` as the pages show it."""
         own = (each for each in self._attempts if each.patient_connection_id == connection.id)
         attempt = next(own, None) if connection.id else None
@@ -199,7 +190,7 @@ class _AttemptHistory:
         ]
 
     def _state(
-        self, connection: _ListedConnection, attempt: PatientConnectionAttempt | None
+        self, connection: _Connection, attempt: PatientConnectionAttempt | None
     ) -> PlaceState:
         if connection.status == "active":
             return "connected"
@@ -221,9 +212,8 @@ class _AttemptHistory:
     def _read_events(self) -> tuple[Mapping[str, datetime], set[int]]:
         """Return when records last came, by facility, and the attempts that were disconnected."""
         kinds = AttemptEvent.Kind
-        facilities = {
-            attempt.pk: attempt.connection_id for attempt in self._attempts if _is_success(attempt)
-        }
+        successes = filter(_is_success, self._attempts)
+        facilities = {attempt.pk: attempt.connection_id for attempt in successes}
         events = AttemptEvent.objects.filter(
             attempt__in=facilities, kind__in=(kinds.RECORDS_SYNCED, kinds.DISCONNECTED)
         )
@@ -236,7 +226,7 @@ class _AttemptHistory:
                 records[facilities[event.attempt_id]] = event.created_at
         return records, disconnected
 
-    def _name(self, connection: _ListedConnection) -> str:
+    def _name(self, connection: _Connection) -> str:
         name = self._names.get(connection.id) or self._names.get(connection.connection_id)
         if name or self._names_left <= 0:
             return name or ""
