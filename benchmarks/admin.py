@@ -1,4 +1,4 @@
-"""How fast the admin is at 1,000 and at 1,000,000 attempts, beside a plain ``ModelAdmin``.
+"""The speed of the admin at 1,000 and at 1,000,000 attempts, beside a plain ``ModelAdmin``.
 
     python benchmarks/admin.py                             # SQLite, files in the temporary folder
     python benchmarks/admin.py postgres://127.0.0.1:5432/  # PostgreSQL; creates bench_admin_*
@@ -289,21 +289,21 @@ class Report:
     def __init__(self) -> None:
         self.holds = True
 
-    def line(self, name: str, told: str, limit: str = "", *, holds: bool = True) -> None:
+    def line(self, name: str, figures: str, limit: str = "", *, holds: bool = True) -> None:
         self.holds &= holds
         verdict = f"{limit:>22}  {'ok' if holds else 'NOT HELD'}" if limit else ""
-        print(f"{name:<44}{told:>34}{verdict}", flush=True)
+        print(f"{name:<44}{figures:>34}{verdict}", flush=True)
 
 
-def interleave(times: int, *asked: tuple[Site, str]) -> list[float]:
+def interleave(times: int, *pages: tuple[Site, str]) -> list[float]:
     """Ask all pages in turn, ``times`` over, after a first time that warms up; their medians."""
-    taken: list[list[float]] = [[] for _ in asked]
+    taken: list[list[float]] = [[] for _ in pages]
     for repetition in range(times + 1):
-        for index, (site, path) in enumerate(asked):
+        for index, (site, path) in enumerate(pages):
             milliseconds = site.get(path)
             if repetition or times == 1:
                 taken[index].append(milliseconds)
-    return [median(each) for each in taken]
+    return [median(durations) for durations in taken]
 
 
 def measure(vendor: str, rows: int, times: int) -> bool:
@@ -335,8 +335,8 @@ def measure(vendor: str, rows: int, times: int) -> bool:
         at_small, at_large = (path.format(**place) for place in places)
         before, after = interleave(times, (small, at_small), (large, at_large))
         queries = large.count_queries(at_large)
-        told = f"{before:.0f} and {after:.0f}, {queries} queries"
-        report.line(name, told, f"at most {most} queries", holds=queries <= most)
+        figures = f"{before:.0f} and {after:.0f}, {queries} queries"
+        report.line(name, figures, f"at most {most} queries", holds=queries <= most)
     return report.holds
 
 
@@ -388,7 +388,7 @@ def most_memory() -> float:
     """Return the most MiB that this process has held."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux, where getrusage() tells what the parent process once held
-        (line,) = [each for each in status.read_text().splitlines() if each.startswith("VmHWM")]
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
         return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

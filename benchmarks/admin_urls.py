@@ -1,4 +1,4 @@
-"""What ``benchmarks/admin.py`` compares: ours, a plain admin, and ours with ``=`` fields."""
+"""The sites that ``benchmarks/admin.py`` compares: ours, a plain admin, ours with ``=`` fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medblocks_connect.models import PatientConnectionAttempt
 
 
 class PlainAdmin(admin.ModelAdmin):
-    """What a developer writes in a minute."""
+    """An admin as a developer writes it in a minute."""
 
     date_hierarchy = "created_at"
     list_display = ("created_at", "patient_id", "connection_name", "status", "error", "request_id")

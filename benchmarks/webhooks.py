@@ -1,4 +1,4 @@
-"""How many signed events a second our receiver takes, beside dj-stripe's and an empty view.
+"""Measures the signed events a second of our receiver, of dj-stripe's and of an empty view.
 
     python -m venv bench && bench/bin/pip install -e . -r benchmarks/requirements.txt
     bench/bin/python benchmarks/webhooks.py                                # SQLite, a file
@@ -120,14 +120,14 @@ def make_attempts(count: int) -> None:
 
     PatientConnectionAttempt.objects.bulk_create(
         PatientConnectionAttempt(
-            patient_id=f"p-{whose}{number}",
+            patient_id=f"p-{prefix}{number}",
             connection_id="fhirsrc_1",
             connection_name="Riverside General",
             connection_type="epic",
-            patient_session_id=f"ps_{whose}{number}",
+            patient_session_id=f"ps_{prefix}{number}",
             status="started",
         )
-        for whose in ("", "theirs_")
+        for prefix in ("", "theirs_")
         for number in range(count)
     )
 
@@ -190,7 +190,7 @@ def our_stored_event(number: int) -> bytes:
 
 
 def their_event(number: int, kind: str = THEIR_SIGNAL) -> bytes:
-    about = json.loads(our_event(number))["data"]["object"]
+    resource = json.loads(our_event(number))["data"]["object"]
     event = {
         "id": f"evt_{kind}_{number}",
         "object": "event",
@@ -200,7 +200,7 @@ def their_event(number: int, kind: str = THEIR_SIGNAL) -> bytes:
         "livemode": False,
         "pending_webhooks": 1,
         "request": {"id": "req_1", "idempotency_key": None},
-        "data": {"object": {**about, "id": f"ps_theirs_{number}"}},
+        "data": {"object": {**resource, "id": f"ps_theirs_{number}"}},
     }
     return json.dumps(event).encode()
 
@@ -209,8 +209,8 @@ def their_stored_event(number: int) -> bytes:
     return their_event(number, "benchmark.without_signal")
 
 
-def write_the_same_rows(event: Any, **_kwargs: Any) -> None:
-    """What a site's receiver of dj-stripe's signal does, to have what ours has."""
+def write_same_rows(event: Any, **_kwargs: Any) -> None:
+    """Receive dj-stripe's signal as a site would, to have the rows that ours has."""
     from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 
     attempt = PatientConnectionAttempt.objects.get(patient_session_id=event.data["object"]["id"])
@@ -248,10 +248,10 @@ def time_in_turn(count: int, warm_up: int) -> dict[str, list[float]]:
             body = make(number)
             signature = {header: sign(body)}
             began = time.perf_counter()
-            answered = client.post(address, body, "application/json", headers=signature)
+            response = client.post(address, body, "application/json", headers=signature)
             if number >= warm_up:
                 seconds[name].append(time.perf_counter() - began)
-            assert answered.status_code == 200, (address, answered.content)
+            assert response.status_code == 200, (address, response.content)
     return seconds
 
 
@@ -262,7 +262,7 @@ def compare(database: dict[str, Any], count: int) -> bool:
 
     from medblocks_connect.models import AttemptEvent
 
-    WEBHOOK_SIGNALS[THEIR_SIGNAL].connect(write_the_same_rows)
+    WEBHOOK_SIGNALS[THEIR_SIGNAL].connect(write_same_rows)
     make_tables()
     warm_up = max(count // 10, 5)
     make_attempts(count + warm_up)
@@ -270,9 +270,9 @@ def compare(database: dict[str, Any], count: int) -> bool:
     seconds = time_in_turn(count, warm_up)
     effects = AttemptEvent.objects.filter(kind="connected", attempt__status="succeeded").count()
     assert effects == 2 * (count + warm_up), "a receiver did not do its work"
-    middle = {name: median(each) for name, each in seconds.items()}
-    for name, each in seconds.items():
-        late = sorted(each)[int(count * 0.95)] * 1000
+    middle = {name: median(durations) for name, durations in seconds.items()}
+    for name, durations in seconds.items():
+        late = sorted(durations)[int(count * 0.95)] * 1000
         print(
             f"  {name:27}{1 / middle[name]:6.0f} events/s"
             f"   median {middle[name] * 1000:6.2f} ms   95th percentile {late:6.2f} ms"
@@ -373,20 +373,20 @@ def main() -> int:
     parser.add_argument("postgres", nargs="?", help="postgres://user@host/ to measure there too")
     parser.add_argument("--events", type=int, default=500)
     parser.add_argument("--part", choices=["sqlite", "postgres", "burst"], help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.part == "postgres":
-        return not compare(postgres(given.postgres), given.events)
-    if given.part:
+    options = parser.parse_args()
+    if options.part == "postgres":
+        return not compare(postgres(options.postgres), options.events)
+    if options.part:
         with tempfile.TemporaryDirectory() as folder:
-            if given.part == "burst":
-                return not burst(folder, given.events)
-            return not compare(sqlite(folder), given.events)
-    events = f"--events={given.events}"
-    print(f"SQLite, {given.events} events each, in turn")
+            if options.part == "burst":
+                return not burst(folder, options.events)
+            return not compare(sqlite(folder), options.events)
+    events = f"--events={options.events}"
+    print(f"SQLite, {options.events} events each, in turn")
     good = run_part("--part=sqlite", events)
-    if given.postgres:
-        print(f"PostgreSQL, {given.events} events each, in turn")
-        good &= run_part("--part=postgres", events, given.postgres)
+    if options.postgres:
+        print(f"PostgreSQL, {options.events} events each, in turn")
+        good &= run_part("--part=postgres", events, options.postgres)
     print(f"gunicorn ({WORKERS} workers), default SQLite, {CLIENTS} clients, each event twice")
     good &= run_part("--part=burst", events)
     return 0 if good else 1

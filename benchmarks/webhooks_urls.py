@@ -1,4 +1,4 @@
-"""What ``benchmarks/webhooks.py`` compares: our receiver, dj-stripe's and an empty view."""
+"""The URLs of ``benchmarks/webhooks.py``: our receiver, dj-stripe's and an empty view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a picture becomes small enough to commit: at most 256 colours, and no library for it.
+"""Reduces a picture to at most 256 colours, so that it is small enough to commit.
 
 A page's screenshot has a few thousand colours, nearly all of them shades at the edges of letters;
 the 256 that are used most, and for each other one the nearest of them, look the same in less than
@@ -32,8 +32,8 @@ def reduce_colours(png: bytes) -> bytes:
     pixels = [[row[at : at + PIXEL] for at in range(0, len(row), PIXEL)] for row in rows]
     used = Counter(pixel for row in pixels for pixel in row)
     palette = [colour for colour, _count in used.most_common(MOST_COLOURS)]
-    place = {colour: _nearest(colour, palette) for colour in used}
-    drawn = b"".join(b"\0" + bytes(place[pixel] for pixel in row) for row in pixels)
+    indexes = {colour: _nearest(colour, palette) for colour in used}
+    drawn = b"".join(b"\0" + bytes(indexes[pixel] for pixel in row) for row in pixels)
     return SIGNATURE + b"".join(
         (
             _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, INDEXED, 0, 0, 0)),
@@ -45,11 +45,11 @@ def reduce_colours(png: bytes) -> bytes:
 
 
 def _read_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = len(SIGNATURE)
-    while at < len(png):
-        (length,) = struct.unpack(">I", png[at : at + 4])
-        yield png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
-        at += length + 12
+    offset = len(SIGNATURE)
+    while offset < len(png):
+        (length,) = struct.unpack(">I", png[offset : offset + 4])
+        yield png[offset + 4 : offset + 8], png[offset + 8 : offset + 8 + length]
+        offset += length + 12
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
@@ -72,11 +72,11 @@ def _unfilter(packed: bytes, length: int) -> Iterator[bytes]:
 
 def _paeth(left: int, above: int, corner: int) -> int:
     # Of equally near ones the first: the specification's order.
-    return min((left, above, corner), key=lambda each: abs(left + above - corner - each))
+    return min((left, above, corner), key=lambda value: abs(left + above - corner - value))
 
 
 def _nearest(colour: bytes, palette: list[bytes]) -> int:
-    def distance(place: int) -> int:
-        return sum((one - other) ** 2 for one, other in zip(colour, palette[place], strict=True))
+    def distance(index: int) -> int:
+        return sum((a - b) ** 2 for a, b in zip(colour, palette[index], strict=True))
 
     return min(range(len(palette)), key=distance)

@@ -1,4 +1,4 @@
-"""``make screenshots``: which pictures of the demo are taken, and which of them the docs show.
+"""``make screenshots``: take pictures of the demo's pages, and renew those that the docs show.
 
 Every page is taken at two widths, light and dark, into ``screenshots/`` (not committed). Those that
 the docs show are copied to ``docs/images/``. ``python -m docs.take_screenshots lost connections``
@@ -23,9 +23,9 @@ from tests.chromium import CHROMIUM, FLAGS
 from tests.example.demo import Demo
 
 ROOT = Path(__file__).resolve().parents[1]
-EVERYTHING = ROOT / "screenshots"
-SHOWN = ROOT / "docs" / "images"
-LARGEST = 100_000  # bytes: a picture of the docs is no burden to a clone
+SCREENSHOTS = ROOT / "screenshots"
+DOCS_IMAGES = ROOT / "docs" / "images"
+MAX_BYTES = 100_000  # a picture of the docs is no burden to a clone
 
 WIDTHS = {390: 844, 1280: 800}  # pixels, and the height of such a screen
 SCHEMES = ("light", "dark")
@@ -50,7 +50,7 @@ ATTEMPTS = f"{ADMIN}/patientconnectionattempt/"
 
 @dataclass(frozen=True)
 class Shot:
-    """One page: who looks at it, how they get there, and the language of their browser."""
+    """One page: the user who looks at it, the steps to it, and the browser's language."""
 
     name: str
     username: str
@@ -91,7 +91,7 @@ def _disconnect(page: Page) -> None:
     page.get_by_role("heading", name="We could not disconnect you").wait_for()
 
 
-def _tell_what_is_missing(page: Page) -> None:
+def _report_missing_facility(page: Page) -> None:
     page.goto("/records/search/?q=qqqq")
     page.get_by_label("Name of the missing hospital or clinic").fill("Far Hill")
     page.get_by_role("button", name="Tell us").click()
@@ -104,7 +104,7 @@ def _choose(page: Page) -> None:
     page.get_by_role("heading", name="You are about to leave this site").wait_for()
 
 
-def _press_an_old_button(page: Page) -> None:
+def _submit_expired_form(page: Page) -> None:
     page.goto("/records/search/?q=riverside")
     tokens = page.locator("[name=csrfmiddlewaretoken]")
     tokens.evaluate_all("all => all.forEach((each) => { each.value = 'x'.repeat(64); })")
@@ -136,8 +136,8 @@ SHOTS = (
     Shot("search", "tomas", _open("/records/search/")),
     Shot("results", "june", _open("/records/search/?q=river")),
     Shot("nothing", "june", _open("/records/search/?q=qqqq")),
-    Shot("thanks", "june", _tell_what_is_missing),
-    Shot("open-too-long", "june", _press_an_old_button),
+    Shot("thanks", "june", _report_missing_facility),
+    Shot("open-too-long", "june", _submit_expired_form),
     Shot("not-here", "june", _open("/records/attempts/none/")),
     Shot("connected", "june", _open_attempt("Maple Hollow", "Connected")),
     Shot("connected-es", "june", _open_attempt("Maple Hollow", "Conexión activa"), "es-MX"),
@@ -166,11 +166,11 @@ SHOTS_WITHOUT_MEDBLOCKS = (
 )
 SHOTS_BEFORE_THE_PORTAL = (Shot("confirm", "june", _choose),)
 
-# What these two pages ask of Medblocks fails, and the patient came back just now.
-GO_AWAY = """
+# Both operations that these two pages need fail, and the patient came back just now.
+MEDBLOCKS_OUTAGE = """
 from django.utils import timezone
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.sandbox.faults import queue_fault
+from medblocks_connect.sandbox.api_faults import queue_fault
 for operation in ("get_patient_session", "disconnect"):
     queue_fault(operation, 500, "internal_error", times=100)
 PatientConnectionAttempt.objects.filter(status="returned").update(returned_at=timezone.now())
@@ -182,31 +182,32 @@ def main(names: Sequence[str]) -> None:
     if CHROMIUM is None:
         sys.exit("There is no Chromium or Chrome here to take pictures with.")
     if not names:
-        shutil.rmtree(EVERYTHING, ignore_errors=True)
-    EVERYTHING.mkdir(exist_ok=True)
+        shutil.rmtree(SCREENSHOTS, ignore_errors=True)
+    SCREENSHOTS.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
             _take_demo(browser, names)
-            _take_demo_that_asks_first(browser, names)
+            _take_demo_with_confirmation(browser, names)
         finally:
             browser.close()
     _renew_docs(names)
 
 
 def _take_demo(browser: Browser, names: Sequence[str]) -> None:
-    usual, troubled = (_choose_shots(each, names) for each in (SHOTS, SHOTS_WITHOUT_MEDBLOCKS))
-    if not usual and not troubled:
+    usual = _choose_shots(SHOTS, names)
+    without_medblocks = _choose_shots(SHOTS_WITHOUT_MEDBLOCKS, names)
+    if not usual and not without_medblocks:
         return
     with _run_demo() as demo:
         demo.history()
         _take_all(browser, demo.url, usual)
-        if troubled:
-            demo.run(GO_AWAY)
-            _take_all(browser, demo.url, troubled)
+        if without_medblocks:
+            demo.run(MEDBLOCKS_OUTAGE)
+            _take_all(browser, demo.url, without_medblocks)
 
 
-def _take_demo_that_asks_first(browser: Browser, names: Sequence[str]) -> None:
+def _take_demo_with_confirmation(browser: Browser, names: Sequence[str]) -> None:
     shots = _choose_shots(SHOTS_BEFORE_THE_PORTAL, names)
     if shots:
         # Its history breaks off at once, as its patients do not expect to be asked.
@@ -235,7 +236,9 @@ def _take_all(browser: Browser, url: str, shots: Sequence[Shot]) -> None:
             if username:
                 sign_in(context.new_page(), username)
             cookies = context.storage_state()
-        theirs = [shot for shot in shots if (shot.username, shot.language) == (username, language)]
+        same_browser = [
+            shot for shot in shots if (shot.username, shot.language) == (username, language)
+        ]
         for width, height in WIDTHS.items():
             for scheme in SCHEMES:
                 with browser.new_context(
@@ -245,7 +248,7 @@ def _take_all(browser: Browser, url: str, shots: Sequence[Shot]) -> None:
                     color_scheme=scheme,
                     locale=language,
                 ) as context:
-                    _take(context, theirs, f"{width}-{scheme}")
+                    _take(context, same_browser, f"{width}-{scheme}")
 
 
 def _take(context: BrowserContext, shots: Sequence[Shot], suffix: str) -> None:
@@ -253,17 +256,17 @@ def _take(context: BrowserContext, shots: Sequence[Shot], suffix: str) -> None:
     for shot in shots:
         shot.go(page)
         page.wait_for_load_state("networkidle")
-        page.screenshot(path=EVERYTHING / f"{shot.name}-{suffix}.png", animations="disabled")
+        page.screenshot(path=SCREENSHOTS / f"{shot.name}-{suffix}.png", animations="disabled")
 
 
 def _renew_docs(names: Sequence[str]) -> None:
     for name in IN_DOCS:
         if names and name.rsplit("-", 2)[0] not in names:
             continue
-        picture = reduce_colours((EVERYTHING / f"{name}.png").read_bytes())
-        if len(picture) > LARGEST:
-            sys.exit(f"{name} has {len(picture)} bytes, and at most {LARGEST} are committed.")
-        (SHOWN / f"{name}.png").write_bytes(picture)
+        picture = reduce_colours((SCREENSHOTS / f"{name}.png").read_bytes())
+        if len(picture) > MAX_BYTES:
+            sys.exit(f"{name} has {len(picture)} bytes, and at most {MAX_BYTES} are committed.")
+        (DOCS_IMAGES / f"{name}.png").write_bytes(picture)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the app enters a Django project: its label, and that its checks run."""
+"""The app's configuration: its label, and the registration of its checks."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Which misconfiguration is reported before a patient meets it. Each check names the mend."""
+"""System checks: misuse of the settings, each with a hint that names the mend."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.apps import AppConfig
@@ -35,8 +35,7 @@ def check_settings(
         *_check_numbers(configured),
         *_check_urls(),
         *_check_resolver(),
-        *_check_logos(configured),
-        *_check_log(configured),
+        *_check_switches(configured),
         *_check_webhook_secrets(configured),
         *_check_throttles(configured),
         *_check_pages(configured),
@@ -93,21 +92,24 @@ def _check_api_version() -> Iterator[CheckMessage]:
         )
 
 
+_NUMBERS: Final[Mapping[str, tuple[str, int, int, str]]] = {
+    "TIMEOUT": ("E003", 1, 60, "seconds that one question to Medblocks may take"),
+    "MAX_RETRIES": ("E004", 0, 5, "how often a call is repeated"),
+    "SESSION_EXPIRES_IN": ("E005", 60, 86400, "seconds that a patient has to sign in"),
+    "SEARCH_CACHE_SECONDS": ("E006", 0, 86400, "seconds that results are kept"),
+    "CATALOG_MAX_AGE_DAYS": ("E020", 1, 365, "days that a local catalog may be old"),
+    "CONNECTIONS_CACHE_SECONDS": ("E014", 0, 3600, "seconds that connections are kept"),
+}
+"""The number of each number's check, the least and the most allowed, and its meaning."""
+
+
 def _check_numbers(configured: dict[str, Any]) -> Iterator[CheckMessage]:
-    ranges = {
-        "TIMEOUT": ("E003", 1, 60, "seconds that one question to Medblocks may take"),
-        "MAX_RETRIES": ("E004", 0, 5, "how often a call is repeated"),
-        "SESSION_EXPIRES_IN": ("E005", 60, 86400, "seconds that a patient has to sign in"),
-        "SEARCH_CACHE_SECONDS": ("E006", 0, 86400, "seconds that results are kept"),
-        "CATALOG_MAX_AGE_DAYS": ("E020", 1, 365, "days that a local catalog may be old"),
-        "CONNECTIONS_CACHE_SECONDS": ("E014", 0, 3600, "seconds that connections are kept"),
-    }
-    for key, (number, least, most, meaning) in ranges.items():
+    for key, (number, least, most, meaning) in _NUMBERS.items():
         value = configured.get(key, DEFAULTS[key])
-        whole = key != "TIMEOUT"
-        is_number = isinstance(value, int if whole else (int, float)) and value is not True
-        if not (is_number and value is not False and least <= value <= most):
-            kind = "a whole number" if whole else "a number"
+        is_whole = isinstance(DEFAULTS[key], int)
+        is_number = isinstance(value, int if is_whole else (int, float))
+        if isinstance(value, bool) or not (is_number and least <= value <= most):
+            kind = "a whole number" if is_whole else "a number"
             yield Error(
                 f"MEDBLOCKS_CONNECT['{key}'] must be {kind} from {least} to {most}.",
                 hint=f"It says {meaning}; leave it out for {DEFAULTS[key]}.",
@@ -154,19 +156,44 @@ def _check_resolver() -> Iterator[CheckMessage]:
         )
 
 
-def _check_logos(configured: dict[str, Any]) -> Iterator[CheckMessage]:
-    if not isinstance(configured.get("LOGOS", False), bool):
-        yield Error(
-            "MEDBLOCKS_CONNECT['LOGOS'] must be True or False.",
-            hint="True shows the facilities' own logos; a Content-Security-Policy then needs "
-            "img-src https:.",
-            id="medblocks_connect.E010",
-        )
+_SWITCHES: Final[Mapping[str, tuple[str, str]]] = {
+    "LOGOS": (
+        "E010",
+        (
+            "True shows the facilities' own logos; a Content-Security-Policy then needs "
+            "img-src https:."
+        ),
+    ),
+    "LOG_PATIENT_VIEWS": (
+        "E013",
+        "True keeps in Django's admin log who looked at which patient's page.",
+    ),
+    "CONFIRM_BEFORE_PORTAL": (
+        "E016",
+        "True shows a page to confirm before a patient is sent to the portal.",
+    ),
+    "REQUEST_NOTES": ("E023", "Leave it out for False."),
+    "REQUESTS_NAME_PATIENT": ("E023", "Leave it out for False."),
+    "HOSTED_FALLBACK": ("E023", "Leave it out for False."),
+}
+"""The number of each switch's check, and its hint."""
+
+
+def _check_switches(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    for key, (number, hint) in _SWITCHES.items():
+        if not isinstance(configured.get(key, DEFAULTS[key]), bool):
+            yield Error(
+                f"MEDBLOCKS_CONNECT['{key}'] must be True or False.",
+                hint=hint,
+                id=f"medblocks_connect.{number}",
+            )
 
 
 def _check_webhook_secrets(configured: dict[str, Any]) -> Iterator[CheckMessage]:
     secrets = configured.get("WEBHOOK_SECRETS", ())
-    if not isinstance(secrets, list | tuple) or not all(isinstance(each, str) for each in secrets):
+    if not isinstance(secrets, list | tuple) or not all(
+        isinstance(secret, str) for secret in secrets
+    ):
         yield Error(
             "MEDBLOCKS_CONNECT['WEBHOOK_SECRETS'] must be a list of strings.",
             hint="List the endpoint's secret (whsec_…), and during a rotation the new one too.",
@@ -176,9 +203,10 @@ def _check_webhook_secrets(configured: dict[str, Any]) -> Iterator[CheckMessage]
 
 def _check_throttles(configured: dict[str, Any]) -> Iterator[CheckMessage]:
     throttles = configured.get("THROTTLES", {})
-    known = DEFAULTS["THROTTLES"]
+    actions = DEFAULTS["THROTTLES"]
     wrong = not isinstance(throttles, dict) or any(
-        name not in known or not (rate is None or (isinstance(rate, str) and RATE.fullmatch(rate)))
+        name not in actions
+        or not (rate is None or (isinstance(rate, str) and RATE.fullmatch(rate)))
         for name, rate in throttles.items()
     )
     if wrong:
@@ -186,15 +214,6 @@ def _check_throttles(configured: dict[str, Any]) -> Iterator[CheckMessage]:
             "MEDBLOCKS_CONNECT['THROTTLES'] must be a dict of 'search' and 'start' to a rate.",
             hint="A rate is a number per s, m, h or d, such as '20/m'; None switches one off.",
             id="medblocks_connect.E012",
-        )
-
-
-def _check_log(configured: dict[str, Any]) -> Iterator[CheckMessage]:
-    if not isinstance(configured.get("LOG_PATIENT_VIEWS", True), bool):
-        yield Error(
-            "MEDBLOCKS_CONNECT['LOG_PATIENT_VIEWS'] must be True or False.",
-            hint="True keeps in Django's admin log who looked at which patient's page.",
-            id="medblocks_connect.E013",
         )
 
 
@@ -217,12 +236,6 @@ def _check_pages(configured: dict[str, Any]) -> Iterator[CheckMessage]:
             "title first, and WCAG 2.4.2 asks for one that tells the page.",
             id="medblocks_connect.W002",
         )
-    if not isinstance(configured.get("CONFIRM_BEFORE_PORTAL", False), bool):
-        yield Error(
-            "MEDBLOCKS_CONNECT['CONFIRM_BEFORE_PORTAL'] must be True or False.",
-            hint="True shows a page to confirm before a patient is sent to the portal.",
-            id="medblocks_connect.E016",
-        )
     if conf.contact_url and not is_contact_url(conf.contact_url):
         yield Error(
             "MEDBLOCKS_CONNECT['CONTACT_URL'] must begin with https://, mailto:, tel: or /.",
@@ -242,21 +255,14 @@ def _check_facilities(configured: dict[str, Any]) -> Iterator[CheckMessage]:
     if not (
         isinstance(aliases, dict)
         and all(isinstance(alias, str) and alias.strip() for alias in aliases)
-        and all(isinstance(each, str) or _is_list_of_ids(each) for each in aliases.values())
+        and all(isinstance(ids, str) or _is_list_of_ids(ids) for ids in aliases.values())
     ):
         yield Error(
             "MEDBLOCKS_CONNECT['FACILITY_ALIASES'] must be a dict of names to facilities' ids.",
             hint="For example {'the Brigham': 'fhirsrc_…'}, or a list of ids for several.",
             id="medblocks_connect.E022",
         )
-    for key in ("REQUEST_NOTES", "REQUESTS_NAME_PATIENT", "HOSTED_FALLBACK"):
-        if not isinstance(configured.get(key, False), bool):
-            yield Error(
-                f"MEDBLOCKS_CONNECT['{key}'] must be True or False.",
-                hint="Leave it out for False.",
-                id="medblocks_connect.E023",
-            )
 
 
 def _is_list_of_ids(value: object) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value)
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)

@@ -1,4 +1,5 @@
-"""What an error code means, in words: what a patient is told, what staff are told, what to do next.
+"""One entry for each kind of failure: its codes, the words for patients and for staff, whose turn
+it is and where it broke. A new code is one word in its entry below.
 
 A code decides; the portal's own text (``error_description``) is for staff and never shown to a
 patient. A code nobody has seen yet has words too.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext_lazy as _
@@ -16,9 +18,29 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
 
+class Turn(Enum):
+    """Whoever has to act next after a failure."""
+
+    PATIENT = "patient"
+    HOSPITAL = "hospital"
+    MEDBLOCKS = "Medblocks"
+    DEVELOPERS = "developers"
+    STAFF = "staff"
+
+
+class BrokeAt(Enum):
+    """The party on whose side the way to a connection broke."""
+
+    PATIENT = "patient"
+    HOSPITAL = "hospital"
+    MEDBLOCKS = "Medblocks"
+    SITE = "this site"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True)
 class PatientMessage:
-    """What a patient is told: at a 6th grader's reading level, and naming nobody to ask, since
+    """The words for a patient: at a 6th grader's reading level, and naming nobody to ask, since
     only a page knows whom.
     """
 
@@ -27,16 +49,19 @@ class PatientMessage:
     what_to_do: StrPromise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ErrorMessage(PatientMessage):
-    """The words for one kind of failure.
+    """All that is decided for one kind of failure.
 
-    ``meaning`` and ``next_step`` are for staff. ``is_patients_choice`` is for what is no error,
-    ``leads_elsewhere`` for a place that takes nobody now.
+    ``codes`` are separated by spaces; ``meaning`` and ``next_step`` are for staff.
+    ``is_patients_choice``: no error at all. ``leads_elsewhere``: this place takes nobody now.
     """
 
+    codes: str = ""
     meaning: StrPromise
     next_step: StrPromise
+    turn: Turn
+    broke_at: BrokeAt
     is_patients_choice: bool = False
     leads_elsewhere: bool = False
 
@@ -46,7 +71,7 @@ def describe_error(error: str, *, at_start: bool = False) -> ErrorMessage:
 
     ``at_start`` says that there was no session: the patient never was at a portal.
     """
-    return _MESSAGES.get(error, _UNKNOWN_AT_START if at_start else _UNKNOWN)
+    return ERROR_MESSAGES.get(error, _UNKNOWN_AT_START if at_start else _UNKNOWN)
 
 
 def describe_limit(seconds: int) -> PatientMessage:
@@ -57,202 +82,240 @@ def describe_limit(seconds: int) -> PatientMessage:
 _TRY_AGAIN_LATER: Final = _("Please wait a few minutes, then try again.")
 _TRY_AGAIN_TOMORROW: Final = _("Please try again. If it does not work, try again tomorrow.")
 
-_CANCELLED = ErrorMessage(
-    title=_("You stopped before you were connected"),
-    what_happened=_("You chose not to share your records this time. That is fine."),
-    what_to_do=_("You can connect at any time. Just try again when you are ready."),
-    meaning=_("The patient cancelled at the portal's sign-in or consent page."),
-    next_step=_("Nothing is broken. If they want to connect, ask them to try again and approve."),
-    is_patients_choice=True,
-)
-_ACCESS_DENIED = ErrorMessage(
-    title=_("The portal did not let us connect"),
-    what_happened=_("The portal said no to the request. This can have many causes."),
-    what_to_do=_("Please try again. If it happens twice, ask your hospital about its portal."),
-    meaning=_(
-        "The portal refused access. The patient may have declined, or their account may not be "
-        "allowed to share records (a minor, a proxy, an account that is not fully set up)."
+_ENTRIES: Final = (
+    ErrorMessage(
+        codes="user_denied",
+        title=_("You stopped before you were connected"),
+        what_happened=_("You chose not to share your records this time. That is fine."),
+        what_to_do=_("You can connect at any time. Just try again when you are ready."),
+        meaning=_("The patient cancelled at the portal's sign-in or consent page."),
+        next_step=_(
+            "Nothing is broken. If they want to connect, ask them to try again and approve."
+        ),
+        turn=Turn.PATIENT,
+        broke_at=BrokeAt.PATIENT,
+        is_patients_choice=True,
     ),
-    next_step=_(
-        "Ask whether they pressed “deny”. If not, the hospital's portal support can check the "
-        "account."
+    ErrorMessage(
+        codes="access_denied",
+        title=_("The portal did not let us connect"),
+        what_happened=_("The portal said no to the request. This can have many causes."),
+        what_to_do=_("Please try again. If it happens twice, ask your hospital about its portal."),
+        meaning=_(
+            "The portal refused access. The patient may have declined, or their account may not be "
+            "allowed to share records (a minor, a proxy, an account that is not fully set up)."
+        ),
+        next_step=_(
+            "Ask whether they pressed “deny”. If not, the hospital's portal support can check the "
+            "account."
+        ),
+        turn=Turn.PATIENT,
+        broke_at=BrokeAt.HOSPITAL,
+    ),
+    ErrorMessage(
+        codes="oauth_error",
+        title=_("The portal had a problem"),
+        what_happened=_("The portal could not finish your sign-in. You did nothing wrong."),
+        what_to_do=_TRY_AGAIN_LATER,
+        meaning=_("The portal's sign-in (OAuth) failed on the hospital's side."),
+        next_step=_(
+            "Ask them to try again later. If others fail at the same facility, tell Medblocks the "
+            "request id."
+        ),
+        turn=Turn.HOSPITAL,
+        broke_at=BrokeAt.HOSPITAL,
+    ),
+    ErrorMessage(
+        codes="oauth_callback_failed oauth_state_expired",
+        title=_("The way back from the portal broke"),
+        what_happened=_("You signed in, but the portal's answer did not reach us in one piece."),
+        what_to_do=_("Please try again. Stay in the same browser until you are back here."),
+        meaning=_("The portal's answer to Medblocks was missing, late or not the expected one."),
+        next_step=_("Ask them to try again in one browser window. If it repeats, tell Medblocks."),
+        turn=Turn.PATIENT,
+        broke_at=BrokeAt.HOSPITAL,
+    ),
+    ErrorMessage(
+        codes="token_exchange_failed token_unavailable",
+        title=_("The last step did not work"),
+        what_happened=_("You signed in, but the portal did not finish the connection."),
+        what_to_do=_("Please try again in a few minutes. You may have to sign in once more."),
+        meaning=_("The portal accepted the sign-in and then refused the token exchange."),
+        next_step=_(
+            "Usually passes by itself. If it repeats, Medblocks' registration at this facility "
+            "needs a look: send them the request id."
+        ),
+        turn=Turn.HOSPITAL,
+        broke_at=BrokeAt.HOSPITAL,
+    ),
+    ErrorMessage(
+        codes="resource_not_found http_404",
+        title=_("This place cannot be reached right now"),
+        what_happened=_("The place you chose does not take new connections now."),
+        what_to_do=_("Please choose another place, or search for it again."),
+        meaning=_("Medblocks does not know this facility, or has made it unavailable."),
+        next_step=_("Ask them to search again; the catalog may hold it under another name."),
+        turn=Turn.PATIENT,
+        broke_at=BrokeAt.MEDBLOCKS,
+        leads_elsewhere=True,
+    ),
+    ErrorMessage(
+        codes=(
+            "bad_request invalid_data invalid_image unsupported_api_version "
+            "payload_too_large invalid_id http_400 http_405 http_406 http_411 http_413 "
+            "http_414 http_415 http_422"
+        ),
+        title=_("We could not start the connection"),
+        what_happened=_("Something in our request was not right. You did nothing wrong."),
+        what_to_do=_TRY_AGAIN_TOMORROW,
+        meaning=_("Medblocks refused our request as malformed."),
+        next_step=_("This is for your developers: give them the description and the request id."),
+        turn=Turn.DEVELOPERS,
+        broke_at=BrokeAt.SITE,
+    ),
+    ErrorMessage(
+        codes=(
+            "not_authenticated invalid_credentials session_expired missing_api_key "
+            "invalid_api_key expired_api_key forbidden org_access_denied role_insufficient "
+            "patient_access_denied scope_violation insufficient_scope http_401 http_403"
+        ),
+        title=_("You cannot connect right now"),
+        what_happened=_("This is not available for now. You did nothing wrong."),
+        what_to_do=_("Please try again later."),
+        meaning=_("Medblocks refused this site's API key."),
+        next_step=_(
+            "No patient can connect until this is fixed. Your developers should check "
+            "MEDBLOCKS_CONNECT['API_KEY'] and the key's state in the Medblocks dashboard."
+        ),
+        turn=Turn.DEVELOPERS,
+        broke_at=BrokeAt.SITE,
+    ),
+    ErrorMessage(
+        codes="quota_exceeded feature_not_enabled api_key_limit_exceeded http_402",
+        title=_("Connecting is on hold right now"),
+        what_happened=_("We cannot start new connections at the moment. You did nothing wrong."),
+        what_to_do=_("Please try again later."),
+        meaning=_(
+            "The Medblocks plan does not cover this: its quota is used up or a feature is off."
+        ),
+        next_step=_("Whoever manages your Medblocks account should check plan and quota."),
+        turn=Turn.DEVELOPERS,
+        broke_at=BrokeAt.SITE,
+    ),
+    ErrorMessage(
+        codes="throttled http_429",
+        title=_("Too many people are connecting right now"),
+        what_happened=_("We had to stop your request to keep things running."),
+        what_to_do=_("Please wait a minute, then try again."),
+        meaning=_("Medblocks limited the rate of our requests."),
+        next_step=_("Passes by itself. If it is frequent, ask Medblocks for a higher limit."),
+        turn=Turn.PATIENT,
+        broke_at=BrokeAt.MEDBLOCKS,
+    ),
+    ErrorMessage(
+        codes="resource_conflict already_linked external_id_already_exists http_409",
+        title=_("This was changed at the same time"),
+        what_happened=_("Something else changed your connection while we were working on it."),
+        what_to_do=_("Please try again."),
+        meaning=_("Medblocks saw a conflict with something that exists already."),
+        next_step=_("Ask them to try again. If it repeats, send Medblocks the request id."),
+        turn=Turn.PATIENT,
+        broke_at=BrokeAt.MEDBLOCKS,
+    ),
+    ErrorMessage(
+        codes="fhir_error storage_error email_error",
+        title=_("The hospital did not answer"),
+        what_happened=_("The hospital's system did not answer as it should."),
+        what_to_do=_TRY_AGAIN_LATER,
+        meaning=_("The facility's record system, or Medblocks' link to it, failed."),
+        next_step=_("Ask them to try again later. If it repeats, send Medblocks the request id."),
+        turn=Turn.HOSPITAL,
+        broke_at=BrokeAt.HOSPITAL,
+    ),
+    ErrorMessage(
+        codes=(
+            "internal_error db_error config_missing http_408 http_500 http_501 http_502 "
+            "http_503 http_504"
+        ),
+        title=_("Something went wrong on the way"),
+        what_happened=_("The service that connects us to hospitals is not working right now."),
+        what_to_do=_TRY_AGAIN_LATER,
+        meaning=_("Medblocks had an error of its own."),
+        next_step=_("Ask them to try again later. If it repeats, send Medblocks the request id."),
+        turn=Turn.MEDBLOCKS,
+        broke_at=BrokeAt.MEDBLOCKS,
+    ),
+    ErrorMessage(
+        codes="connection_failed no_answer",
+        title=_("We could not reach the connection service"),
+        what_happened=_("The service that connects us to hospitals does not answer right now."),
+        what_to_do=_TRY_AGAIN_LATER,
+        meaning=_("This site could not reach Medblocks (network, DNS or certificate)."),
+        next_step=_("If others fail too, your developers should check the network and Medblocks."),
+        turn=Turn.DEVELOPERS,
+        broke_at=BrokeAt.SITE,
+    ),
+    ErrorMessage(
+        codes="unexpected_reply unsafe_url duplicate_session",
+        title=_("We got an answer we did not understand"),
+        what_happened=_("The service that connects us to hospitals sent a strange answer."),
+        what_to_do=_TRY_AGAIN_LATER,
+        meaning=_("Medblocks, or something between, answered with what its API does not promise."),
+        next_step=_("This is for your developers: give them the time and the request id."),
+        turn=Turn.DEVELOPERS,
+        broke_at=BrokeAt.MEDBLOCKS,
+    ),
+    ErrorMessage(
+        codes="not_connected",
+        title=_("You were not connected"),
+        what_happened=_("Your visit to the portal ended too soon."),
+        what_to_do=_("Please try again, and follow the portal's steps to the end."),
+        meaning=_("The session is complete at Medblocks, with no connection to this facility."),
+        next_step=_("Ask them to try again and to approve at the end."),
+        turn=Turn.PATIENT,
+        broke_at=BrokeAt.PATIENT,
+    ),
+    ErrorMessage(
+        codes="site_error",
+        title=_("Something went wrong on our side"),
+        what_happened=_("Our own site had a problem. You did nothing wrong."),
+        what_to_do=_TRY_AGAIN_TOMORROW,
+        meaning=_("This site had an error of its own while it started the attempt."),
+        next_step=_("This is for your developers: the site's log has the error at this time."),
+        turn=Turn.STAFF,
+        broke_at=BrokeAt.SITE,
     ),
 )
-_PORTAL_ERROR = ErrorMessage(
-    title=_("The portal had a problem"),
-    what_happened=_("The portal could not finish your sign-in. You did nothing wrong."),
-    what_to_do=_TRY_AGAIN_LATER,
-    meaning=_("The portal's sign-in (OAuth) failed on the hospital's side."),
-    next_step=_(
-        "Ask them to try again later. If others fail at the same facility, tell Medblocks the "
-        "request id."
-    ),
+ERROR_MESSAGES: Final[Mapping[str, ErrorMessage]] = {
+    code: message for message in _ENTRIES for code in message.codes.split()
+}
+PATIENTS_CHOICES: Final = frozenset(
+    code for code, message in ERROR_MESSAGES.items() if message.is_patients_choice
 )
-_CALLBACK_FAILED = ErrorMessage(
-    title=_("The way back from the portal broke"),
-    what_happened=_("You signed in, but the portal's answer did not reach us in one piece."),
-    what_to_do=_("Please try again. Stay in the same browser until you are back here."),
-    meaning=_("The portal's answer to Medblocks was missing, late or not the expected one."),
-    next_step=_("Ask them to try again in one browser window. If it repeats, tell Medblocks."),
-)
-_TOKEN_FAILED = ErrorMessage(
-    title=_("The last step did not work"),
-    what_happened=_("You signed in, but the portal did not finish the connection."),
-    what_to_do=_("Please try again in a few minutes. You may have to sign in once more."),
-    meaning=_("The portal accepted the sign-in and then refused the token exchange."),
-    next_step=_(
-        "Usually passes by itself. If it repeats, Medblocks' registration at this facility needs "
-        "a look: send them the request id."
-    ),
-)
-_NOT_FOUND = ErrorMessage(
-    title=_("This place cannot be reached right now"),
-    what_happened=_("The place you chose does not take new connections now."),
-    what_to_do=_("Please choose another place, or search for it again."),
-    meaning=_("Medblocks does not know this facility, or has made it unavailable."),
-    next_step=_("Ask them to search again; the catalog may hold it under another name."),
-    leads_elsewhere=True,
-)
-_BAD_REQUEST = ErrorMessage(
-    title=_("We could not start the connection"),
-    what_happened=_("Something in our request was not right. You did nothing wrong."),
-    what_to_do=_TRY_AGAIN_TOMORROW,
-    meaning=_("Medblocks refused our request as malformed."),
-    next_step=_("This is for your developers: give them the description and the request id."),
-)
-_NOT_AVAILABLE = ErrorMessage(
-    title=_("You cannot connect right now"),
-    what_happened=_("This is not available for now. You did nothing wrong."),
-    what_to_do=_("Please try again later."),
-    meaning=_("Medblocks refused this site's API key."),
-    next_step=_(
-        "No patient can connect until this is fixed. Your developers should check "
-        "MEDBLOCKS_CONNECT['API_KEY'] and the key's state in the Medblocks dashboard."
-    ),
-)
-_NOT_IN_PLAN = ErrorMessage(
-    title=_("Connecting is on hold right now"),
-    what_happened=_("We cannot start new connections at the moment. You did nothing wrong."),
-    what_to_do=_("Please try again later."),
-    meaning=_("The Medblocks plan does not cover this: its quota is used up or a feature is off."),
-    next_step=_("Whoever manages your Medblocks account should check plan and quota."),
-)
-_BUSY = ErrorMessage(
-    title=_("Too many people are connecting right now"),
-    what_happened=_("We had to stop your request to keep things running."),
-    what_to_do=_("Please wait a minute, then try again."),
-    meaning=_("Medblocks limited the rate of our requests."),
-    next_step=_("Passes by itself. If it is frequent, ask Medblocks for a higher limit."),
-)
-# Ours, not Medblocks': one patient did it, and not too many people.
-_A_MINUTE: Final = 61  # seconds; throttles round up
-_TOO_FAST = PatientMessage(
-    title=_("That was a lot at once"),
-    what_happened=_BUSY.what_happened,
-    what_to_do=_BUSY.what_to_do,
-)
-_TOO_FAST_FOR_LONG = replace(_TOO_FAST, what_to_do=_("Please come back later and try again."))
-_CONFLICT = ErrorMessage(
-    title=_("This was changed at the same time"),
-    what_happened=_("Something else changed your connection while we were working on it."),
-    what_to_do=_("Please try again."),
-    meaning=_("Medblocks saw a conflict with something that exists already."),
-    next_step=_("Ask them to try again. If it repeats, send Medblocks the request id."),
-)
-_RECORD_SYSTEM_DOWN = ErrorMessage(
-    title=_("The hospital did not answer"),
-    what_happened=_("The hospital's system did not answer as it should."),
-    what_to_do=_TRY_AGAIN_LATER,
-    meaning=_("The facility's record system, or Medblocks' link to it, failed."),
-    next_step=_("Ask them to try again later. If it repeats, send Medblocks the request id."),
-)
-_MEDBLOCKS_DOWN = ErrorMessage(
-    title=_("Something went wrong on the way"),
-    what_happened=_("The service that connects us to hospitals is not working right now."),
-    what_to_do=_TRY_AGAIN_LATER,
-    meaning=_("Medblocks had an error of its own."),
-    next_step=_("Ask them to try again later. If it repeats, send Medblocks the request id."),
-)
-_UNREACHABLE = ErrorMessage(
-    title=_("We could not reach the connection service"),
-    what_happened=_("The service that connects us to hospitals does not answer right now."),
-    what_to_do=_TRY_AGAIN_LATER,
-    meaning=_("This site could not reach Medblocks (network, DNS or certificate)."),
-    next_step=_("If others fail too, your developers should check the network and Medblocks."),
-)
-_UNEXPECTED = ErrorMessage(
-    title=_("We got an answer we did not understand"),
-    what_happened=_("The service that connects us to hospitals sent a strange answer."),
-    what_to_do=_TRY_AGAIN_LATER,
-    meaning=_("Medblocks, or something between, answered with what its API does not promise."),
-    next_step=_("This is for your developers: give them the time and the request id."),
-)
-_NOT_CONNECTED = ErrorMessage(
-    title=_("You were not connected"),
-    what_happened=_("Your visit to the portal ended too soon."),
-    what_to_do=_("Please try again, and follow the portal's steps to the end."),
-    meaning=_("The session is complete at Medblocks, with no connection to this facility."),
-    next_step=_("Ask them to try again and to approve at the end."),
-)
+"""Codes of the patient's own "no": an outcome, and no failure."""
+
 _UNKNOWN = ErrorMessage(
     title=_("It did not work this time"),
     what_happened=_("The portal sent us back without a connection. You did nothing wrong."),
     what_to_do=_TRY_AGAIN_TOMORROW,
     meaning=_("A code that this version does not know; the description may say more."),
     next_step=_("Ask them to try again. If it repeats, send Medblocks code and request id."),
+    turn=Turn.STAFF,
+    broke_at=BrokeAt.UNKNOWN,
 )
 _UNKNOWN_AT_START = replace(
     _UNKNOWN, what_happened=_("We could not start the connection. You did nothing wrong.")
 )
-_SITE_ERROR = ErrorMessage(
-    title=_("Something went wrong on our side"),
-    what_happened=_("Our own site had a problem. You did nothing wrong."),
-    what_to_do=_TRY_AGAIN_TOMORROW,
-    meaning=_("This site had an error of its own while it started the attempt."),
-    next_step=_("This is for your developers: the site's log has the error at this time."),
-)
 
-_BY_MESSAGE: tuple[tuple[ErrorMessage, str], ...] = (
-    (_CANCELLED, "user_denied"),
-    (_ACCESS_DENIED, "access_denied"),
-    (_PORTAL_ERROR, "oauth_error"),
-    (_CALLBACK_FAILED, "oauth_callback_failed oauth_state_expired"),
-    (_TOKEN_FAILED, "token_exchange_failed token_unavailable"),
-    (_NOT_FOUND, "resource_not_found http_404"),
-    (
-        _BAD_REQUEST,
-        (
-            "bad_request invalid_data invalid_image unsupported_api_version payload_too_large "
-            "invalid_id http_400 http_405 http_406 http_411 http_413 http_414 http_415 http_422"
-        ),
-    ),
-    (
-        _NOT_AVAILABLE,
-        (
-            "not_authenticated invalid_credentials session_expired missing_api_key invalid_api_key "
-            "expired_api_key forbidden org_access_denied role_insufficient patient_access_denied "
-            "scope_violation insufficient_scope http_401 http_403"
-        ),
-    ),
-    (_NOT_IN_PLAN, "quota_exceeded feature_not_enabled api_key_limit_exceeded http_402"),
-    (_BUSY, "throttled http_429"),
-    (_CONFLICT, "resource_conflict already_linked external_id_already_exists http_409"),
-    (_RECORD_SYSTEM_DOWN, "fhir_error storage_error email_error"),
-    (
-        _MEDBLOCKS_DOWN,
-        (
-            "internal_error db_error config_missing http_408 http_500 http_501 http_502 http_503 "
-            "http_504"
-        ),
-    ),
-    (_UNREACHABLE, "connection_failed no_answer"),
-    (_UNEXPECTED, "unexpected_reply unsafe_url duplicate_session"),
-    (_NOT_CONNECTED, "not_connected"),
-    (_SITE_ERROR, "site_error"),
+# Ours, not Medblocks': one patient did it, and not too many people.
+_A_MINUTE: Final = 61  # seconds; throttles round up
+_BUSY: Final = ERROR_MESSAGES["throttled"]
+_TOO_FAST: Final = PatientMessage(
+    title=_("That was a lot at once"),
+    what_happened=_BUSY.what_happened,
+    what_to_do=_BUSY.what_to_do,
 )
-_MESSAGES: Final[Mapping[str, ErrorMessage]] = {
-    code: message for message, codes in _BY_MESSAGE for code in codes.split()
-}
+_TOO_FAST_FOR_LONG = replace(_TOO_FAST, what_to_do=_("Please come back later and try again."))
 
 RECORD_SYSTEMS: Final[Mapping[str, str]] = {
     "altera": "Altera",

@@ -22,21 +22,21 @@ View: TypeAlias = Callable[..., HttpResponseBase]
 
 # Where servers put the whole address (gunicorn, uWSGI, mod_wsgi), where the patient came from,
 # which may be their session at Medblocks, and whom the server signed in.
-_TELLING_META = ("QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER", "REMOTE_USER")
+_PRIVATE_META = ("QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER", "REMOTE_USER")
 
 
 def report_discreetly(view: View) -> View:
     """Keep the patient's data out of the reports of an error in ``view``, or in its template."""
 
     @wraps(view)
-    def discreet_view(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+    def reporting_view(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         with _withholding(request):
             response = view(request, *args, **kwargs)
         if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
             _render_discreetly(response, request)
         return response
 
-    return discreet_view
+    return reporting_view
 
 
 def _render_discreetly(response: SimpleTemplateResponse, request: HttpRequest) -> None:
@@ -71,32 +71,32 @@ def _withhold_request(request: HttpRequest) -> None:
     request.user = AnonymousUser()
     query = request.META.get("QUERY_STRING", "")
     for name, value in request.META.items():
-        if name in _TELLING_META or (query and isinstance(value, str) and query in value):
+        if name in _PRIVATE_META or (query and isinstance(value, str) and query in value):
             request.META[name] = ""
     if isinstance(request, ASGIRequest):  # its META is a copy of what the server gave
         scope: Any = request.scope
         scope["query_string"] = b""
-        scope["headers"] = [each for each in scope["headers"] if each[0] != b"referer"]
+        scope["headers"] = [header for header in scope["headers"] if header[0] != b"referer"]
 
 
 def _withhold_values(error: BaseException) -> None:
-    """Keep where ``error`` and what led to it happened, and drop the values it happened with."""
-    for each in _with_causes(error):
+    """Keep the places where ``error`` and its causes were raised, and drop their values."""
+    for cause in _list_causes(error):
         # Reports print the local variables of every frame: patients, bodies, sessions.
-        traceback.clear_frames(each.__traceback__)
-        if isinstance(each, AnyDatabaseError):
+        traceback.clear_frames(cause.__traceback__)
+        if isinstance(cause, AnyDatabaseError):
             # A database quotes the row: "DETAIL: Key (patient_id)=(…) already exists."
-            each.args = ("(withheld: a database's message may quote a patient's data)",)
-            if each.__cause__ is not None:
-                each.__cause__.args = each.args
+            cause.args = ("(withheld: a database's message may quote a patient's data)",)
+            if cause.__cause__ is not None:
+                cause.__cause__.args = cause.args
 
 
-def _with_causes(error: BaseException) -> Iterator[BaseException]:
+def _list_causes(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
-        each = waiting.pop()
-        if each is not None and id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            waiting += [each.__cause__, each.__context__]
+        cause = waiting.pop()
+        if cause is not None and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            waiting += [cause.__cause__, cause.__context__]

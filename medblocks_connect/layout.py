@@ -20,24 +20,24 @@ _HEAD_BLOCKS: Final = ("extra_head", "extrahead", "head_extra", "head")
 
 def find_frame() -> Template | None:
     """Return a template that puts our blocks into the host's; None: our own frame is to be used."""
-    found = _load(conf.base_template)
+    found = _load_template(conf.base_template)
     if found is None:
         return None
     engine, base = found
-    blocks = _blocks(base)
+    blocks = _list_blocks(base)
     if conf.base_block not in blocks:
         return None
     title = _find_title_block(blocks)
     head = next((name for name in _HEAD_BLOCKS if name in blocks), "")
-    return _build(engine, conf.base_template, conf.base_block, title, head)
+    return _build_frame(engine, conf.base_template, conf.base_block, title, head)
 
 
 def lacks_title() -> bool:
     """Return whether the host's base template holds our pages and has no place for their title."""
-    found = _load(conf.base_template)
+    found = _load_template(conf.base_template)
     if found is None or _is_our_base_replaced():
         return False
-    blocks = _blocks(found[1])
+    blocks = _list_blocks(found[1])
     return conf.base_block in blocks and not _find_title_block(blocks)
 
 
@@ -46,11 +46,11 @@ def _find_title_block(blocks: set[str]) -> str:
 
 
 def _is_our_base_replaced() -> bool:
-    found = _load(_OUR_BASE)
+    found = _load_template(_OUR_BASE)
     return found is not None and Path(__file__).parent not in Path(found[1].origin.name).parents
 
 
-def _load(name: str) -> tuple[str, Template] | None:
+def _load_template(name: str) -> tuple[str, Template] | None:
     for alias in engines:
         engine = engines[alias]
         if name and isinstance(engine, DjangoTemplates):
@@ -61,7 +61,7 @@ def _load(name: str) -> tuple[str, Template] | None:
     return None
 
 
-def _blocks(template: Template) -> set[str]:
+def _list_blocks(template: Template) -> set[str]:
     """Return the names of the blocks of ``template`` and of what it extends by name."""
     names: set[str] = set()
     for node in template.nodelist.get_nodes_by_type(BlockNode):
@@ -70,13 +70,13 @@ def _blocks(template: Template) -> set[str]:
     for node in template.nodelist.get_nodes_by_type(ExtendsNode):
         if isinstance(node, ExtendsNode) and isinstance(node.parent_name, FilterExpression):
             parent = node.parent_name.resolve(Context())
-            found = _load(parent) if isinstance(parent, str) else None
-            names |= _blocks(found[1]) if found else set()
+            found = _load_template(parent) if isinstance(parent, str) else None
+            names |= _list_blocks(found[1]) if found else set()
     return names
 
 
 @lru_cache(maxsize=8)
-def _build(alias: str, base: str, block: str, title: str, head: str) -> Template:
+def _build_frame(alias: str, base: str, block: str, title: str, head: str) -> Template:
     content = "{% block medblocks_content %}{% endblock %}"
     in_head = (
         "{% block medblocks_head %}"
@@ -85,13 +85,13 @@ def _build(alias: str, base: str, block: str, title: str, head: str) -> Template
     )
     parts = ['{% extends "' + base + '" %}']
     if title:
-        parts.append(_fill(title, "{% block medblocks_title %}{% endblock %}"))
+        parts.append(_fill_block(title, "{% block medblocks_title %}{% endblock %}"))
     if head:
-        parts.append(_fill(head, "{{ block.super }}" + in_head))
+        parts.append(_fill_block(head, "{{ block.super }}" + in_head))
     else:
         # A stylesheet and a deferred script are as good in the body (HTML, "body-ok").
         content = in_head + content
-    parts.append(_fill(block, content))
+    parts.append(_fill_block(block, content))
     engine = engines[alias]
     if not isinstance(engine, DjangoTemplates):
         raise TypeError(f"The template engine {alias!r} is not Django's.")
@@ -99,5 +99,5 @@ def _build(alias: str, base: str, block: str, title: str, head: str) -> Template
     return Template("".join(parts), origin=origin, engine=engine.engine)
 
 
-def _fill(name: str, content: str) -> str:
+def _fill_block(name: str, content: str) -> str:
     return "{% block " + name + " %}" + content + "{% endblock %}"

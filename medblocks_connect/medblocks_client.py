@@ -1,4 +1,4 @@
-"""Which client the app talks to Medblocks with: one per distinct settings."""
+"""The client that the app talks to Medblocks with: one per distinct settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is the patient of this request? The host's resolver decides; here is the default one.
+"""The patient of a request: the host's resolver names them; here is the default one.
 
 Ownership everywhere in the app is "the resolver names the same patient", so there is no foreign
 key to the user model, and anonymous intake forms and custom users work alike.

@@ -1,4 +1,4 @@
-"""What a host can listen to, after each change is committed.
+"""Signals that a host can listen to, sent after each change is committed.
 
 Every signal has ``sender=PatientConnectionAttempt`` and ``attempt=<the attempt>``. Each change
 sends one. Those that a webhook causes are sent again where a receiver raised or the process died

@@ -37,7 +37,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_public_https(url: str) -> bool:
-    """Return whether ``url`` may be given to a browser: https, a named public host, nothing odd.
+    """Return whether ``url`` may be shown to a browser: https, and a named public host.
 
     An address or a name inside somebody's network is refused: a page must not make the patient's
     browser knock there.

@@ -27,7 +27,7 @@ def test_defaults_pass_but_for_the_key(settings):
     assert [message.id for message in check_settings(None)] == ["medblocks_connect.E002"]
 
 
-def test_settings_that_are_no_dict(settings):
+def test_settings_that_are_no_dict_are_one_error(settings):
     settings.MEDBLOCKS_CONNECT = ["API_KEY"]
     assert [message.id for message in check_settings(None)] == ["medblocks_connect.E001"]
 
@@ -124,7 +124,7 @@ RETURN_URL = "https://clinic.example/records/return/"
         ([".clinic.example"], "", []),
     ],
 )
-def test_hosts_that_anybody_may_name(settings, hosts, return_url, found):
+def test_hosts_that_anybody_may_name_are_warned_of(settings, hosts, return_url, found):
     settings.ALLOWED_HOSTS = hosts
     settings.MEDBLOCKS_CONNECT = {**GOOD, "RETURN_URL": return_url}
     messages = check_hosts(None)
@@ -132,7 +132,7 @@ def test_hosts_that_anybody_may_name(settings, hosts, return_url, found):
     assert all("RETURN_URL" in message.msg and message.hint for message in messages)
 
 
-def test_hosts_of_settings_that_are_no_dict(settings):
+def test_hosts_of_settings_that_are_no_dict_are_not_checked(settings):
     settings.ALLOWED_HOSTS = ["*"]
     settings.MEDBLOCKS_CONNECT = ["API_KEY"]
     assert check_hosts(None) == []

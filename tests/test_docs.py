@@ -19,6 +19,7 @@ from medblocks_connect.conf import DEFAULTS
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHECKS = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -39,39 +40,39 @@ def table(text: str, heading: str) -> list[list[str]]:
     return rows
 
 
-def test_docs_settings_are_all_there():
+def test_docs_table_of_settings_has_every_key():
     assert {row[0] for row in table(README, "Key")} == set(DEFAULTS)
 
 
 @pytest.mark.parametrize("key", DEFAULTS)
-def test_docs_settings_default(key):
+def test_docs_default_is_the_settings(key):
     written = {row[0]: row[1] for row in table(README, "Key")}
     assert ast.literal_eval(written[key]) == DEFAULTS[key]
 
 
-def test_docs_url_names():
+def test_docs_table_of_urls_has_every_name():
     named = {pattern.name for pattern in urls.urlpatterns if pattern.name}
     assert {row[0] for row in table(README, "URL name")} == named
 
 
-def test_docs_signals():
+def test_docs_table_of_signals_has_every_signal():
     sent = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
     assert {row[0] for row in table(README, "Signal")} == sent
 
 
-def test_docs_commands():
+def test_docs_table_of_commands_has_every_command():
     ours = {name for name, app in get_commands().items() if app == "medblocks_connect"}
     assert {row[0] for row in table(README, "Command")} == ours
 
 
-def test_docs_statuses():
+def test_docs_table_of_statuses_has_every_status():
     from medblocks_connect.models import PatientConnectionAttempt
 
     statuses = set(PatientConnectionAttempt.Status.values)
     assert {row[0] for row in table(README, "Status")} == statuses
 
 
-def test_docs_checks():
+def test_docs_table_of_checks_has_every_check():
     source = Path(checks.__file__).read_text(encoding="utf-8")
     numbers = set(re.findall(r'[."]([EW]\d{3})"', source))
     assert numbers
@@ -86,10 +87,21 @@ def test_docs_blocks_are_those_of_the_frame():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_docs_make_targets(page):
+def test_docs_make_target_is_in_the_makefile(page):
     targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
     assert named <= targets
+
+
+def test_docs_architecture_names_every_module_and_no_other():
+    package = Path(checks.__file__).parent
+    rows = re.findall(r"^\| (.+?) \|", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([\w/]+\.py)`", row)}
+    modules = {path.relative_to(package) for path in package.rglob("*.py")}
+    told_elsewhere = {"migrations", "sandbox", "__init__.py"}
+    assert named == {
+        module.as_posix() for module in modules if not told_elsewhere & set(module.parts)
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,13 +1,27 @@
-"""Every code has its words."""
+"""Every code has all its parts: words for patients and staff, whose turn it is, where it broke."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from medblocks_connect.error_messages import describe_error, name_record_system
+from medblocks_connect.api import MedblocksConnectionError, NoAnswerError, UnexpectedReplyError
+from medblocks_connect.attempts import start
+from medblocks_connect.attempts.outcome import NOT_CONNECTED
+from medblocks_connect.error_messages import (
+    ERROR_MESSAGES,
+    PATIENTS_CHOICES,
+    BrokeAt,
+    Turn,
+    describe_error,
+    name_record_system,
+)
+from tests.test_docs import ROOT, table
+
+CONTRACT = Path(__file__).resolve().parents[2] / "shared" / "data" / "medblocks-contract.json"
 
 SEEN_ON_RETURN = [
     "user_denied", "access_denied", "oauth_callback_failed", "oauth_error",
@@ -54,23 +68,74 @@ API_CODES = [
     "config_missing",
 ]
 OURS = [
-    "connection_failed", "unexpected_reply", "not_connected", "unsafe_url", "duplicate_session",
-    "site_error", "invalid_id",
+    MedblocksConnectionError.default_code, NoAnswerError.default_code,
+    UnexpectedReplyError.default_code, NOT_CONNECTED, start.UNSAFE_URL, start.DUPLICATE_SESSION,
+    start.SITE_ERROR, "invalid_id",
 ]  # fmt: skip
 WITHOUT_A_CODE = [
     f"http_{status}" for status in (400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504)
 ]
 
 
-@pytest.mark.parametrize("code", sorted({*SEEN_ON_RETURN, *API_CODES, *OURS, *WITHOUT_A_CODE}))
+CODES = sorted({*SEEN_ON_RETURN, *API_CODES, *OURS, *WITHOUT_A_CODE, *ERROR_MESSAGES})
+
+
+@pytest.mark.parametrize("code", CODES)
 def test_known_code_has_words_of_its_own(code):
     assert describe_error(code) is not describe_error("brand_new_code")
 
 
+@pytest.mark.parametrize("code", CODES)
+def test_known_code_has_every_part(code):
+    message = describe_error(code)
+    texts = (
+        message.title,
+        message.what_happened,
+        message.what_to_do,
+        message.meaning,
+        message.next_step,
+    )
+    assert all(map(str, texts))
+    assert message.turn in Turn
+    assert message.broke_at in set(BrokeAt) - {BrokeAt.UNKNOWN}
+
+
+@pytest.mark.skipif(not CONTRACT.exists(), reason="the facts of Medblocks' API are not here")
+def test_code_of_the_contract_is_known():
+    contract = json.loads(CONTRACT.read_text(encoding="utf-8"))
+    codes = {error["code"] for error in contract["errors"]}
+    codes.update(*contract["return_error_codes_named"].values())
+    assert codes - set(ERROR_MESSAGES) == set()
+
+
+def test_code_stands_in_one_entry_alone():
+    for message in ERROR_MESSAGES.values():
+        assert all(ERROR_MESSAGES[code] is message for code in message.codes.split())
+
+
+def test_patients_choice_is_their_denial_alone():
+    assert {"user_denied"} == PATIENTS_CHOICES
+
+
+def test_docs_error_codes_with_their_decisions():
+    page = (ROOT / "docs" / "admin.md").read_text(encoding="utf-8")
+    *rows, unknown = table(page, "Error code")
+    written = {
+        code: decisions for codes, *decisions in rows for code in re.findall(r"[a-z0-9_]+", codes)
+    }
+    assert written == {code: list_decisions(code) for code in ERROR_MESSAGES}
+    assert unknown[1:] == list_decisions("brand_new_code")
+
+
+def list_decisions(code: str) -> list[str]:
+    message = describe_error(code)
+    return [str(message.title), message.turn.value, message.broke_at.value]
+
+
 def test_codes_of_the_issues_table_differ_from_each_other():
-    told = [describe_error(code) for code in TABLE_OF_THE_ISSUE]
-    assert len({str(each.title) for each in told}) == len(told)
-    assert len({str(each.meaning) for each in told}) == len(told)
+    messages = [describe_error(code) for code in TABLE_OF_THE_ISSUE]
+    assert len({str(message.title) for message in messages}) == len(messages)
+    assert len({str(message.meaning) for message in messages}) == len(messages)
 
 
 @pytest.mark.parametrize("code", ["", "brand_new_code", "<script>", "x" * 1000])
@@ -94,7 +159,7 @@ def test_access_denied_does_not_say_that_the_patient_refused():
     assert "you" not in re.findall(r"[a-z]+", str(message.what_happened).lower())
 
 
-def test_record_system_that_nobody_knows_keeps_its_name():
+def test_unknown_record_system_keeps_its_name():
     assert name_record_system("epic") == "Epic (MyChart)"
     assert name_record_system("brandnew") == "brandnew"
 

@@ -1,4 +1,4 @@
-"""How the clinic's site enters its own Django project."""
+"""The clinic's site as an app of its Django project."""
 
 from django.apps import AppConfig
 

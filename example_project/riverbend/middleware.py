@@ -1,4 +1,4 @@
-"""What every page may load: nothing but the site's own files, and nothing inline."""
+"""The Content-Security-Policy of every page: the site's own files only, and nothing inline."""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,4 +1,4 @@
-"""How the clinic names its patients to Medblocks: by the number on their card."""
+"""The patient resolver: Medblocks knows a patient by the number on their card."""
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest

@@ -1,4 +1,4 @@
-"""What the environment decides of the Riverbend Clinic, and what is the same everywhere.
+"""Settings of the Riverbend Clinic: those that the environment sets, and those for everywhere.
 
 Every name that the environment may set is in ``example_project/.env.example``.
 """

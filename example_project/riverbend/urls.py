@@ -1,4 +1,4 @@
-"""Which page of the clinic's site is where."""
+"""The URLs of the clinic's site."""
 
 from django.apps import apps
 from django.contrib import admin

@@ -1,4 +1,4 @@
-"""How a WSGI server starts the site; it needs example_project/ on its Python path."""
+"""The WSGI application of the site; it needs example_project/ on its Python path."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What staff see, in Django's admin: importing this package registers it."""
+"""The pages for staff in Django's admin; importing this package registers them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an attempt's page tells, in this order: the story, the evidence, what to do, every field."""
+"""The content of an attempt's page, in this order: summary, evidence, what to do, every field."""
 
 from __future__ import annotations
 
@@ -18,16 +18,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from medblocks_connect.admin import formatting
-from medblocks_connect.admin.attempt_summary import Later, tell_story
-from medblocks_connect.admin.audit_log import log_question
+from medblocks_connect.admin.attempt_summary import LaterAttempts, summarize
+from medblocks_connect.admin.audit_log import log_medblocks_asked
 from medblocks_connect.admin.links import attempt_url, delivery_url, patient_url
 from medblocks_connect.admin.support_bundle import write_bundle
-from medblocks_connect.api import (
-    MedblocksConnectionError,
-    MedblocksError,
-    NoAnswerError,
-    NotFoundError,
-)
+from medblocks_connect.api import MedblocksError, NotFoundError
 from medblocks_connect.attempts.verification import verify_attempt
 from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
@@ -96,10 +91,10 @@ _DELIVERIES: Final = 20
 
 @dataclass(frozen=True)
 class TimelineEntry:
-    """One piece of evidence as staff read it."""
+    """One event as staff read it."""
 
     when: datetime
-    recorded_at: datetime | None  # where it was told later than it happened
+    recorded_at: datetime | None  # where it was recorded later than it happened
     source: str
     what: str
     status: SafeString
@@ -114,17 +109,18 @@ def describe_attempt(request: HttpRequest, attempt: PatientConnectionAttempt) ->
     may_ask = bool(attempt.patient_session_id) and request.user.has_perm(ASK_PERMISSION)
     return {
         "attempt": attempt,
-        "badge": formatting.show_status(attempt),
-        "story": tell_story(
+        "status_badge": formatting.show_status(attempt),
+        "summary": summarize(
             attempt,
-            find_later(attempt),
+            find_later_attempts(attempt),
             timezone.now(),
-            was_cut=was_cut(attempt, events, events_left_out),
+            was_disconnected=was_disconnected(attempt, events, events_left_out),
         ),
-        "timeline": [show_event(each) for each in events],
+        "timeline": [show_event(event) for event in events],
         "events_left_out": events_left_out,
         "deliveries": [
-            (delivery_url(each.pk), each) for each in attempt.deliveries.all()[:_DELIVERIES]
+            (delivery_url(delivery.pk), delivery)
+            for delivery in attempt.deliveries.all()[:_DELIVERIES]
         ],
         "bundle": write_bundle(attempt, events, events_left_out),
         "patient_url": patient_url(attempt.pk) if attempt.patient_id else "",
@@ -133,9 +129,9 @@ def describe_attempt(request: HttpRequest, attempt: PatientConnectionAttempt) ->
 
 
 def read_events(attempt: PatientConnectionAttempt) -> tuple[list[Any], int]:
-    """Return the newest events and the very first, in the order of what they tell.
+    """Return the newest events and the very first, by time, and how many between are left out.
 
-    And how many between these are left out. Descriptions are cut in the database to what is shown.
+    The database shortens descriptions to what is shown.
     """
     words = Left("error_description", formatting.LONG + 1)
     described: Any = attempt.events.defer("error_description").annotate(words=words)
@@ -146,10 +142,10 @@ def read_events(attempt: PatientConnectionAttempt) -> tuple[list[Any], int]:
         older = described.filter(pk__lt=newest[-1].pk).annotate(number=Window(Count("pk")))
         first = list(older.order_by("id")[:_FIRST_EVENTS])
         left_out = first[0].number - len(first) if first else 0
-    return sorted([*first, *newest], key=lambda event: (time_of(event), event.pk)), left_out
+    return sorted([*first, *newest], key=lambda event: (event_time(event), event.pk)), left_out
 
 
-def find_later(attempt: PatientConnectionAttempt) -> Later:
+def find_later_attempts(attempt: PatientConnectionAttempt) -> LaterAttempts:
     """Return the same patient's later attempts, counted; one query however many."""
     later = PatientConnectionAttempt.objects.filter(
         # Made in the same moment: the id says which was later.
@@ -158,18 +154,20 @@ def find_later(attempt: PatientConnectionAttempt) -> Later:
         created_at__gte=attempt.created_at,
     )
     succeeded = PatientConnectionAttempt.Status.SUCCEEDED
-    holds = Q(status=succeeded, lost_at__isnull=True, connection_id=attempt.connection_id)
+    is_held = Q(status=succeeded, lost_at__isnull=True, connection_id=attempt.connection_id)
     counted: Any = later.defer("error_description", "claimed_error_description").annotate(
-        count=Window(Count("pk")), holding=Window(Count("pk", filter=holds))
+        count=Window(Count("pk")), holding=Window(Count("pk", filter=is_held))
     )
     last = counted.order_by("-created_at", "-id").first()
-    return Later() if last is None else Later(last.count, last, is_connected=last.holding > 0)
+    if last is None:
+        return LaterAttempts()
+    return LaterAttempts(last.count, last, is_connected=last.holding > 0)
 
 
-def was_cut(
+def was_disconnected(
     attempt: PatientConnectionAttempt, events: Iterable[AttemptEvent], events_left_out: int
 ) -> bool:
-    """Return whether the patient disconnected what came of ``attempt`` on our own page."""
+    """Return whether the patient ended the connection of ``attempt`` on our own page."""
     disconnected = AttemptEvent.Kind.DISCONNECTED
     if attempt.lost_at is None:
         return False
@@ -178,14 +176,14 @@ def was_cut(
     return events_left_out > 0 and attempt.events.filter(kind=disconnected).exists()
 
 
-def time_of(event: AttemptEvent) -> datetime:
-    """Return when what ``event`` tells happened, as the timeline shows it."""
+def event_time(event: AttemptEvent) -> datetime:
+    """Return the time that the timeline shows for ``event``."""
     return event.occurred_at or event.created_at
 
 
 def show_event(event: Any) -> TimelineEntry:
-    """Put one piece of evidence, read by :func:`read_events`, as staff read it."""
-    when = time_of(event)
+    """Return the timeline's entry for an event of :func:`read_events`."""
+    when = event_time(event)
     description = event.words or event.detail
     return TimelineEntry(
         when=when,
@@ -196,29 +194,29 @@ def show_event(event: Any) -> TimelineEntry:
             event.get_status_display(), formatting.TONES.get(event.status, "quiet")
         ),
         error=formatting.show_error(event.error),
-        description=formatting.show_foreign(description, formatting.LONG),
+        description=formatting.show_external_text(description, formatting.LONG),
         request_id=formatting.show_copyable(event.request_id),
     )
 
 
 def ask_again(request: HttpRequest, pk: int) -> HttpResponseRedirect:
-    """Ask Medblocks about the attempt ``pk`` now, settle what it says, and show the page anew.
+    """Ask Medblocks about the attempt ``pk`` now, settle its answer, and show the page again.
 
     Raises ``Http404`` for no such attempt.
     """
     attempt = get_object_or_404(PatientConnectionAttempt, pk=pk)
     if attempt.patient_session_id:
-        before = _told(attempt)
+        before = _outcome(attempt)
         error = verify_attempt(attempt)
-        log_question(request, attempt)
+        log_medblocks_asked(request, attempt)
         attempt.refresh_from_db()
-        _tell_answer(request, attempt, error, is_new=before != _told(attempt))
+        _report_answer(request, attempt, error, is_new=before != _outcome(attempt))
     else:
         messages.warning(request, _("It has no session at Medblocks to ask about."))
     return HttpResponseRedirect(attempt_url(attempt.pk))
 
 
-def _told(attempt: PatientConnectionAttempt) -> tuple[object, ...]:
+def _outcome(attempt: PatientConnectionAttempt) -> tuple[object, ...]:
     return (
         attempt.status,
         attempt.error,
@@ -229,7 +227,7 @@ def _told(attempt: PatientConnectionAttempt) -> tuple[object, ...]:
     )
 
 
-def _tell_answer(
+def _report_answer(
     request: HttpRequest,
     attempt: PatientConnectionAttempt,
     error: MedblocksError | None,
@@ -237,8 +235,8 @@ def _tell_answer(
     is_new: bool,
 ) -> None:
     status = attempt.get_status_display()
-    words = {"status": f"{status} ({attempt.error})" if attempt.error else status}
-    if isinstance(error, MedblocksConnectionError | NoAnswerError):
+    facts = {"status": f"{status} ({attempt.error})" if attempt.error else status}
+    if error is not None and error.is_unanswered:
         messages.warning(request, _("Medblocks did not answer. Nothing was changed."))
     elif isinstance(error, NotFoundError):
         messages.warning(request, _("Medblocks knows no such session. Nothing was changed."))
@@ -247,6 +245,6 @@ def _tell_answer(
         text = _("Medblocks did not tell, but said %(code)s: %(meaning)s Nothing was changed.")
         messages.warning(request, text % refusal)
     elif is_new:
-        messages.success(request, _("Medblocks says: %(status)s.") % words)
+        messages.success(request, _("Medblocks says: %(status)s.") % facts)
     else:
-        messages.info(request, _("Medblocks says nothing new: %(status)s.") % words)
+        messages.info(request, _("Medblocks says nothing new: %(status)s.") % facts)

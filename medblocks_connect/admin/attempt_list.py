@@ -1,4 +1,4 @@
-"""The list of attempts: which columns, filters and search help to find one; and where it leads."""
+"""The list of attempts: its columns, filters and search, and the URLs of an attempt's pages."""
 
 # ruff: noqa: ARG002 - Django gives its hooks more than these need
 
@@ -10,7 +10,6 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
-from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -27,26 +26,25 @@ from medblocks_connect.admin.attempt_detail import (
     describe_attempt,
 )
 from medblocks_connect.admin.attempt_search import (
-    MOST_FOUND,
+    MAX_FACILITIES,
     NamedFacilities,
     find_named_facilities,
     search_attempts,
 )
 from medblocks_connect.admin.export import EXPORT_PERMISSION, export_attempts
 from medblocks_connect.admin.facets import Facets
+from medblocks_connect.admin.filters import Attempts
 from medblocks_connect.admin.links import attempt_list_url
 from medblocks_connect.admin.overview import show_overview
 from medblocks_connect.admin.read_only import (
     VIEW_PERMISSION,
     ReadOnlyAdmin,
+    is_detail_page,
     post_with_permissions,
     require_permissions,
-    shows_one,
 )
 from medblocks_connect.error_messages import name_record_system
 from medblocks_connect.models import PatientConnectionAttempt
-
-Attempts = QuerySet[PatientConnectionAttempt]
 
 
 class AttemptChangeList(ChangeList):
@@ -57,25 +55,26 @@ class AttemptChangeList(ChangeList):
         super().__init__(request, *args)
 
     @cached_property
-    def places(self) -> NamedFacilities:
+    def named_facilities(self) -> NamedFacilities:
         """The facilities that the search names; looked up once, the list asks twice."""
         return find_named_facilities(self.root_queryset.db, self.query)
 
     @property
-    def misses_some(self) -> bool:
-        """Return whether the list shows something else than was asked for, and has said so."""
-        return self.places.are_too_many or self.query != self.request.GET.get(SEARCH_VAR, "")
+    def is_incomplete(self) -> bool:
+        """Return whether the list answers less than the whole search, and has said so."""
+        typed = self.request.GET.get(SEARCH_VAR, "")
+        return self.named_facilities.are_too_many or self.query != typed
 
     def get_queryset(
         self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
     ) -> Attempts:
         """Return the attempts that filters and search leave."""
         rows: Attempts = super().get_queryset(request, exclude_parameters)
-        return search_attempts(rows, self.query, self.places)
+        return search_attempts(rows, self.query, self.named_facilities)
 
     @cached_property
     def facets(self) -> Facets:
-        """What the filters offer under the current range; one error leaves the others on offer."""
+        """The filters' values in the current range; a chosen error leaves the others on offer."""
         rows: Attempts = self.queryset
         if filters.ErrorFilter.parameter_name in self.params:
             without: list[str | None] = [filters.ErrorFilter.parameter_name]
@@ -87,7 +86,7 @@ class AttemptChangeList(ChangeList):
 class AttemptAdmin(ReadOnlyAdmin):
     """Every attempt of every patient, newest first."""
 
-    list_display = ("when", "patient", "facility", "state", "failure", "request")
+    list_display = ("when", "patient", "facility", "state", "failure", "copyable_request_id")
     list_filter = (
         filters.DateFilter,
         filters.StatusFilter,
@@ -113,7 +112,7 @@ class AttemptAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> Attempts:
         """Return the attempts with the beginning of their description in place of a megabyte."""
         queryset: Attempts = super().get_queryset(request)
-        if shows_one(request):
+        if is_detail_page(request):
             return queryset
         return queryset.defer("error_description", "claimed_error_description").annotate(
             description=Left("error_description", formatting.SHORT + 1)
@@ -126,7 +125,7 @@ class AttemptAdmin(ReadOnlyAdmin):
         return queryset, False
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the export, the overview and the question to Medblocks."""
+        """Add the export, the overview, and asking Medblocks again."""
         view = self.admin_site.admin_view
         name = "medblocks_connect_patientconnectionattempt"
         export = post_with_permissions(self.export_view, VIEW_PERMISSION, EXPORT_PERMISSION)
@@ -141,32 +140,32 @@ class AttemptAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the list, with an export for whoever may; say where a search was too broad."""
+        """Show the list, the export for whoever may, and a warning after too broad a search."""
         may_export = request.user.has_perm(EXPORT_PERMISSION)
         context = {**(extra_context or {}), "may_export": may_export}
         response = super().changelist_view(request, context)
         shown = getattr(response, "context_data", {}).get("cl")
-        if shown is not None and shown.places.are_too_many:
-            words = gettext(
+        if shown is not None and shown.named_facilities.are_too_many:
+            text = gettext(
                 "More than %(most)d facilities have that in their name, so that only ids were "
                 "searched: write more of the name."
             )
-            messages.warning(request, words % {"most": MOST_FOUND})
+            messages.warning(request, text % {"most": MAX_FACILITIES})
         return response
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Export what the list shows under the same filters; nothing where it misses some."""
+        """Export the list under the same filters and search; nothing where it is incomplete."""
         try:
             changelist: Any = self.get_changelist_instance(request)
         except IncorrectLookupParameters:
             return HttpResponseRedirect(attempt_list_url())
-        if changelist.misses_some:
+        if changelist.is_incomplete:
             messages.error(request, gettext("Nothing was exported: the search has to be mended."))
             return HttpResponseRedirect(f"{attempt_list_url()}?{request.GET.urlencode()}")
         return export_attempts(request, changelist.queryset)
 
     def overview_view(self, request: HttpRequest) -> HttpResponse:
-        """Show the pictures."""
+        """Show the overview."""
         require_permissions(request, VIEW_PERMISSION)
         return show_overview(self, request)
 
@@ -186,45 +185,45 @@ class AttemptAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("when"))
     def when(self, attempt: PatientConnectionAttempt) -> str:
-        """Show when it was made."""
-        return formatting.name_time(attempt.created_at)
+        """Show the time it was made."""
+        return formatting.format_time(attempt.created_at)
 
     @admin.display(description=_("patient"))
     def patient(self, attempt: PatientConnectionAttempt) -> SafeString:
-        """Show whose it is."""
-        return formatting.show_patient(attempt)
+        """Show the patient, as the way to their page."""
+        return formatting.link_patient(attempt)
 
     @admin.display(description=_("facility"))
     def facility(self, attempt: PatientConnectionAttempt) -> SafeString:
-        """Show where."""
-        return formatting.show_facility(attempt)
+        """Show the facility."""
+        return formatting.link_facility(attempt)
 
     @admin.display(description=_("status"))
     def state(self, attempt: PatientConnectionAttempt) -> SafeString:
-        """Show where it stands, and how long it took."""
+        """Show the status, and how long it took."""
         return formatting.show_timed_status(attempt)
 
     @admin.display(description=_("error"))
     def failure(self, attempt: Any) -> SafeString:
-        """Show the code, its meaning, and the beginning of what the portal said."""
+        """Show the code, its meaning, and the beginning of the description."""
         return formatting.show_failure(attempt.error, attempt.description)
 
     @admin.display(description=_("request id"))
-    def request(self, attempt: PatientConnectionAttempt) -> SafeString:
+    def copyable_request_id(self, attempt: PatientConnectionAttempt) -> SafeString:
         """Show Medblocks' request id, ready to copy."""
         return formatting.show_copyable(attempt.request_id)
 
     @admin.display(description=_("record system"))
     def record_system(self, attempt: PatientConnectionAttempt) -> SafeString:
         """Show the kind of record system by the name people know."""
-        return formatting.show_foreign(name_record_system(attempt.connection_type))
+        return formatting.show_external_text(name_record_system(attempt.connection_type))
 
     @admin.display(description=_("error description"))
     def whole_description(self, attempt: PatientConnectionAttempt) -> SafeString:
-        """Show all that the portal said."""
+        """Show the portal's whole description."""
         return formatting.show_whole(attempt.error_description)
 
     @admin.display(description=_("return URL said: description"))
     def whole_claim(self, attempt: PatientConnectionAttempt) -> SafeString:
-        """Show all that the return URL said."""
+        """Show the return URL's whole description."""
         return formatting.show_whole(attempt.claimed_error_description)

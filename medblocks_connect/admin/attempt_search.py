@@ -1,4 +1,4 @@
-"""What the search box finds: exact ids, and facilities by their name.
+"""The search among attempts: by exact ids, and by the words of a facility's name.
 
 Names are compared with those of the facilities that attempts were made at (a few hundred), and
 only the ids of the ones found with the attempts (a million): every part is served by an index.
@@ -16,18 +16,18 @@ from django.db.models import Q, QuerySet
 from medblocks_connect.facilities.matching.normalization import fold, fold_fully
 from medblocks_connect.models import Facility, PatientConnectionAttempt
 
-MOST_FOUND: Final = 200
+MAX_FACILITIES: Final = 200
 """Facilities that one search may mean: more ids than that, and the attempts are read in vain."""
 
-_MOST_FACILITIES: Final = 10_000
-_WITHOUT_ID_LOOKED_AT: Final = 1000
-_LEAST_LETTERS: Final = 2
+_MAX_ATTEMPTED_FACILITIES: Final = 10_000
+_MAX_ATTEMPTS_WITHOUT_ID: Final = 1000
+_MIN_LETTERS: Final = 2
 
 # The distinct facilities, each found by one step in the index on (connection_id, created_at):
 # SELECT DISTINCT would read every attempt. A facility has the name that it had last, the one it
 # had first, and the one in the catalog now. Last come the names that the newest attempts without
 # a facility's id have. No value of anybody's is written into it.
-_FACILITIES: Final = """
+_FACILITIES_SQL: Final = """
 WITH RECURSIVE facility (id) AS (
     SELECT (
         SELECT a.connection_id FROM {attempts} a
@@ -62,8 +62,8 @@ SELECT DISTINCT '', newest.connection_name, NULL, NULL FROM (
 
 
 @dataclass(frozen=True)
-class KnownFacility:
-    """A facility that some attempt was made at, under the names we know; one may have no id."""
+class AttemptedFacility:
+    """A facility that attempts were made at, with all its names; one may have no id."""
 
     connection_id: str
     names: frozenset[str]
@@ -78,24 +78,24 @@ class NamedFacilities:
     are_too_many: bool = False
 
 
-def list_known_facilities(database: str) -> list[KnownFacility]:
-    """Return the facilities that attempts were made at, one query."""
+def list_attempted_facilities(database: str) -> list[AttemptedFacility]:
+    """Return the facilities that attempts were made at, by one query."""
     connection = connections[database]
     attempts, catalog = (
-        connection.ops.quote_name(model.objects.all().query.get_meta().db_table)
+        connection.ops.quote_name(model._meta.db_table)  # noqa: SLF001 - Django documents it
         for model in (PatientConnectionAttempt, Facility)
     )
     with connection.cursor() as cursor:
         cursor.execute(
-            _FACILITIES.format(
+            _FACILITIES_SQL.format(
                 attempts=attempts,
                 catalog=catalog,
-                most=_MOST_FACILITIES + 1,
-                without_id=_WITHOUT_ID_LOOKED_AT,
+                most=_MAX_ATTEMPTED_FACILITIES + 1,
+                without_id=_MAX_ATTEMPTS_WITHOUT_ID,
             )
         )
         return [
-            KnownFacility(connection_id, frozenset(name for name in names if name))
+            AttemptedFacility(connection_id, frozenset(name for name in names if name))
             for connection_id, *names in cursor.fetchall()
         ]
 
@@ -106,36 +106,36 @@ def find_named_facilities(database: str, term: str) -> NamedFacilities:
     Where there are too many, or more facilities than anybody compares with, none is returned: a
     part of them would look like all.
     """
-    wanted = _Wanted(term)
-    if wanted.is_too_short:
+    words = _NameWords(term)
+    if words.are_too_short:
         return NamedFacilities()
-    known = list_known_facilities(database)
-    found = [each for each in known if any(map(wanted.is_in, each.names))]
-    if len(found) > MOST_FOUND or len(known) > _MOST_FACILITIES:
+    attempted = list_attempted_facilities(database)
+    named = [facility for facility in attempted if any(map(words.are_in, facility.names))]
+    if len(named) > MAX_FACILITIES or len(attempted) > _MAX_ATTEMPTED_FACILITIES:
         return NamedFacilities(are_too_many=True)
     return NamedFacilities(
-        tuple(each.connection_id for each in found if each.connection_id),
-        tuple(name for each in found if not each.connection_id for name in each.names),
+        tuple(facility.connection_id for facility in named if facility.connection_id),
+        tuple(name for facility in named if not facility.connection_id for name in facility.names),
     )
 
 
 def search_attempts(
     attempts: QuerySet[PatientConnectionAttempt], term: str, facilities: NamedFacilities
 ) -> QuerySet[PatientConnectionAttempt]:
-    """Return the attempts that ``term`` names, by an id of theirs, and those at ``facilities``."""
+    """Return the attempts with an id that ``term`` is, and those at ``facilities``."""
     if not term:
         return attempts
-    found = Q(patient_id__in=spellings_of(term))
+    matches = Q(patient_id__in=list_spellings(term))
     # Only a patient's id may be white space; MySQL takes " " for "", which many rows have.
-    if given := term.strip():
-        found |= Q(patient_session_id=given) | Q(request_id=given)
-        found |= Q(connection_id__in={*facilities.connection_ids, given})
+    if stripped := term.strip():
+        matches |= Q(patient_session_id=stripped) | Q(request_id=stripped)
+        matches |= Q(connection_id__in={*facilities.connection_ids, stripped})
     if facilities.names_without_id:
-        found |= Q(connection_id="", connection_name__in=facilities.names_without_id)
-    return attempts.filter(found)
+        matches |= Q(connection_id="", connection_name__in=facilities.names_without_id)
+    return attempts.filter(matches)
 
 
-def spellings_of(term: str) -> list[str]:
+def list_spellings(term: str) -> list[str]:
     """Return ``term`` as it was typed, and without the white space around it.
 
     A patient's id may begin or end with some; what was copied often does and means none.
@@ -143,17 +143,17 @@ def spellings_of(term: str) -> list[str]:
     return sorted({term, term.strip() or term})
 
 
-class _Wanted:
+class _NameWords:
     """The words of a term, as they are spelt and with short forms lengthened."""
 
     def __init__(self, term: str) -> None:
         self._words, self._long_words = fold(term).split(), fold_fully(term).split()
 
     @property
-    def is_too_short(self) -> bool:
-        return len("".join(self._words)) < _LEAST_LETTERS
+    def are_too_short(self) -> bool:
+        return len("".join(self._words)) < _MIN_LETTERS
 
-    def is_in(self, name: str) -> bool:
+    def are_in(self, name: str) -> bool:
         return _has_all(fold(name), self._words) or _has_all(fold_fully(name), self._long_words)
 
 

@@ -1,49 +1,40 @@
-"""What happened in an attempt, in one sentence; whose turn it is; and what to tell the patient.
+"""The summary of an attempt for staff: one sentence, whose turn it is, what to tell the patient.
 
-Pure: from the attempt, the patient's later tries and the time. What a code means comes from
-:mod:`medblocks_connect.messages`.
+Pure: from the attempt, the patient's later attempts and the time. What a code means and whose turn
+it is after it comes from :mod:`medblocks_connect.error_messages`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
-from medblocks_connect.admin.formatting import name_duration, time_taken
-from medblocks_connect.error_messages import describe_error
+from medblocks_connect.admin.formatting import format_duration, time_taken
+from medblocks_connect.error_messages import PATIENTS_CHOICES, Turn, describe_error
 from medblocks_connect.models import PatientConnectionAttempt
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 Status = PatientConnectionAttempt.Status
 
-# One code of each kind: codes that share a message share whose turn it is.
-_PATIENTS_TURN: Final = (
-    "user_denied",
-    "access_denied",
-    "oauth_callback_failed",
-    "not_connected",
-    "resource_not_found",
-    "throttled",
-    "resource_conflict",
-)
-_HOSPITALS_TURN: Final = ("oauth_error", "token_exchange_failed", "fhir_error")
-_MEDBLOCKS_TURN: Final = ("internal_error",)
-_DEVELOPERS_TURN: Final = (
-    "bad_request",
-    "invalid_api_key",
-    "quota_exceeded",
-    "connection_failed",
-    "unexpected_reply",
-)
+_TURNS: Final[Mapping[Turn, StrPromise]] = {
+    Turn.PATIENT: gettext_lazy("The patient"),
+    Turn.HOSPITAL: gettext_lazy("The hospital's portal; a later try may work"),
+    Turn.MEDBLOCKS: gettext_lazy("Medblocks; a later try may work"),
+    Turn.DEVELOPERS: gettext_lazy("Your developers"),
+    Turn.STAFF: gettext_lazy("You: read the description, then ask the patient to try again"),
+}
 
 
 @dataclass(frozen=True)
-class Story:
-    """What staff read first."""
+class AttemptSummary:
+    """The part of an attempt's page that staff read first."""
 
     sentence: str
     turn: str
@@ -53,40 +44,48 @@ class Story:
 
 
 @dataclass(frozen=True)
-class Later:
-    """The same patient's later tries: how many, the last, and whether one holds this facility."""
+class LaterAttempts:
+    """The same patient's later attempts: how many, the last, and whether one connected this
+    facility.
+    """
 
     count: int = 0
     last: PatientConnectionAttempt | None = None
     is_connected: bool = False
 
 
-def tell_story(
-    attempt: PatientConnectionAttempt, later: Later, now: datetime, *, was_cut: bool = False
-) -> Story:
-    """Tell the story of ``attempt``; ``was_cut`` says that the patient disconnected it here."""
-    again = _tries_since(attempt, later)
-    doubts = _doubts(attempt, was_cut=was_cut)
-    clauses = [_what_happened(attempt, now), *doubts, *([again] if again else [])]
-    is_closed = later.is_connected or was_cut
-    return Story(
-        sentence="; ".join(clauses) + ".",
-        turn=_turn_when_closed(later) if is_closed else _turn(attempt, now),
+def summarize(
+    attempt: PatientConnectionAttempt,
+    later: LaterAttempts,
+    now: datetime,
+    *,
+    was_disconnected: bool = False,
+) -> AttemptSummary:
+    """Summarize ``attempt``; ``was_disconnected``: the patient ended the connection here."""
+    clauses = [
+        _describe_outcome(attempt, now),
+        *_list_doubts(attempt, was_disconnected=was_disconnected),
+        _describe_later(attempt, later),
+    ]
+    is_closed = later.is_connected or was_disconnected
+    return AttemptSummary(
+        sentence="; ".join(filter(None, clauses)) + ".",
+        turn=_turn_when_closed(later) if is_closed else _turn_when_open(attempt, now),
         meaning=str(describe_error(attempt.error).meaning) if attempt.error else "",
-        tell_patient=_tell_patient(attempt, now, is_regained=later.is_connected),
+        tell_patient=_words_for_patient(attempt, now, is_regained=later.is_connected),
         next_step=_("Nothing to do.") if is_closed else _next_step(attempt, now),
     )
 
 
-def _what_happened(attempt: PatientConnectionAttempt, now: datetime) -> str:
-    words = {"facility": attempt.facility, "duration": name_duration(time_taken(attempt))}
-    return _sentence(attempt, now) % words
+def _describe_outcome(attempt: PatientConnectionAttempt, now: datetime) -> str:
+    facts = {"facility": attempt.facility, "duration": format_duration(time_taken(attempt))}
+    return _choose_sentence(attempt, now) % facts
 
 
-def _sentence(attempt: PatientConnectionAttempt, now: datetime) -> str:
+def _choose_sentence(attempt: PatientConnectionAttempt, now: datetime) -> str:
     timed = time_taken(attempt) is not None
     if attempt.status == Status.FAILED:
-        return _failure_sentence(attempt, timed=timed)
+        return _choose_failure_sentence(attempt, timed=timed)
     if attempt.status == Status.SUCCEEDED:
         return (
             _("Connected to %(facility)s after %(duration)s")
@@ -106,21 +105,21 @@ def _sentence(attempt: PatientConnectionAttempt, now: datetime) -> str:
     return _("At the portal of %(facility)s now")
 
 
-def _failure_sentence(attempt: PatientConnectionAttempt, *, timed: bool) -> str:
+def _choose_failure_sentence(attempt: PatientConnectionAttempt, *, timed: bool) -> str:
     if not attempt.patient_session_id and attempt.returned_at is None:
         return _("Could not be started at %(facility)s: the patient never reached the portal")
     if not timed:
         return _("Failed at the portal of %(facility)s")
-    if attempt.error == "user_denied":
+    if attempt.error in PATIENTS_CHOICES:
         return _("Denied at the portal of %(facility)s after %(duration)s")
     if attempt.error == "access_denied":
         return _("Refused by the portal of %(facility)s after %(duration)s")
     return _("Failed at the portal of %(facility)s after %(duration)s")
 
 
-def _doubts(attempt: PatientConnectionAttempt, *, was_cut: bool) -> list[str]:
+def _list_doubts(attempt: PatientConnectionAttempt, *, was_disconnected: bool) -> list[str]:
     doubts = []
-    if was_cut:
+    if was_disconnected:
         doubts.append(_("the patient disconnected it since"))
     elif attempt.lost_at is not None and attempt.status == Status.SUCCEEDED:
         doubts.append(_("access was lost since"))
@@ -133,14 +132,14 @@ def _doubts(attempt: PatientConnectionAttempt, *, was_cut: bool) -> list[str]:
     return doubts
 
 
-def _tries_since(attempt: PatientConnectionAttempt, later: Later) -> str:
+def _describe_later(attempt: PatientConnectionAttempt, later: LaterAttempts) -> str:
     if attempt.status == Status.SUCCEEDED and attempt.lost_at is None:
         return ""
     if later.is_connected:
         return _("a later try connected it")
     if later.last is None:
         return _("the patient has not tried again")
-    words = {
+    facts = {
         "count": later.count,
         "facility": later.last.facility,
         "status": later.last.get_status_display(),
@@ -152,7 +151,7 @@ def _tries_since(attempt: PatientConnectionAttempt, later: Later) -> str:
             "last at %(facility)s (“%(status)s”)",
             later.count,
         )
-        % words
+        % facts
     )
 
 
@@ -160,17 +159,17 @@ def _is_over(attempt: PatientConnectionAttempt, now: datetime) -> bool:
     return attempt.expires_at is not None and attempt.expires_at < now
 
 
-def _turn_when_closed(later: Later) -> str:
+def _turn_when_closed(later: LaterAttempts) -> str:
     if later.is_connected:
         return _("Nobody: a later try connected it")
     return _("Nobody: the patient disconnected it")
 
 
-def _turn(attempt: PatientConnectionAttempt, now: datetime) -> str:
+def _turn_when_open(attempt: PatientConnectionAttempt, now: datetime) -> str:
     if attempt.status == Status.SUCCEEDED:
         return _("Nobody") if attempt.lost_at is None else _("The patient")
     if attempt.status == Status.FAILED:
-        return _turn_after_failure(attempt.error)
+        return str(_TURNS[describe_error(attempt.error).turn])
     if attempt.status in {Status.EXPIRED, Status.CREATED}:
         return _("The patient")
     if attempt.status == Status.STARTED and not _is_over(attempt, now):
@@ -178,22 +177,9 @@ def _turn(attempt: PatientConnectionAttempt, now: datetime) -> str:
     return _("Medblocks: it has yet to say what came of it")
 
 
-def _turn_after_failure(error: str) -> str:
-    def is_like(codes: Sequence[str]) -> bool:
-        return describe_error(error) in [describe_error(code) for code in codes]
-
-    if is_like(_PATIENTS_TURN):
-        return _("The patient")
-    if is_like(_HOSPITALS_TURN):
-        return _("The hospital's portal; a later try may work")
-    if is_like(_MEDBLOCKS_TURN):
-        return _("Medblocks; a later try may work")
-    if is_like(_DEVELOPERS_TURN):
-        return _("Your developers")
-    return _("You: read the description, then ask the patient to try again")
-
-
-def _tell_patient(attempt: PatientConnectionAttempt, now: datetime, *, is_regained: bool) -> str:
+def _words_for_patient(
+    attempt: PatientConnectionAttempt, now: datetime, *, is_regained: bool
+) -> str:
     if is_regained or (attempt.status == Status.SUCCEEDED and attempt.lost_at is None):
         return _("You are connected. Records can take a while to arrive.")
     if attempt.status == Status.SUCCEEDED:

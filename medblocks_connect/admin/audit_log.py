@@ -1,6 +1,6 @@
-"""Who did what with patients' data in the admin: an entry in Django's own log for each.
+"""Entries in Django's own log for what staff do with patients' data in the admin.
 
-Health-privacy rules ask who looked; the setting ``LOG_PATIENT_VIEWS`` says whether looking is
+Health-privacy rules ask who looked; the setting ``LOG_PATIENT_VIEWS`` decides whether looking is
 kept, exports and questions to Medblocks always are.
 """
 
@@ -23,21 +23,21 @@ _FILTERS_MAX_LENGTH = 1000
 
 
 def log_export(request: HttpRequest) -> None:
-    """Note who exports the attempts, and with which filters."""
+    """Log who exports the attempts, and with which filters."""
     filters = request.GET.urlencode()[:_FILTERS_MAX_LENGTH] or _("no filter")
-    _note(request, PatientConnectionAttempt, "", _("CSV export"), _("Exported: %s") % filters)
+    _log(request, PatientConnectionAttempt, "", _("CSV export"), _("Exported: %s") % filters)
 
 
-def log_look(request: HttpRequest, newest: PatientConnectionAttempt) -> None:
-    """Note who looks at the history of the patient of ``newest``, if the setting says so."""
+def log_patient_view(request: HttpRequest, newest: PatientConnectionAttempt) -> None:
+    """Log who looks at the history of the patient of ``newest``, if the setting is on."""
     if conf.log_patient_views:
-        words = _("Looked at the history, and changed nothing.")
-        _note(request, PatientHistory, str(newest.pk), newest.patient_id, words)
+        message = _("Looked at the history, and changed nothing.")
+        _log(request, PatientHistory, str(newest.pk), newest.patient_id, message)
 
 
-def log_question(request: HttpRequest, attempt: PatientConnectionAttempt) -> None:
-    """Note who had Medblocks asked about an attempt."""
-    _note(
+def log_medblocks_asked(request: HttpRequest, attempt: PatientConnectionAttempt) -> None:
+    """Log who had Medblocks asked about an attempt."""
+    _log(
         request,
         PatientConnectionAttempt,
         str(attempt.pk),
@@ -47,19 +47,17 @@ def log_question(request: HttpRequest, attempt: PatientConnectionAttempt) -> Non
 
 
 def log_processing(request: HttpRequest, delivery: WebhookDelivery) -> None:
-    """Note who had a delivery processed again."""
-    _note(request, WebhookDelivery, str(delivery.pk), str(delivery), _("Processed again."))
+    """Log who had a delivery processed again."""
+    _log(request, WebhookDelivery, str(delivery.pk), str(delivery), _("Processed again."))
 
 
-def _note(
-    request: HttpRequest, model: type[Model], object_id: str, words: str, message: str
-) -> None:
+def _log(request: HttpRequest, model: type[Model], object_id: str, name: str, message: str) -> None:
     content_type = ContentType.objects.get_for_model(model, for_concrete_model=False)
     LogEntry.objects.create(
         user_id=str(request.user.pk),
         content_type_id=content_type.pk,
         object_id=object_id or None,
-        object_repr=words[:200],
+        object_repr=name[:200],
         action_flag=CHANGE,  # Django's log knows no "looked at"
         change_message=message,
     )

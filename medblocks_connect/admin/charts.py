@@ -1,7 +1,7 @@
-"""How numbers become pictures: shapes in the coordinates of an SVG that is drawn on the server.
+"""The overview's charts: numbers as shapes in the coordinates of an SVG drawn on the server.
 
 The numbers are text with a decimal point, whatever the reader's language: they are coordinates.
-A picture holds shapes alone and is stretched to its place; its words are beside it in the page,
+A chart holds shapes alone and is stretched to its place; its words are beside it in the page,
 where they keep their size on a phone.
 """
 
@@ -43,14 +43,16 @@ def draw_days(days: Sequence[Day], titles: Sequence[str]) -> list[Bar]:
             top -= height
             if height:
                 x, width = (index + _GAP / 2) * place, (1 - _GAP) * place
-                bars.append(Bar(_n(x), _n(top), _n(width), _n(height), outcome, title))
+                bars.append(
+                    Bar(_format(x), _format(top), _format(width), _format(height), outcome, title)
+                )
     return bars
 
 
-def share(part: float, whole: float) -> str:
-    """Return how long the bar of ``part`` is, 0 to 100."""
-    return _n(100 * min(part / whole, 1)) if whole else "0"
+def scale_bar(part: float, whole: float) -> str:
+    """Return the length of the bar of ``part``, 0 to 100."""
+    return _format(100 * min(part / whole, 1)) if whole else "0"
 
 
-def _n(number: float) -> str:
+def _format(number: float) -> str:
     return f"{number:.2f}".rstrip("0").rstrip(".")

@@ -1,6 +1,6 @@
-"""What of a text from outside is no personal data: codes, ids and times, told by their shape.
+"""The shapes of text from outside that is no personal data: codes, words, ids.
 
-What has another shape may be anything, a name or an address, and is left out.
+Text of another shape may be anything, a name or an address, and is left out.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ LEFT_OUT: Final = "(left out)"
 
 _CODE: Final = re.compile(r"[\w.-]{1,200}", re.ASCII)
 _WORD: Final = re.compile(r"[a-z][a-z0-9_.]{0,99}")
-_ID_OF_MEDBLOCKS: Final = re.compile(r"(ps|conn|evt|fhirsrc)_[\w-]{1,200}", re.ASCII)
+_MEDBLOCKS_ID: Final = re.compile(r"(ps|conn|evt|fhirsrc)_[\w-]{1,200}", re.ASCII)
 _FACILITY_ID: Final = re.compile(r"(https?://)?[\w.:/~%-]{1,500}", re.ASCII)
-_QUESTION: Final = re.compile(r"[?#].*", re.DOTALL)
+_QUERY_OR_FRAGMENT: Final = re.compile(r"[?#].*", re.DOTALL)
 
 
 def show_code(text: str) -> str:
-    """Return a code, such as an error's, as it came; what is none is left out."""
+    """Return a code, such as an error's, as it came; other text is left out."""
     return text if not text or _CODE.fullmatch(text) else LEFT_OUT
 
 
@@ -29,10 +29,10 @@ def show_word(text: str) -> str:
 
 def show_medblocks_id(text: str) -> str:
     """Return an id that Medblocks made; what does not look like one is left out."""
-    return text if not text or _ID_OF_MEDBLOCKS.fullmatch(text) else LEFT_OUT
+    return text if not text or _MEDBLOCKS_ID.fullmatch(text) else LEFT_OUT
 
 
 def show_facility_id(text: str) -> str:
     """Return a facility's id; of one that is an address, what is before the question mark."""
-    place = _QUESTION.sub("", text)
-    return place if not place or _FACILITY_ID.fullmatch(place) else LEFT_OUT
+    facility_id = _QUERY_OR_FRAGMENT.sub("", text)
+    return facility_id if not facility_id or _FACILITY_ID.fullmatch(facility_id) else LEFT_OUT

@@ -1,4 +1,4 @@
-"""What staff see of Medblocks' webhooks: what came, what became of it, and a second try."""
+"""The admin of Medblocks' webhook deliveries: the list, a delivery's page, and a second try."""
 
 # ruff: noqa: ARG002 - Django gives its hooks more than these need
 
@@ -21,11 +21,11 @@ from medblocks_connect.admin import filters, formatting
 from medblocks_connect.admin.audit_log import log_processing
 from medblocks_connect.admin.links import attempt_url, delivery_url
 from medblocks_connect.admin.payload import show_payload
-from medblocks_connect.admin.read_only import ReadOnlyAdmin, post_with_permissions, shows_one
+from medblocks_connect.admin.read_only import ReadOnlyAdmin, is_detail_page, post_with_permissions
 from medblocks_connect.attempts.webhook_deliveries import lease_delivery, process_delivery
 from medblocks_connect.models import WebhookDelivery
 
-VIEW_PERMISSION: Final = "medblocks_connect.view_webhookdelivery"
+VIEW_DELIVERIES_PERMISSION: Final = "medblocks_connect.view_webhookdelivery"
 PROCESS_PERMISSION: Final = "medblocks_connect.process_webhookdelivery"
 
 State = WebhookDelivery.State
@@ -40,7 +40,7 @@ _TONES: Final[Mapping[str, str]] = {
 class DeliveryAdmin(ReadOnlyAdmin):
     """Every signed event, the newest first."""
 
-    view_permission = VIEW_PERMISSION
+    view_permission = VIEW_DELIVERIES_PERMISSION
     list_display = ("received", "kind", "condition", "why", "about", "event")
     list_filter = (filters.DeliveryStateFilter, filters.DeliveryTypeFilter)
     list_select_related = ("attempt",)
@@ -69,7 +69,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:
         """Return the deliveries, without their payload where it is not shown."""
         queryset: QuerySet[WebhookDelivery] = super().get_queryset(request)
-        if shows_one(request):
+        if is_detail_page(request):
             return queryset
         return queryset.defer(
             "payload", "attempt__error_description", "attempt__claimed_error_description"
@@ -89,7 +89,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         """Add the second try."""
         view = self.admin_site.admin_view(
-            post_with_permissions(process_again, VIEW_PERMISSION, PROCESS_PERMISSION)
+            post_with_permissions(process_again, VIEW_DELIVERIES_PERMISSION, PROCESS_PERMISSION)
         )
         name = "medblocks_connect_webhookdelivery_process"
         return [path("<int:pk>/process/", view, name=name), *super().get_urls()]
@@ -108,17 +108,17 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("received"))
     def received(self, delivery: WebhookDelivery) -> Any:
-        """Show when it came."""
+        """Show the time it came."""
         return delivery.received_at
 
     @admin.display(description=_("type"))
     def kind(self, delivery: WebhookDelivery) -> SafeString:
-        """Show what it is about."""
+        """Show the type of the event."""
         return formatting.show_dotted(delivery.event_type)
 
     @admin.display(description=_("state"))
     def condition(self, delivery: WebhookDelivery) -> SafeString:
-        """Show what became of it, and after how many tries."""
+        """Show the state, and after how many tries."""
         tone = _TONES.get(delivery.state, "quiet")
         badge = formatting.show_badge(delivery.get_state_display(), tone)
         notes = []
@@ -132,14 +132,14 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("why it failed"))
     def why(self, delivery: WebhookDelivery) -> SafeString:
-        """Show the kind of error, or what it waits for."""
+        """Show the kind of error, or that it waits for its attempt."""
         if delivery.state == State.RECEIVED and not delivery.failure and not delivery.attempt_id:
             return format_html("{}", gettext("Waits for its attempt."))
-        return formatting.show_foreign(delivery.failure, formatting.LONG)
+        return formatting.show_external_text(delivery.failure, formatting.LONG)
 
     @admin.display(description=_("attempt"))
     def about(self, delivery: WebhookDelivery) -> SafeString:
-        """Show whose attempt it belongs to."""
+        """Show the attempt it belongs to."""
         if delivery.attempt is None:
             return formatting.show_nothing()
         url = attempt_url(delivery.attempt.pk)
@@ -152,12 +152,12 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("payload, without personal data"))
     def shown_payload(self, delivery: WebhookDelivery) -> SafeString:
-        """Show what came."""
+        """Show the payload, without personal data."""
         return format_html("<pre>{}</pre>", show_payload(delivery.payload))
 
 
 def process_again(request: HttpRequest, pk: int) -> HttpResponseRedirect:
-    """Give the delivery ``pk`` its effect, and show its page anew.
+    """Process the delivery ``pk``, and show its page again.
 
     Raises ``Http404`` for no such delivery.
     """

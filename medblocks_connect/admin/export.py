@@ -1,4 +1,4 @@
-"""What leaves the admin as a file: the filtered list as CSV, a little at a time.
+"""The export of the filtered list of attempts as a CSV file, a little at a time.
 
 Read in pages that begin where the last one ended, not with a cursor: memory stays flat on every
 database, and no transaction stays open while somebody's slow line takes the file.
@@ -27,11 +27,11 @@ from medblocks_connect.models import PatientConnectionAttempt
 
 EXPORT_PERMISSION: Final = "medblocks_connect.export_patientconnectionattempt"
 
-_ROWS_AT_A_TIME: Final = 500
+_PAGE_SIZE: Final = 500
 # What makes a spreadsheet read a cell as a formula, also full-width (OWASP, "CSV Injection").
 _FORMULA: Final = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
-_FIELDS: Final = (
+_CSV_FIELDS: Final = (
     "id",
     "created_at",
     "patient_id",
@@ -55,7 +55,7 @@ _FIELDS: Final = (
 def export_attempts(
     request: HttpRequest, attempts: QuerySet[PatientConnectionAttempt]
 ) -> StreamingHttpResponse:
-    """Return ``attempts`` as a CSV file that is written while it is read, and note who took it.
+    """Return ``attempts`` as a CSV file that is written while it is read, and log who took it.
 
     Raises ``PermissionDenied`` without the permission to export.
     """
@@ -64,7 +64,7 @@ def export_attempts(
     parts = write_csv(attempts)
     response = StreamingHttpResponse(
         # Under ASGI, Django would gather all parts of a plain iterator before the first is sent.
-        _give_to_event_loop(parts) if isinstance(request, ASGIRequest) else parts,
+        _iterate_async(parts) if isinstance(request, ASGIRequest) else parts,
         content_type="text/csv; charset=utf-8",
     )
     name = f"connection-attempts-{timezone.now():%Y-%m-%d}.csv"
@@ -77,20 +77,20 @@ def write_csv(attempts: QuerySet[PatientConnectionAttempt]) -> Iterator[str]:
     writer = csv.writer(_Echo())
     statuses = {value: str(label) for value, label in PatientConnectionAttempt.Status.choices}
     # The mark at the beginning tells spreadsheets that it is UTF-8.
-    yield "\ufeff" + writer.writerow(_heading())
-    for rows in _pages(attempts):
-        yield "".join(writer.writerow(_cells(row, statuses)) for row in rows)
+    yield "\ufeff" + writer.writerow(_list_headings())
+    for rows in _read_pages(attempts):
+        yield "".join(writer.writerow(_format_row(row, statuses)) for row in rows)
 
 
-async def _give_to_event_loop(parts: Iterator[str]) -> AsyncIterator[str]:
-    def read_on() -> str | None:
+async def _iterate_async(parts: Iterator[str]) -> AsyncIterator[str]:
+    def read_next() -> str | None:
         return next(parts, None)
 
-    while (part := await sync_to_async(read_on)()) is not None:
+    while (part := await sync_to_async(read_next)()) is not None:
         yield part
 
 
-def neutral(text: str) -> str:
+def escape_formula(text: str) -> str:
     """Return ``text`` so that no spreadsheet takes it for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
 
@@ -102,23 +102,23 @@ class _Echo:
         return line
 
 
-def _pages(attempts: QuerySet[PatientConnectionAttempt]) -> Iterator[list[Any]]:
+def _read_pages(attempts: QuerySet[PatientConnectionAttempt]) -> Iterator[list[Any]]:
     described = attempts.annotate(words=Left("error_description", WHOLE))
-    rows: Any = described.order_by("-created_at", "-id").values_list(*_FIELDS, named=True)
-    page = list(rows[:_ROWS_AT_A_TIME])
+    rows: Any = described.order_by("-created_at", "-id").values_list(*_CSV_FIELDS, named=True)
+    page = list(rows[:_PAGE_SIZE])
     while page:
         yield page
-        if len(page) < _ROWS_AT_A_TIME:
+        if len(page) < _PAGE_SIZE:
             return
         last = page[-1]
         # The first condition is what the index is entered with; the second sorts out the moment.
         older = rows.filter(created_at__lte=last.created_at).filter(
             Q(created_at__lt=last.created_at) | Q(id__lt=last.id)
         )
-        page = list(older[:_ROWS_AT_A_TIME])
+        page = list(older[:_PAGE_SIZE])
 
 
-def _heading() -> list[str]:
+def _list_headings() -> list[str]:
     return [
         _("when"),
         _("patient"),
@@ -139,9 +139,9 @@ def _heading() -> list[str]:
     ]
 
 
-def _cells(row: Any, statuses: dict[str, str]) -> list[str]:
+def _format_row(row: Any, statuses: dict[str, str]) -> list[str]:
     cells = [
-        _moment(row.created_at),
+        _format_moment(row.created_at),
         row.patient_id,
         row.connection_name,
         row.connection_id,
@@ -152,21 +152,21 @@ def _cells(row: Any, statuses: dict[str, str]) -> list[str]:
         row.error,
         str(describe_error(row.error).meaning) if row.error else "",
         row.words,
-        _seconds(time_taken(row)),
-        _moment(row.lost_at),
+        _format_seconds(time_taken(row)),
+        _format_moment(row.lost_at),
         row.request_id,
         row.patient_session_id or "",
         row.public_id,
     ]
-    return [neutral(cell) for cell in cells]
+    return [escape_formula(cell) for cell in cells]
 
 
-def _moment(moment: datetime | None) -> str:
+def _format_moment(moment: datetime | None) -> str:
     if moment is None:
         return ""
-    here = moment if timezone.is_naive(moment) else timezone.localtime(moment)
-    return here.isoformat(" ", timespec="seconds")
+    local = moment if timezone.is_naive(moment) else timezone.localtime(moment)
+    return local.isoformat(" ", timespec="seconds")
 
 
-def _seconds(taken: timedelta | None) -> str:
+def _format_seconds(taken: timedelta | None) -> str:
     return "" if taken is None else str(taken // timedelta(seconds=1))

@@ -1,4 +1,4 @@
-"""What the filters offer: the values in the newest rows of the current range, and how often.
+"""The values that the filters offer: those in the newest rows of the current range, counted.
 
 One query for all filters, bounded like the list itself (``CAP`` rows): a count over all the years
 would read the whole table for a number nobody acts on.
@@ -49,7 +49,7 @@ class Facets:
         return cls(newest[: CAP + 1])
 
     def count(self, column: str) -> list[Choice]:
-        """Return the values that ``column`` has, the empty one among them."""
+        """Return the values of ``column``, the empty one among them, with their counts."""
         return [
             Choice(value, self._names.get(value, ""), f"{count}{self._more}")
             for value, count in self._counters[column].most_common()

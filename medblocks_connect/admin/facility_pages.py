@@ -1,4 +1,4 @@
-"""What staff see of the catalog: how old it is, what is in it, and what patients missed in it."""
+"""The admin of the catalog: its age, its facilities, and those that patients missed in it."""
 
 # ruff: noqa: ARG002 - Django gives its hooks more than these need
 
@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from medblocks_connect.admin import filters
 from medblocks_connect.admin.read_only import ReadOnlyAdmin
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.catalog import find_catalog, is_too_old
@@ -24,30 +24,13 @@ else:
     _TabularInline = admin.TabularInline
 
 
-class WithdrawnFilter(admin.SimpleListFilter):
-    """Those that patients find, or those that Medblocks withdrew."""
-
-    title = _("in the catalog")
-    parameter_name = "withdrawn"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the two."""
-        return [("no", _("Yes")), ("yes", _("Withdrawn"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Facility]) -> QuerySet[Facility]:
-        """Keep what is chosen."""
-        if self.value() in {"yes", "no"}:
-            return queryset.filter(withdrawn_at__isnull=self.value() == "no")
-        return queryset
-
-
 @admin.register(Facility)
 class FacilityAdmin(ReadOnlyAdmin):
-    """The catalog as the last sync left it, with word of its age."""
+    """The catalog as the last sync left it, with a warning where it is too old."""
 
     view_permission = "medblocks_connect.view_facility"
     list_display = ("name", "type", "connection_id", "changed_at", "withdrawn_at")
-    list_filter = (WithdrawnFilter,)
+    list_filter = (filters.WithdrawnFilter,)
     search_fields = ("name", "=connection_id")
     search_help_text = _("Part of the name, or the whole facility id.")
 
@@ -72,8 +55,8 @@ def _warn_of_age(request: HttpRequest) -> None:
             "The catalog is older than %(days)d days. Run %(command)s.",
             conf.catalog_max_age_days,
         )
-        shown = {"days": conf.catalog_max_age_days, "command": command}
-        messages.warning(request, text % shown)
+        facts = {"days": conf.catalog_max_age_days, "command": command}
+        messages.warning(request, text % facts)
 
 
 @admin.register(CatalogSync)
@@ -85,7 +68,7 @@ class CatalogSyncAdmin(ReadOnlyAdmin):
 
 
 class FacilityRequestInline(_TabularInline):
-    """What patients added, where the host's settings keep it."""
+    """The patients' notes, where the host's settings keep them."""
 
     model = FacilityRequest
     fields = readonly_fields = ("created_at", "note", "patient_id")
@@ -99,7 +82,7 @@ class FacilityRequestInline(_TabularInline):
 
 @admin.register(MissingFacility)
 class MissingFacilityAdmin(ReadOnlyAdmin):
-    """What patients looked for and did not find, the most wanted first.
+    """The names that patients searched for in vain, the most wanted first.
 
     Whoever has Django's permission may delete a row, once it is dealt with.
     """

@@ -1,4 +1,4 @@
-"""How staff narrow the list of attempts down. Every filter here is served by an index.
+"""The filters of our lists. Those of attempts, patients and deliveries are served by an index.
 
 Choices that depend on what is in the table are taken from the newest rows that the other filters
 leave (:mod:`medblocks_connect.admin.facets`): asking the whole table would take seconds.
@@ -8,7 +8,7 @@ leave (:mod:`medblocks_connect.admin.facets`): asking the whole table would take
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,22 +23,24 @@ from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.admin.formatting import shorten
-from medblocks_connect.admin.statistics import start_of, today
+from medblocks_connect.admin.statistics import start_of_day, today
 from medblocks_connect.error_messages import name_record_system
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
+    from django_stubs_ext import StrOrPromise
 
 Attempts = QuerySet[PatientConnectionAttempt]
-Deliveries = QuerySet[WebhookDelivery]
+Rows = QuerySet[Any]
 
 
-class _OneValueFilter(admin.ListFilter):
-    """A filter with one parameter in the address."""
+class ParameterFilter(admin.ListFilter):
+    """A filter with one parameter in the address, by default for the value of one column."""
 
     parameter_name: str
-    takes_nothing: ClassVar[bool] = False  # whether the empty value is one to ask for
+    column: str
+    allows_empty: ClassVar[bool] = False  # whether the empty value is one to filter by
 
     def __init__(
         self,
@@ -49,10 +51,10 @@ class _OneValueFilter(admin.ListFilter):
     ) -> None:
         super().__init__(request, params, model, model_admin)
         self.request = request
-        given = params.pop(self.parameter_name, None)
+        values = params.pop(self.parameter_name, None)
         # PostgreSQL takes no NUL, not even in a question.
-        value = given[-1].replace("\0", "") if given else None
-        self.value: str | None = value if value or self.takes_nothing else None
+        value = values[-1].replace("\0", "") if values else None
+        self.value: str | None = value if value or self.allows_empty else None
 
     def expected_parameters(self) -> list[str | None]:
         return [self.parameter_name]
@@ -60,14 +62,17 @@ class _OneValueFilter(admin.ListFilter):
     def has_output(self) -> bool:
         return True
 
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        return queryset if self.value is None else queryset.filter(**{self.column: self.value})
+
     def choice(
-        self, changelist: ChangeList, value: str | None, words: object, count: str = ""
+        self, changelist: ChangeList, value: str | None, label: object, count: str = ""
     ) -> dict[str, Any]:
         """Return one line of the filter, as Django's template shows it."""
         return {
             "selected": self.value == value,
             "query_string": changelist.get_query_string({self.parameter_name: value}),
-            "display": f"{words} ({count})" if count else words,
+            "display": f"{label} ({count})" if count else label,
         }
 
     def all(self, changelist: ChangeList) -> dict[str, Any]:
@@ -75,136 +80,126 @@ class _OneValueFilter(admin.ListFilter):
         return self.choice(changelist, None, gettext("All"))
 
 
-class StatusFilter(_OneValueFilter):
-    """Where the attempts stand."""
+class ChoiceFilter(ParameterFilter):
+    """A filter whose choices do not depend on the table: ``offered``, values with their labels."""
 
-    title = _("status")
-    parameter_name = "status__exact"
+    offered: ClassVar[Sequence[tuple[str, StrOrPromise]]]
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
         yield self.all(changelist)
-        for value, label in PatientConnectionAttempt.Status.choices:
+        for value, label in self.offered:
             yield self.choice(changelist, value, label)
 
-    def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
-        return queryset.filter(status=self.value) if self.value else queryset
+
+class StatusFilter(ChoiceFilter):
+    """The status of the attempts."""
+
+    title = _("status")
+    parameter_name = "status__exact"
+    column = "status"
+    offered = PatientConnectionAttempt.Status.choices
 
 
-class _FacetFilter(_OneValueFilter):
-    """A filter whose choices are what there is, the most frequent first."""
+class DeliveryStateFilter(ChoiceFilter):
+    """The state of the webhook deliveries."""
+
+    title = _("state")
+    parameter_name = "state__exact"
+    column = "state"
+    offered = WebhookDelivery.State.choices
+
+
+class DeliveryTypeFilter(ChoiceFilter):
+    """The type of the webhook deliveries, of those that Medblocks documents."""
+
+    title = _("type")
+    parameter_name = "event_type__exact"
+    column = "event_type"
+    offered = tuple(
+        (event_type, event_type)
+        for event_type in (
+            "patient_session.completed",
+            "connection.token_refresh_failed",
+            "records.sync.completed",
+            "records.sync.failed",
+        )
+    )
+
+
+class FacetFilter(ParameterFilter):
+    """A filter whose choices are the values in the table, the most frequent first."""
 
     template = "admin/medblocks_connect/facet_filter.html"
-    column: str
     most: ClassVar[int | None] = None  # choices on offer
     hint = ""  # the way to the others, where there are any
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
         yield self.all(changelist)
         facets = changelist.facets  # type: ignore[attr-defined]  # our own list
-        counted = [each for each in facets.count(self.column) if each.value or self.takes_nothing]
+        counted = [facet for facet in facets.count(self.column) if facet.value or self.allows_empty]
         offered = counted[: self.most]
         self.hint = self.way_to_others() if len(offered) < len(counted) else ""
-        if self.value is not None and self.value not in [each.value for each in offered]:
-            yield self.choice(changelist, self.value, shorten(self.words(self.value), 60))
-        for each in offered:
-            words = self.words(each.value, each.name)
-            yield self.choice(changelist, each.value, shorten(words, 60), each.count)
-
-    def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
-        return queryset if self.value is None else queryset.filter(**{self.column: self.value})
+        if self.value is not None and self.value not in [facet.value for facet in offered]:
+            yield self.choice(changelist, self.value, shorten(self.label(self.value), 60))
+        for facet in offered:
+            label = self.label(facet.value, facet.name)
+            yield self.choice(changelist, facet.value, shorten(label, 60), facet.count)
 
     def way_to_others(self) -> str:
         """Return how to find what is not on offer."""
         return ""
 
-    def words(self, value: str, name: str = "") -> str:
+    def label(self, value: str, name: str = "") -> str:
         """Return ``value`` as staff know it."""
         return name or value
 
 
-class ErrorFilter(_FacetFilter):
-    """By code."""
+class ErrorFilter(FacetFilter):
+    """The error code."""
 
     title = _("error code")
     parameter_name = "error__exact"
     column = "error"
 
 
-class FacilityFilter(_FacetFilter):
-    """By facility, also by none: where the patient was to choose at Medblocks."""
+class FacilityFilter(FacetFilter):
+    """The facility, or none: where the patient was to choose at Medblocks."""
 
     title = _("facility")
     parameter_name = "connection_id__exact"
     column = "connection_id"
-    takes_nothing = True
+    allows_empty = True
     most = 20
 
-    def words(self, value: str, name: str = "") -> str:
+    def label(self, value: str, name: str = "") -> str:
         return name or value or pgettext("in place of a facility's name", "chosen at Medblocks")
 
     def way_to_others(self) -> str:
         return gettext("Others: search for a part of the name.")
 
 
-class RecordSystemFilter(_FacetFilter):
-    """By kind of record system."""
+class RecordSystemFilter(FacetFilter):
+    """The kind of record system."""
 
     title = _("record system")
     parameter_name = "connection_type__exact"
     column = "connection_type"
 
-    def words(self, value: str, name: str = "") -> str:
+    def label(self, value: str, name: str = "") -> str:
         return name_record_system(value)
 
 
-class DeliveryStateFilter(_OneValueFilter):
-    """What became of the webhook deliveries."""
-
-    title = _("state")
-    parameter_name = "state__exact"
-
-    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
-        yield self.all(changelist)
-        for value, label in WebhookDelivery.State.choices:
-            yield self.choice(changelist, value, label)
-
-    def queryset(self, request: HttpRequest, queryset: Deliveries) -> Deliveries:
-        return queryset.filter(state=self.value) if self.value else queryset
-
-
-class DeliveryTypeFilter(_OneValueFilter):
-    """What the webhook deliveries are about: the types that Medblocks documents."""
-
-    title = _("type")
-    parameter_name = "event_type__exact"
-    _TYPES = (
-        "patient_session.completed",
-        "connection.token_refresh_failed",
-        "records.sync.completed",
-        "records.sync.failed",
-    )
-
-    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
-        yield self.all(changelist)
-        for value in self._TYPES:
-            yield self.choice(changelist, value, value)
-
-    def queryset(self, request: HttpRequest, queryset: Deliveries) -> Deliveries:
-        return queryset.filter(event_type=self.value) if self.value else queryset
-
-
-class ConcernFilter(_OneValueFilter):
-    """What is worth a look though no status says it."""
+class ConcernFilter(ChoiceFilter):
+    """Attempts that are worth a look though no status says it."""
 
     title = _("worth a look")
     parameter_name = "concern"
-
-    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
-        yield self.all(changelist)
-        yield self.choice(changelist, "unconfirmed", gettext("Claimed, not confirmed"))
-        yield self.choice(changelist, "disagrees", gettext("Claim and fact disagree"))
-        yield self.choice(changelist, "away", gettext("Never came back"))
-        yield self.choice(changelist, "lost", gettext("Access lost since"))
+    offered = (
+        ("unconfirmed", _("Claimed, not confirmed")),
+        ("disagrees", _("Claim and fact disagree")),
+        ("away", _("Never came back")),
+        ("lost", _("Access lost since")),
+    )
 
     def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
         # "IN (true)", because Django writes "= true" as a bare column, which no index of SQLite's
@@ -214,14 +209,16 @@ class ConcernFilter(_OneValueFilter):
         if self.value == "disagrees":
             return queryset.filter(claim_disagrees__in=[True])
         if self.value == "away":
-            return _who_never_came_back(queryset)
+            return _filter_never_returned(queryset)
         if self.value == "lost":
             return queryset.filter(lost_at__isnull=False)
         return queryset
 
 
-def _who_never_came_back(queryset: Attempts) -> Attempts:
-    """Keep those whose session has ended, by Medblocks' word or by the clock, and who are away."""
+def _filter_never_returned(queryset: Attempts) -> Attempts:
+    """Keep the attempts whose session has ended, by Medblocks' word or by the clock, and whose
+    patient has not come back.
+    """
     status = PatientConnectionAttempt.Status
     is_over = Q(state=status.EXPIRED) | Q(state=status.STARTED, expires_at__lt=timezone.now())
     # Of two statuses SQLite would gather all rows and sort them, and these are many: an expression
@@ -232,10 +229,24 @@ def _who_never_came_back(queryset: Attempts) -> Attempts:
     return queryset.alias(state=state).filter(is_over, returned_at__isnull=True)
 
 
+class WithdrawnFilter(ChoiceFilter):
+    """Facilities that patients find, or those that Medblocks withdrew."""
+
+    title = _("in the catalog")
+    parameter_name = "withdrawn"
+    offered = (("no", _("Yes")), ("yes", _("Withdrawn")))
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        if self.value in {"yes", "no"}:
+            return queryset.filter(withdrawn_at__isnull=self.value == "no")
+        return queryset
+
+
 class DateFilter(admin.ListFilter):
-    """When the attempts were made: some usual ranges, or any two days."""
+    """The time of an attempt: some usual ranges, or any two days."""
 
     title = _("date")
+    parameter_name = "since"  # one of the two; themes use it as the filter's name
     column = "created_at"
     template = "admin/medblocks_connect/date_filter.html"
 
@@ -266,32 +277,32 @@ class DateFilter(admin.ListFilter):
             (gettext("Past 7 days"), day - timedelta(days=6), None),
             (gettext("Past 30 days"), day - timedelta(days=29), None),
         ]
-        for words, since, until in ranges:
+        for label, since, until in ranges:
             yield {
                 "selected": (self.since, self.until) == (since, until),
                 "query_string": changelist.get_query_string({"since": since, "until": until}),
-                "display": words,
+                "display": label,
                 "filter": self,
-                "others": _hidden(changelist, {"since", "until"}),
+                "others": _other_parameters(changelist, {"since", "until"}),
             }
 
     def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
         if self.since:
-            queryset = queryset.filter(**{f"{self.column}__gte": start_of(self.since)})
+            queryset = queryset.filter(**{f"{self.column}__gte": start_of_day(self.since)})
         if self.until:
-            end = start_of(self.until + timedelta(days=1))
+            end = start_of_day(self.until + timedelta(days=1))
             queryset = queryset.filter(**{f"{self.column}__lt": end})
         return queryset
 
 
 class LastAttemptDateFilter(DateFilter):
-    """When the patients tried last."""
+    """The time of a patient's last attempt."""
 
     title = _("last attempt")
 
 
 class LossDateFilter(DateFilter):
-    """When the connections were lost."""
+    """The time when a connection was lost."""
 
     title = _("loss")
     column = "lost_at"
@@ -306,5 +317,5 @@ def _day(text: str) -> date | None:
     return day if day and 1970 <= day.year < 9000 else None
 
 
-def _hidden(changelist: ChangeList, without: set[str]) -> list[tuple[str, str]]:
+def _other_parameters(changelist: ChangeList, without: set[str]) -> list[tuple[str, str]]:
     return [(key, value) for key, value in changelist.params.items() if key not in without]

@@ -1,4 +1,4 @@
-"""How one thing about an attempt is shown to staff: escaped, bounded, and in words.
+"""The format of each value that staff see of an attempt: escaped, bounded, and in words.
 
 What came from outside is text of any kind: it stands in a ``<bdi>`` (right-to-left text must not
 reorder what is around it) and is cut to what a reader takes in.
@@ -44,11 +44,11 @@ TONES: Final[Mapping[str, str]] = {
 }
 
 
-_PART: Final = re.compile(r"[^._]*[._]|[^._]+")
+_DOTTED_PART: Final = re.compile(r"[^._]*[._]|[^._]+")
 
 
 def show_status(attempt: PatientConnectionAttempt) -> SafeString:
-    """Show the status as a word in its colour, and what else one must know of it."""
+    """Show the status as a word in its colour, with notes where it does not say all."""
     lost = attempt.status == Status.SUCCEEDED and attempt.lost_at is not None
     notes = [
         note
@@ -76,12 +76,12 @@ def show_timed_status(attempt: PatientConnectionAttempt) -> SafeString:
     taken = time_taken(attempt)
     if taken is None:
         return show_status(attempt)
-    words = _("after %s") % name_duration(taken)
-    return format_html('{} <span class="medblocks-note">{}</span>', show_status(attempt), words)
+    note = _("after %s") % format_duration(taken)
+    return format_html('{} <span class="medblocks-note">{}</span>', show_status(attempt), note)
 
 
 def show_nothing() -> SafeString:
-    """Show that there is nothing; where a line is a card, nothing is left out."""
+    """Show a dash for an empty value; the style sheet hides it where a line is a card."""
     return format_html('<span class="medblocks-nothing">{}</span>', NOTHING)
 
 
@@ -91,7 +91,7 @@ def show_badge(word: str, tone: str) -> SafeString:
 
 
 def show_error(error: str) -> SafeString:
-    """Show the code, and what it means in plain words."""
+    """Show the code and its meaning in plain words."""
     if not error:
         return show_nothing()
     return format_html(
@@ -102,14 +102,14 @@ def show_error(error: str) -> SafeString:
 
 
 def show_failure(error: str, description: str) -> SafeString:
-    """Show the code, its meaning, and the beginning of what the portal said."""
+    """Show the code, its meaning, and the beginning of the description."""
     if not description:
         return show_error(error)
-    said = show_foreign(description)
-    return format_html('{} <span class="medblocks-said">{}</span>', show_error(error), said)
+    words = show_external_text(description)
+    return format_html('{} <span class="medblocks-said">{}</span>', show_error(error), words)
 
 
-def show_foreign(text: str, length: int = SHORT) -> SafeString:
+def show_external_text(text: str, length: int = SHORT) -> SafeString:
     """Show text from outside, cut to ``length`` characters."""
     if not text:
         return show_nothing()
@@ -117,16 +117,16 @@ def show_foreign(text: str, length: int = SHORT) -> SafeString:
 
 
 def show_dotted(text: str) -> SafeString:
-    """Show a word of several parts, as an event's type, so that it breaks between these."""
-    parts = _PART.findall(shorten(text, SHORT))
+    """Show a word of several parts, such as an event's type, so that it breaks between these."""
+    parts = _DOTTED_PART.findall(shorten(text, SHORT))
     return format_html(
-        "<bdi>{}</bdi>", format_html_join("", "{}<wbr>", ((each,) for each in parts))
+        "<bdi>{}</bdi>", format_html_join("", "{}<wbr>", ((part,) for part in parts))
     )
 
 
 def show_whole(text: str) -> SafeString:
     """Show text from outside whole, as far as any screen goes."""
-    shown = show_foreign(text, WHOLE)
+    shown = show_external_text(text, WHOLE)
     if len(text) <= WHOLE:
         return shown
     left_out = _("%d characters left out") % (len(text) - WHOLE + 1)
@@ -138,7 +138,7 @@ def shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "\u2026"
 
 
-def show_patient(attempt: PatientConnectionAttempt) -> SafeString:
+def link_patient(attempt: PatientConnectionAttempt) -> SafeString:
     """Show the patient's id, as the way to their history."""
     if not attempt.patient_id:
         return show_nothing()
@@ -150,7 +150,7 @@ def show_patient(attempt: PatientConnectionAttempt) -> SafeString:
     )
 
 
-def show_facility(attempt: PatientConnectionAttempt) -> SafeString:
+def link_facility(attempt: PatientConnectionAttempt) -> SafeString:
     """Show the facility, as the way to its other attempts, and its kind of record system."""
     name = format_html("<bdi>{}</bdi>", shorten(attempt.facility, SHORT))
     if attempt.connection_id:
@@ -186,10 +186,10 @@ def show_copyable(text: str) -> SafeString:
     )
 
 
-def name_time(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
     """Return ``moment`` as Django's admin writes times here."""
-    here = moment if timezone.is_naive(moment) else timezone.localtime(moment)
-    return formats.date_format(here, "DATETIME_FORMAT")
+    local = moment if timezone.is_naive(moment) else timezone.localtime(moment)
+    return formats.date_format(local, "DATETIME_FORMAT")
 
 
 class Timed(Protocol):
@@ -215,10 +215,10 @@ def time_taken(attempt: Timed) -> timedelta | None:
 def show_duration(attempt: PatientConnectionAttempt) -> SafeString:
     """Show how long the attempt took."""
     taken = time_taken(attempt)
-    return show_nothing() if taken is None else format_html("{}", name_duration(taken))
+    return show_nothing() if taken is None else format_html("{}", format_duration(taken))
 
 
-def name_duration(duration: timedelta | None) -> str:
+def format_duration(duration: timedelta | None) -> str:
     """Return ``duration`` in the one unit that people would say it in."""
     if duration is None:
         return NOTHING

@@ -1,4 +1,4 @@
-"""Where our pages are in the admin: their addresses, and that none of them names a patient."""
+"""The addresses of our pages in the admin; none of them names a patient."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a manager sees at a glance: which outcomes, how far patients get, where it fails, how long.
+"""The overview page: outcomes per day, how far patients get, failing facilities, and waits.
 
-Every picture has its numbers in a table beside it, for whoever cannot see it.
+Every chart has its numbers in a table beside it, for whoever cannot see it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from medblocks_connect.admin import formatting
-from medblocks_connect.admin.charts import HEIGHT, WIDTH, draw_days, share
+from medblocks_connect.admin.charts import HEIGHT, WIDTH, draw_days, scale_bar
 from medblocks_connect.admin.links import attempt_list_url
 from medblocks_connect.admin.statistics import (
     OUTCOMES,
     WAIT_LIMITS,
     Day,
-    Facility,
+    FacilityStatistics,
     Steps,
     Waits,
     count_days,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 RANGES: Final = (7, 30, 90)
 
-_FACILITIES: Final = 10
+_MAX_FACILITIES: Final = 10
 _LABELS: Final = {
     "connected": gettext_lazy("Connected"),
     "failed": gettext_lazy("Failed"),
@@ -48,7 +48,7 @@ _LABELS: Final = {
 
 
 @dataclass(frozen=True)
-class Line:
+class BarLine:
     """One line of a table with a bar in it."""
 
     label: str
@@ -73,8 +73,8 @@ class FacilityLine:
 
 def show_overview(model_admin: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
     """Show the last 7, 30 or 90 days."""
-    asked = request.GET.get("days", "")
-    days_shown = int(asked) if asked in {str(each) for each in RANGES} else 30
+    days_wanted = request.GET.get("days", "")
+    days_shown = int(days_wanted) if days_wanted in map(str, RANGES) else 30
     last = today()
     first = last - timedelta(days=days_shown - 1)
     days, steps = count_days(first, last)
@@ -85,7 +85,7 @@ def show_overview(model_admin: ReadOnlyAdmin, request: HttpRequest) -> HttpRespo
         "title": _("Overview"),
         "opts": model_admin.opts,
         "media": model_admin.media,
-        "ranges": [(each, each == days_shown) for each in RANGES],
+        "ranges": [(number, number == days_shown) for number in RANGES],
         "first": first,
         "last": last,
         "width": WIDTH,
@@ -93,26 +93,28 @@ def show_overview(model_admin: ReadOnlyAdmin, request: HttpRequest) -> HttpRespo
         "labels": [(outcome, _LABELS[outcome]) for outcome in OUTCOMES],
         "bars": draw_days(days, titles),
         "highest": max(day.total for day in days),
-        "days": [(day, [day.counts[each] for each in OUTCOMES]) for day in reversed(days)],
+        "days": [(day, [day.counts[outcome] for outcome in OUTCOMES]) for day in reversed(days)],
         "total": steps.started,
         "steps": _list_steps(steps),
         "facilities": [
-            _show_facility(each, f"{first:%Y-%m-%d}")
-            for each in count_facilities(first, last, _FACILITIES)
+            _describe_facility(facility, f"{first:%Y-%m-%d}")
+            for facility in count_facilities(first, last, _MAX_FACILITIES)
         ],
         "waits": _list_waits(waits),
-        "middle_wait": formatting.name_duration(waits.middle) if waits.middle is not None else "",
-        "waits_cut": waits.is_cut,
+        "middle_wait": formatting.format_duration(waits.middle) if waits.middle is not None else "",
+        "waits_capped": waits.is_capped,
     }
     return TemplateResponse(request, "admin/medblocks_connect/overview.html", context)
 
 
 def _name_day(day: Day) -> str:
-    told = [f"{_LABELS[each]}: {day.counts[each]}" for each in OUTCOMES if day.counts[each]]
-    return f"{formats.date_format(day.day)} \u00b7 {', '.join(told)}"
+    counts = [
+        f"{_LABELS[outcome]}: {day.counts[outcome]}" for outcome in OUTCOMES if day.counts[outcome]
+    ]
+    return f"{formats.date_format(day.day)} \u00b7 {', '.join(counts)}"
 
 
-def _list_steps(steps: Steps) -> list[Line]:
+def _list_steps(steps: Steps) -> list[BarLine]:
     lines = [
         (_("Started"), steps.started),
         (_("Reached the portal"), steps.reached_portal),
@@ -120,12 +122,12 @@ def _list_steps(steps: Steps) -> list[Line]:
         (_("Connected"), steps.connected),
     ]
     return [
-        Line(label, number, _percent(number, steps.started), share(number, steps.started))
+        BarLine(label, number, _percent(number, steps.started), scale_bar(number, steps.started))
         for label, number in lines
     ]
 
 
-def _show_facility(facility: Facility, since: str) -> FacilityLine:
+def _describe_facility(facility: FacilityStatistics, since: str) -> FacilityLine:
     return FacilityLine(
         url=attempt_list_url(
             connection_id__exact=facility.connection_id, status__exact="failed", since=since
@@ -136,13 +138,13 @@ def _show_facility(facility: Facility, since: str) -> FacilityLine:
         failed=facility.failed,
         total=facility.total,
         rate=_percent(facility.failed, facility.total),
-        bar=share(facility.failed, facility.total),
+        bar=scale_bar(facility.failed, facility.total),
         code=formatting.show_error(facility.code),
         last_connected=facility.last_connected,
     )
 
 
-def _list_waits(waits: Waits) -> list[Line]:
+def _list_waits(waits: Waits) -> list[BarLine]:
     minutes = [int(limit.total_seconds() // 60) for limit in WAIT_LIMITS]
     first = ngettext("under %d minute", "under %d minutes", minutes[0]) % minutes[0]
     labels = [
@@ -155,7 +157,7 @@ def _list_waits(waits: Waits) -> list[Line]:
     ]
     whole, most = sum(waits.groups), max(waits.groups)
     return [
-        Line(label, number, _percent(number, whole), share(number, most))
+        BarLine(label, number, _percent(number, whole), scale_bar(number, most))
         for label, number in zip(labels, waits.groups, strict=True)
     ]
 

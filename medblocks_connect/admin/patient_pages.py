@@ -1,4 +1,4 @@
-"""What staff see of patients: everyone with an attempt, each with their whole history.
+"""The admin of patients: the list of everyone with an attempt, and each one's whole history.
 
 A patient is there because an attempt is, however its row came to be: there is no summary to keep
 right. The list walks the attempts from the newest and keeps those that are their patient's last,
@@ -28,8 +28,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.admin import filters, formatting
-from medblocks_connect.admin.attempt_search import spellings_of
-from medblocks_connect.admin.audit_log import log_look
+from medblocks_connect.admin.attempt_search import list_spellings
+from medblocks_connect.admin.audit_log import log_patient_view
 from medblocks_connect.admin.links import attempt_url
 from medblocks_connect.admin.read_only import ReadOnlyAdmin
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt, PatientHistory
@@ -37,7 +37,7 @@ from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt, Pat
 Status = PatientConnectionAttempt.Status
 Histories = QuerySet[PatientHistory]
 
-_MOST: Final = 1000
+_MAX_ATTEMPTS: Final = 1000
 """Attempts that a patient's page shows, the newest; nobody has a hundred."""
 
 
@@ -45,14 +45,14 @@ class PatientChangeList(ChangeList):
     """Django's list, with the counts looked up for the patients on the page."""
 
     def get_results(self, request: HttpRequest) -> None:
-        """Find the page's patients, then what there is to tell of each."""
+        """Find the page's patients, then their counts and last errors."""
         super().get_results(request)
-        keys = [each.pk for each in self.result_list]
-        told = {each.pk: each for each in tell_histories(keys)}
-        self.result_list = [told[key] for key in keys if key in told]
+        keys = [patient.pk for patient in self.result_list]
+        patients = {patient.pk: patient for patient in annotate_patients(keys)}
+        self.result_list = [patients[key] for key in keys if key in patients]
 
 
-def tell_histories(keys: list[int]) -> Histories:
+def annotate_patients(keys: list[int]) -> Histories:
     """Return the patients whose last attempts are ``keys``, with their counts and last error."""
     own = PatientConnectionAttempt.objects.filter(patient_id=OuterRef("patient_id")).order_by()
     # No equality but the patient's: SQLite would enter by the index on the status instead.
@@ -102,10 +102,10 @@ class PatientAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: Histories, search_term: str
     ) -> tuple[Histories, bool]:
-        """Find the patient whose id ``search_term`` is."""
+        """Find the patient with the id ``search_term``."""
         if not search_term:
             return queryset, False
-        return queryset.filter(patient_id__in=spellings_of(search_term)), False
+        return queryset.filter(patient_id__in=list_spellings(search_term)), False
 
     def get_urls(self) -> list[URLPattern]:
         """Return the list and the page per patient; there is nothing else to do with a patient."""
@@ -128,37 +128,37 @@ class PatientAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("patient"))
     def patient(self, history: PatientHistory) -> SafeString:
-        """Show whose it is, as the way to their page."""
-        return formatting.show_patient(history)
+        """Show the patient, as the way to their page."""
+        return formatting.link_patient(history)
 
     @admin.display(description=_("attempts"))
     def attempts(self, history: Any) -> SafeString:
-        """Show how often they tried."""
+        """Show the number of attempts."""
         return formatting.show_count(history.attempts or 0, _("attempts"))
 
     @admin.display(description=_("connected"))
     def connected(self, history: Any) -> SafeString:
-        """Show how often it worked."""
+        """Show the number that connected."""
         return formatting.show_count(history.connected or 0, _("connected"))
 
     @admin.display(description=_("failed"))
     def failed(self, history: Any) -> SafeString:
-        """Show how often it failed."""
+        """Show the number that failed."""
         return formatting.show_count(history.failed or 0, _("failed"))
 
     @admin.display(description=_("last attempt"), ordering="created_at")
     def last_attempt(self, history: PatientHistory) -> SafeString:
-        """Show when they tried last and what came of it."""
+        """Show the time and the status of the last attempt."""
         return format_html(
             '<a href="{}">{}</a> {}',
             attempt_url(history.pk),
-            formatting.name_time(history.created_at),
+            formatting.format_time(history.created_at),
             formatting.show_status(history),
         )
 
     @admin.display(description=_("last error"))
     def last_error(self, history: Any) -> SafeString:
-        """Show the last failure's code and words."""
+        """Show the last failure's code and description."""
         return formatting.show_failure(history.last_error or "", history.last_words or "")
 
 
@@ -169,7 +169,7 @@ class HistoryRow:
     url: str
     when: datetime
     lost_at: datetime | None
-    was_cut: bool
+    was_disconnected: bool
     facility: SafeString
     status: SafeString
     error: SafeString
@@ -180,7 +180,7 @@ class HistoryRow:
 def show_patient_page(
     model_admin: ReadOnlyAdmin, request: HttpRequest, pk: int | str
 ) -> HttpResponse:
-    """Show the whole history of the patient whose attempt is ``pk``, and note who looked.
+    """Show the whole history of the patient whose attempt is ``pk``, and log who looked.
 
     Raises ``PermissionDenied`` without the view permission, ``Http404`` for no attempt, or one
     without a patient.
@@ -191,34 +191,36 @@ def show_patient_page(
     patient_id = patient_ids.values_list("patient_id", flat=True).first()
     if patient_id is None:
         raise Http404
-    attempts = find_history(patient_id)
+    attempts = list_patient_attempts(patient_id)
     if request.method != "HEAD":  # which shows nobody anything
-        log_look(request, attempts[0])
+        log_patient_view(request, attempts[0])
     connected = latest_connections(attempts)
-    lost = [each for each in connected if each.lost_at is not None]
-    cut = find_cut(lost)
+    lost = [attempt for attempt in connected if attempt.lost_at is not None]
+    disconnected = find_disconnected(lost)
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
         "title": gettext("Patient %s") % formatting.shorten(patient_id, formatting.SHORT),
         "opts": model_admin.opts,
         "media": model_admin.media,
         "patient_id": patient_id,
-        "rows": [show_row(each) for each in attempts[:_MOST]],
-        "is_cut": len(attempts) > _MOST,
-        "holding": [show_row(each) for each in connected if each.lost_at is None],
-        "lost": [show_row(each, was_cut=each.pk in cut) for each in lost],
+        "rows": [show_row(attempt) for attempt in attempts[:_MAX_ATTEMPTS]],
+        "has_more": len(attempts) > _MAX_ATTEMPTS,
+        "connected": [show_row(attempt) for attempt in connected if attempt.lost_at is None],
+        "lost": [
+            show_row(attempt, was_disconnected=attempt.pk in disconnected) for attempt in lost
+        ],
     }
     return TemplateResponse(request, "admin/medblocks_connect/patient.html", context)
 
 
-def find_history(patient_id: str) -> list[PatientConnectionAttempt]:
+def list_patient_attempts(patient_id: str) -> list[PatientConnectionAttempt]:
     """Return the attempts of exactly this patient, newest first, one more than a page shows."""
-    found = PatientConnectionAttempt.objects.of_patient(patient_id)
-    # Descriptions are cut in the database to what is shown: one may have a megabyte.
-    found = found.defer("error_description", "claimed_error_description").annotate(
+    attempts = PatientConnectionAttempt.objects.of_patient(patient_id)
+    # The database shortens descriptions to what is shown: one may have a megabyte.
+    attempts = attempts.defer("error_description", "claimed_error_description").annotate(
         words=Left("error_description", formatting.LONG + 1)
     )
-    newest = found.order_by("-created_at", "-id")[: _MOST + 1]
+    newest = attempts.order_by("-created_at", "-id")[: _MAX_ATTEMPTS + 1]
     return list(newest)
 
 
@@ -233,24 +235,24 @@ def latest_connections(
     return list(latest.values())
 
 
-def find_cut(lost: list[PatientConnectionAttempt]) -> set[int]:
-    """Return the keys of those of ``lost`` that the patient disconnected on our own page."""
+def find_disconnected(lost: list[PatientConnectionAttempt]) -> set[int]:
+    """Return the keys of those of ``lost`` that the patient ended on our own page."""
     if not lost:
         return set()
     events = AttemptEvent.objects.filter(attempt__in=lost, kind=AttemptEvent.Kind.DISCONNECTED)
     return set(events.values_list("attempt_id", flat=True))
 
 
-def show_row(attempt: Any, *, was_cut: bool = False) -> HistoryRow:
-    """Put one attempt, read by :func:`find_history`, as a line of the history."""
+def show_row(attempt: Any, *, was_disconnected: bool = False) -> HistoryRow:
+    """Return the history's line for an attempt of :func:`list_patient_attempts`."""
     return HistoryRow(
         url=attempt_url(attempt.pk),
         when=attempt.created_at,
         lost_at=attempt.lost_at,
-        was_cut=was_cut,
-        facility=formatting.show_facility(attempt),
+        was_disconnected=was_disconnected,
+        facility=formatting.link_facility(attempt),
         status=formatting.show_status(attempt),
         error=formatting.show_error(attempt.error),
-        description=formatting.show_foreign(attempt.words, formatting.LONG),
+        description=formatting.show_external_text(attempt.words, formatting.LONG),
         took=formatting.show_duration(attempt),
     )

@@ -1,4 +1,4 @@
-"""What of a webhook's payload staff see: what is known to be no personal data.
+"""The part of a webhook's payload that staff see: what is known to be no personal data.
 
 A list of what may be shown, with the shape that it has to have, and not of what may not: Medblocks
 can add a field tomorrow, or put a name where a code was. What an event of an unknown type is about
@@ -25,7 +25,7 @@ from medblocks_connect.api import parse_time
 
 _Show: TypeAlias = Callable[[Any], Any]  # gives the value as it is shown, LEFT_OUT for none
 
-_ITEMS: Final = 50
+_MAX_CONNECTIONS: Final = 50
 _LARGEST: Final = 2**53
 
 # Documented, and possibly personal: that they are there is no secret, what they say is.
@@ -51,17 +51,19 @@ def show_payload(payload: str) -> str:
 
 def _show_event(event: Any) -> Any:
     event_type = event.get("type") if isinstance(event, dict) else None
-    known = _OF_TYPE.get(event_type) if isinstance(event_type, str) else None
-    fields = _OF_ANY if known is None else known
-    envelope = _ENVELOPE if known is None else {**_ENVELOPE, "id": _code}
+    fields = _FIELDS_OF_TYPE.get(event_type) if isinstance(event_type, str) else None
+    if fields is None:
+        fields, envelope = _FIELDS_OF_ANY_TYPE, _ENVELOPE
+    else:
+        envelope = {**_ENVELOPE, "id": _code}
 
-    def about(value: Any) -> Any:
+    def show_object(value: Any) -> Any:
         return _show_fields(value, fields)
 
-    def data(value: Any) -> Any:
-        return _show_fields(value, {"object": about})
+    def show_data(value: Any) -> Any:
+        return _show_fields(value, {"object": show_object})
 
-    return _show_fields(event, {**envelope, "data": data})
+    return _show_fields(event, {**envelope, "data": show_data})
 
 
 def _show_fields(value: Any, fields: Mapping[str, _Show]) -> Any:
@@ -74,7 +76,7 @@ def _show_fields(value: Any, fields: Mapping[str, _Show]) -> Any:
         # Counted and not named: a key can be anything too.
         words = ngettext("%d more field", "%d more fields", unknown) % unknown
         shown[words] = LEFT_OUT
-    return {name: _left_out() if each == LEFT_OUT else each for name, each in shown.items()}
+    return {name: _left_out() if text == LEFT_OUT else text for name, text in shown.items()}
 
 
 def _left_out() -> str:
@@ -106,7 +108,7 @@ def _time(value: Any) -> Any:
 def _connections(value: Any) -> Any:
     if not isinstance(value, list):
         return LEFT_OUT
-    return [_show_fields(each, _CONNECTION) for each in value[:_ITEMS]]
+    return [_show_fields(connection, _CONNECTION) for connection in value[:_MAX_CONNECTIONS]]
 
 
 _code: Final = _text(show_code)
@@ -121,7 +123,7 @@ _ENVELOPE: Final[Mapping[str, _Show]] = {
     "api_version": _code,
     "created_at": _time,
 }
-_OF_ANY: Final[Mapping[str, _Show]] = {
+_FIELDS_OF_ANY_TYPE: Final[Mapping[str, _Show]] = {
     "id": _medblocks_id,
     "resource_type": _word,
     "status": _word,
@@ -157,7 +159,7 @@ _SYNC: Final[Mapping[str, _Show]] = {
     "errors": _number,
     "duration_ms": _number,
 }
-_OF_TYPE: Final[Mapping[str, Mapping[str, _Show]]] = {
+_FIELDS_OF_TYPE: Final[Mapping[str, Mapping[str, _Show]]] = {
     "patient_session.completed": _SESSION,
     "connection.token_refresh_failed": _CONNECTION,
     "records.sync.completed": _SYNC,

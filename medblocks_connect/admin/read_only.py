@@ -1,4 +1,4 @@
-"""That evidence is looked at and never changed: what every page of ours in the admin has in common.
+"""The base of all our pages in the admin: evidence is looked at and never changed.
 
 Django's view permission on the attempts is enough for all of them. Nobody adds, changes or deletes
 anything here, superusers included: an outcome that staff could edit would prove nothing.
@@ -8,9 +8,8 @@ anything here, superusers included: an outcome that staff could edit would prove
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property, wraps
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -22,7 +21,7 @@ from django.urls import URLPattern
 from django.utils.text import capfirst
 from django.views.decorators.http import require_POST
 
-from medblocks_connect.error_reports import report_discreetly
+from medblocks_connect.error_reports import View, report_discreetly
 
 if TYPE_CHECKING:
     # The stubs' classes have type parameters, Django's have none at run time.
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
     _Paginator = Paginator
-
-View: TypeAlias = Callable[..., HttpResponseBase]
 
 VIEW_PERMISSION = "medblocks_connect.view_patientconnectionattempt"
 
@@ -60,7 +57,7 @@ def post_with_permissions(view: View, *permissions: str) -> View:
     return guarded
 
 
-def shows_one(request: HttpRequest) -> bool:
+def is_detail_page(request: HttpRequest) -> bool:
     """Return whether ``request`` is for one object's page; a list reads less."""
     return bool(request.resolver_match and request.resolver_match.kwargs)
 
@@ -70,7 +67,7 @@ class CappedPaginator(_Paginator):
 
     @cached_property
     def count(self) -> int:
-        """Rows, at most :data:`CAP`."""
+        """The number of rows, at most :data:`CAP`."""
         return min(self._counted, CAP)
 
     @property
@@ -108,7 +105,7 @@ class ReadOnlyAdmin(_ModelAdmin):
 
     @property
     def urls(self) -> list[URLPattern]:
-        """Return Django's and ours; an error in none of them is reported with patients' data."""
+        """Return Django's and ours, each without patients' data in the reports of its errors."""
         patterns: list[URLPattern] = super().urls
         for pattern in patterns:
             pattern.callback = report_discreetly(pattern.callback)

@@ -1,4 +1,4 @@
-"""Who should be asked to connect again: the connections that were lost and not won back.
+"""The reconnect queue: connections that were lost and not won back, to ask their patients again.
 
 A patient and a facility are in the queue once, by the last attempt that connected them: in the
 order of time, as the patient's page has it. Whoever disconnected on our own page is not in it.
@@ -22,7 +22,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.admin import filters, formatting
-from medblocks_connect.admin.attempt_search import spellings_of
+from medblocks_connect.admin.attempt_search import list_spellings
 from medblocks_connect.admin.links import attempt_url
 from medblocks_connect.admin.read_only import ReadOnlyAdmin
 from medblocks_connect.conf import conf
@@ -53,7 +53,7 @@ class ReconnectQueueAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LostConnection]:
         """Return the lost connections; the request is kept for the links' host."""
-        cut = AttemptEvent.objects.filter(
+        disconnected = AttemptEvent.objects.filter(
             attempt=OuterRef("pk"), kind=AttemptEvent.Kind.DISCONNECTED
         )
         queryset: QuerySet[LostConnection] = super().get_queryset(request)
@@ -62,15 +62,15 @@ class ReconnectQueueAdmin(ReadOnlyAdmin):
         # an index could be entered by.
         lost = queryset.filter(lost_at__gt=to_stored_time(_LONG_AGO))
         won_back = PatientConnectionAttempt.objects.later_successes()
-        return lost.filter(~Exists(won_back), ~Exists(cut)).defer(*described)
+        return lost.filter(~Exists(won_back), ~Exists(disconnected)).defer(*described)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[LostConnection], search_term: str
     ) -> tuple[QuerySet[LostConnection], bool]:
-        """Find what the patient whose id ``search_term`` is has lost."""
+        """Find the lost connections of the patient with the id ``search_term``."""
         if not search_term:
             return queryset, False
-        return queryset.filter(patient_id__in=spellings_of(search_term)), False
+        return queryset.filter(patient_id__in=list_spellings(search_term)), False
 
     def get_urls(self) -> list[URLPattern]:
         """Return the list alone: each line leads to the attempt's own page."""
@@ -88,31 +88,31 @@ class ReconnectQueueAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("lost"))
     def lost(self, attempt: LostConnection) -> SafeString:
-        """Show when it was lost, as the way to the attempt."""
-        when = formatting.name_time(attempt.lost_at) if attempt.lost_at else formatting.NOTHING
+        """Show the time of the loss, as the way to the attempt."""
+        when = formatting.format_time(attempt.lost_at) if attempt.lost_at else formatting.NOTHING
         return format_html('<a href="{}">{}</a>', attempt_url(attempt.pk), when)
 
     @admin.display(description=_("patient"))
     def patient(self, attempt: LostConnection) -> SafeString:
-        """Show whose it was."""
-        return formatting.show_patient(attempt)
+        """Show the patient, as the way to their page."""
+        return formatting.link_patient(attempt)
 
     @admin.display(description=_("facility"))
     def facility(self, attempt: LostConnection) -> SafeString:
-        """Show where."""
-        return formatting.show_facility(attempt)
+        """Show the facility."""
+        return formatting.link_facility(attempt)
 
     @admin.display(description=_("why"))
     def reason(self, attempt: LostConnection) -> SafeString:
-        """Show how it was lost."""
+        """Show the reason of the loss, and Medblocks' word for it."""
         reason = _REASONS.get(attempt.connection_status)
-        known = str(reason) if reason else gettext("Medblocks does not say.")
-        code = formatting.show_foreign(attempt.connection_status)
-        return format_html('{} <span class="medblocks-note">{}</span>', known, code)
+        text = str(reason) if reason else gettext("Medblocks does not say.")
+        code = formatting.show_external_text(attempt.connection_status)
+        return format_html('{} <span class="medblocks-note">{}</span>', text, code)
 
     @admin.display(description=_("connected since"))
     def since(self, attempt: LostConnection) -> datetime:
-        """Show when it was won."""
+        """Show the time it was connected."""
         return attempt.finished_at or attempt.created_at
 
 

@@ -1,6 +1,6 @@
-"""What is counted for the overview: days, steps, facilities and waits, within a range of days.
+"""The numbers of the overview: days, steps, facilities and waits, within a range of days.
 
-Three queries, each entered by the index on the time: what is older than the range is not read.
+Three queries, each entered by the index on the time: rows older than the range are not read.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _CAME_BACK_OR_SETTLED: Final = (
     | Q(status=Status.FAILED, patient_session_id__isnull=False)
 )
 _REACHED_PORTAL: Final = _CAME_BACK_OR_SETTLED | Q(patient_session_id__isnull=False)
-_WAITS_LOOKED_AT: Final = 5000
+_MAX_WAITS: Final = 5000
 
-WAIT_LIMITS: Final = tuple(timedelta(minutes=each) for each in (1, 2, 5, 10, 30))
-"""Where one group of waits ends and the next begins; the last group has no end."""
+WAIT_LIMITS: Final = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30))
+"""The limits between the groups of waits; the last group has no end."""
 
 
 @dataclass
 class Day:
-    """How many attempts of a day had which outcome."""
+    """The number of attempts of a day, by outcome."""
 
     day: date
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
@@ -54,7 +54,7 @@ class Day:
 
 @dataclass
 class Steps:
-    """How far the attempts got; whoever took a step took those before it."""
+    """The number of attempts that reached each step; whoever took one took those before it."""
 
     started: int = 0
     reached_portal: int = 0
@@ -63,8 +63,8 @@ class Steps:
 
 
 @dataclass
-class Facility:
-    """How a facility did in the range."""
+class FacilityStatistics:
+    """A facility's attempts and failures in the range."""
 
     connection_id: str
     name: str = ""
@@ -80,26 +80,26 @@ class Facility:
 
     @property
     def code(self) -> str:
-        """The code behind most of the failures; the first in the alphabet of several."""
+        """The code behind most of the failures; of several, the first in the alphabet."""
         return min(self.codes, key=lambda code: (-self.codes[code], code), default="")
 
 
 @dataclass
 class Waits:
-    """How long it took from start to return: how many per group, and the middle one."""
+    """The times from start to return: the number in each group, and the median."""
 
     groups: list[int]
     middle: timedelta | None
-    is_cut: bool
+    is_capped: bool
 
 
 def count_days(first: date, last: date) -> tuple[list[Day], Steps]:
     """Count the attempts from ``first`` to ``last``, both included, per day and outcome."""
-    days = [Day(first + timedelta(days=each)) for each in range((last - first).days + 1)]
+    days = [Day(first + timedelta(days=number)) for number in range((last - first).days + 1)]
     steps = Steps()
     # Limits and not the database's own dates: MySQL knows no time zones unless somebody loads them.
     limits = [
-        When(created_at__gte=start_of(day.day), then=Value(index))
+        When(created_at__gte=start_of_day(day.day), then=Value(index))
         for index, day in reversed(list(enumerate(days)))
     ]
     numbered = _attempts_in(first, last).annotate(
@@ -120,21 +120,21 @@ def count_days(first: date, last: date) -> tuple[list[Day], Steps]:
     return days, steps
 
 
-def count_facilities(first: date, last: date, most: int) -> list[Facility]:
+def count_facilities(first: date, last: date, most: int) -> list[FacilityStatistics]:
     """Return the ``most`` facilities with the most failures, the worst first."""
     counted = (
         _attempts_in(first, last)
         .values("connection_id", "status", "error")
         .annotate(number=Count("pk"), name=Max("connection_name"), last=Max("created_at"))
     )
-    return _worst(counted, most)
+    return _rank_failing(counted, most)
 
 
-def _worst(counted: Iterable[Any], most: int) -> list[Facility]:
-    facilities: dict[str, Facility] = {}
+def _rank_failing(counted: Iterable[Any], most: int) -> list[FacilityStatistics]:
+    facilities: dict[str, FacilityStatistics] = {}
     for row in counted:
         key = row["connection_id"]
-        facility = facilities.setdefault(key, Facility(key))
+        facility = facilities.setdefault(key, FacilityStatistics(key))
         facility.name = max(facility.name, row["name"])
         facility.total += row["number"]
         if row["status"] == Status.FAILED:
@@ -142,42 +142,41 @@ def _worst(counted: Iterable[Any], most: int) -> list[Facility]:
             facility.codes[row["error"]] = facility.codes.get(row["error"], 0) + row["number"]
         elif row["status"] == Status.SUCCEEDED:
             facility.last_connected = row["last"]
-    failing = [each for each in facilities.values() if each.failed]
-    return sorted(failing, key=lambda each: (-each.failed, -each.rate, each.name))[:most]
+    failing = [facility for facility in facilities.values() if facility.failed]
+    failing.sort(key=lambda facility: (-facility.failed, -facility.rate, facility.name))
+    return failing[:most]
 
 
 def measure_waits(first: date, last: date) -> Waits:
     """Return how long the newest returns in the range took from their start."""
     returned: Any = _attempts_in(first, last).filter(returned_at__isnull=False)
     times: Sequence[tuple[datetime, datetime]] = list(
-        returned.order_by("-created_at").values_list("created_at", "returned_at")[
-            : _WAITS_LOOKED_AT + 1
-        ]
+        returned.order_by("-created_at").values_list("created_at", "returned_at")[: _MAX_WAITS + 1]
     )
-    waits = [max(end - start, timedelta(0)) for start, end in times[:_WAITS_LOOKED_AT]]
+    waits = [max(end - start, timedelta(0)) for start, end in times[:_MAX_WAITS]]
     groups: dict[int, int] = defaultdict(int)
     for wait in waits:
         groups[sum(wait >= limit for limit in WAIT_LIMITS)] += 1
     return Waits(
         [groups[index] for index in range(len(WAIT_LIMITS) + 1)],
-        timedelta(seconds=median(each.total_seconds() for each in waits)) if waits else None,
-        is_cut=len(times) > _WAITS_LOOKED_AT,
+        timedelta(seconds=median(wait.total_seconds() for wait in waits)) if waits else None,
+        is_capped=len(times) > _MAX_WAITS,
     )
 
 
 def _attempts_in(first: date, last: date) -> QuerySet[PatientConnectionAttempt]:
     return PatientConnectionAttempt.objects.filter(
-        created_at__gte=start_of(first), created_at__lt=start_of(last + timedelta(days=1))
+        created_at__gte=start_of_day(first), created_at__lt=start_of_day(last + timedelta(days=1))
     ).order_by()
 
 
-def start_of(day: date) -> datetime:
+def start_of_day(day: date) -> datetime:
     """Return the first moment of ``day``: aware under ``USE_TZ``, else naive."""
     midnight = datetime.combine(day, time.min)
     return midnight if timezone.is_naive(timezone.now()) else timezone.make_aware(midnight)
 
 
 def today() -> date:
-    """Return which day it is here."""
+    """Return the current day in the current time zone."""
     now = timezone.now()
     return now.date() if timezone.is_naive(now) else timezone.localdate(now)

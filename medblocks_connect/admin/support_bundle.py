@@ -1,7 +1,7 @@
-"""What may be sent to Medblocks' support about an attempt: ids, codes and times.
+"""The text about an attempt for Medblocks' support: ids, codes and times alone.
 
 Neither the patient's id (which may be an e-mail address or a record number) nor any free text, in
-which a portal may have put a name: what has not the shape of a code is left out.
+which a portal may have put a name: text without the shape of a code is left out.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ _TIMES = (
 
 def _line(event: AttemptEvent) -> str:
     codes = [event.error, event.connection_status, event.request_id]
-    said = [event.source, event.kind, *map(show_code, codes)]
+    facts = [event.source, event.kind, *map(show_code, codes)]
     when = _time(event.occurred_at or event.created_at)
-    return f"  {when} " + " ".join(each for each in said if each)
+    return f"  {when} " + " ".join(filter(None, facts))
 
 
 def _time(moment: datetime | None) -> str:

@@ -29,15 +29,15 @@ from medblocks_connect.api.resources import (
     SessionConnection,
 )
 from medblocks_connect.api.return_url import (
-    Returned,
+    ReturnClaim,
     ReturnedFailure,
     ReturnedFromHostedPage,
     ReturnedSuccess,
     parse_return_url,
     write_return_query,
 )
-from medblocks_connect.api.signatures import InvalidSignatureError, sign, verify
 from medblocks_connect.api.text import clean_text
+from medblocks_connect.api.webhook_signatures import InvalidSignatureError, sign, verify
 
 __all__ = [
     "AuthenticationError",
@@ -64,7 +64,7 @@ __all__ = [
     "Patients",
     "PermissionDeniedError",
     "RateLimitError",
-    "Returned",
+    "ReturnClaim",
     "ReturnedFailure",
     "ReturnedFromHostedPage",
     "ReturnedSuccess",

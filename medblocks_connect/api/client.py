@@ -1,4 +1,4 @@
-"""Which calls Medblocks' API has, and what each sends: nothing beyond what the API page names.
+"""The calls of Medblocks' API, each with what it sends: nothing beyond what the API page names.
 
 Every method takes ``timeout``, the seconds for the whole call, and raises ``MedblocksError``; a
 mistake of the programmer is a ``ValueError`` before anything is sent.
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from medblocks_connect.api.errors import UnexpectedReplyError, without_frames
 from medblocks_connect.api.json_fields import MAX_ID_LENGTH
+from medblocks_connect.api.redaction import Secret
 from medblocks_connect.api.resources import (
     DisconnectedConnection,
     FhirSource,
@@ -22,7 +23,7 @@ from medblocks_connect.api.resources import (
     PatientSession,
 )
 from medblocks_connect.api.text import clean_text
-from medblocks_connect.api.transport import Call, Secret, Transport, check_timeout
+from medblocks_connect.api.transport import Call, Transport, check_timeout
 from medblocks_connect.api.validation import check_base_url, is_token
 
 Item = TypeVar("Item")
@@ -100,7 +101,7 @@ class Connections:
 
         An item that cannot be read is left out and counted in the page's ``unreadable``.
         """
-        query = _page_query(limit, starting_after, q=q, type=type)
+        query = _build_page_query(limit, starting_after, q=q, type=type)
         call = Call("GET", "/connections", query=query, timeout=timeout)
 
         def read(payload: object) -> Page[FhirSource]:
@@ -117,7 +118,7 @@ class Connections:
         timeout: float | None = None,
     ) -> Iterator[FhirSource]:
         """Return all facilities, asking for each page of ``limit`` when it is needed."""
-        return _iterate(
+        return _iterate_pages(
             lambda cursor: self.list(
                 q=q, type=type, limit=limit, starting_after=cursor, timeout=timeout
             )
@@ -169,7 +170,7 @@ class PatientSessions:
         ``expires_in`` is in seconds. Never sent twice unless the first try cannot have arrived or
         was answered with an error that says to try again: the API has no idempotency key.
         """
-        given = {
+        parameters = {
             "patient_id": patient_id,
             "return_url": return_url,
             "connection_id": connection_id,
@@ -183,9 +184,9 @@ class PatientSessions:
         call = Call(
             "POST",
             "/patient-sessions",
-            body=_session_body(given),
+            body=_build_session_body(parameters),
             private=tuple(
-                _texts_in([patient_id, patient_email, patient_name, return_url, metadata])
+                _iterate_texts([patient_id, patient_email, patient_name, return_url, metadata])
             ),
             timeout=timeout,
         )
@@ -206,7 +207,7 @@ class PatientSessions:
 
         def read(payload: object) -> PatientSession:
             session = PatientSession.from_json(payload)
-            _check_same(session.id, patient_session_id, "session")
+            _check_same_id(session.id, patient_session_id, "session")
             return session
 
         call = Call(
@@ -230,11 +231,11 @@ class Patients:
 
     @without_frames
     def retrieve(self, patient_id: str, *, timeout: float | None = None) -> Patient:
-        """Return a patient with their links to facilities."""
+        """Return a patient with their connections to facilities."""
 
         def read(payload: object) -> Patient:
             patient = Patient.from_json(payload)
-            _check_same(patient.id, patient_id, "patient")
+            _check_same_id(patient.id, patient_id, "patient")
             return patient
 
         call = Call(
@@ -261,14 +262,14 @@ class Patients:
         def read(payload: object) -> Page[PatientSession]:
             page = Page.from_json(payload, PatientSession.from_json)
             for session in page.data:
-                _check_same(session.patient_id, patient_id, "patient")
+                _check_same_id(session.patient_id, patient_id, "patient")
             return page
 
         call = Call(
             "GET",
             "/patients/{patient_id}/patient-sessions",
             ids={"patient_id": patient_id},
-            query=_page_query(limit, starting_after, status=status),
+            query=_build_page_query(limit, starting_after, status=status),
             private=(patient_id,),
             timeout=timeout,
         )
@@ -283,7 +284,7 @@ class Patients:
         timeout: float | None = None,
     ) -> Iterator[PatientSession]:
         """Return all of a patient's sessions, asking for each page when it is needed."""
-        return _iterate(
+        return _iterate_pages(
             lambda cursor: self.list_patient_sessions(
                 patient_id, status=status, limit=limit, starting_after=cursor, timeout=timeout
             )
@@ -293,12 +294,12 @@ class Patients:
     def disconnect_connection(
         self, patient_id: str, patient_connection_id: str, *, timeout: float | None = None
     ) -> DisconnectedConnection:
-        """Cut the patient's link ``conn_…``. Never sent twice without an answer."""
+        """Disconnect the patient's ``conn_…``. Never sent twice without an answer."""
 
         def read(payload: object) -> DisconnectedConnection:
-            cut = DisconnectedConnection.from_json(payload)
-            _check_same(cut.id, patient_connection_id, "connection")
-            return cut
+            connection = DisconnectedConnection.from_json(payload)
+            _check_same_id(connection.id, patient_connection_id, "connection")
+            return connection
 
         call = Call(
             "DELETE",
@@ -310,19 +311,19 @@ class Patients:
         return self._transport.call(call, read)
 
 
-def _check_same(answered: str, asked: str, what: str) -> None:
-    if answered != asked:
-        raise UnexpectedReplyError(f"The answer is about another {what}.")
+def _check_same_id(answered_id: str, requested_id: str, noun: str) -> None:
+    if answered_id != requested_id:
+        raise UnexpectedReplyError(f"The answer is about another {noun}.")
 
 
-def _page_query(limit: int, starting_after: str, **filters: str) -> dict[str, str]:
+def _build_page_query(limit: int, starting_after: str, **filters: str) -> dict[str, str]:
     if limit not in _LIMITS:
         raise ValueError("limit must be 1 to 100.")
     query = {**filters, "limit": str(limit), "starting_after": starting_after}
     return {name: value for name, value in query.items() if value}
 
 
-def _iterate(get_page: Callable[[str], Page[Item]]) -> Iterator[Item]:
+def _iterate_pages(get_page: Callable[[str], Page[Item]]) -> Iterator[Item]:
     seen: set[str] = set()
     cursor = ""
     while True:
@@ -337,38 +338,38 @@ def _iterate(get_page: Callable[[str], Page[Item]]) -> Iterator[Item]:
         seen.add(cursor)
 
 
-def _texts_in(values: Sequence[object]) -> Iterator[str]:
+def _iterate_texts(values: Sequence[object]) -> Iterator[str]:
     """Yield each of ``values`` as text, and each value inside of it, however deep."""
     waiting = [*values]
     while waiting:
-        each = waiting.pop()
-        if isinstance(each, Mapping):
-            waiting += each.values()
-        elif isinstance(each, list | tuple):
-            waiting += each
-        elif each is not None and not isinstance(each, bool):
-            yield str(each)
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+        elif value is not None and not isinstance(value, bool):
+            yield str(value)
 
 
-def _session_body(given: dict[str, Any]) -> bytes:
-    """Return the JSON of what is given; raises ``ValueError`` for what Medblocks cannot take."""
+def _build_session_body(parameters: dict[str, Any]) -> bytes:
+    """Return the JSON of ``parameters``; raises ``ValueError`` for what Medblocks cannot take."""
     patient_id, label, expires_in = (
-        given[name] for name in ("patient_id", "return_button_label", "expires_in")
+        parameters[name] for name in ("patient_id", "return_button_label", "expires_in")
     )
     # An id that is not stored alike everywhere could not be recognised in the answer.
     if not patient_id or clean_text(patient_id, MAX_ID_LENGTH) != patient_id:
         raise ValueError("patient_id must be a non-empty text without control characters.")
-    if not given["return_url"]:
+    if not parameters["return_url"]:
         raise ValueError("return_url must not be empty.")
-    if given["connection_id"] and given["recommended_connection_ids"]:
+    if parameters["connection_id"] and parameters["recommended_connection_ids"]:
         raise ValueError("Give connection_id or recommended_connection_ids, not both.")
-    if isinstance(given["recommended_connection_ids"], str):
+    if isinstance(parameters["recommended_connection_ids"], str):
         raise ValueError("recommended_connection_ids must be a list of ids.")  # noqa: TRY004 - a ValueError is promised
     if len(label) > _MAX_LABEL_LENGTH:
         raise ValueError("return_button_label must be 1 to 60 characters.")
     if expires_in is not None and expires_in not in _EXPIRY_SECONDS:
         raise ValueError("expires_in must be 60 to 86400 seconds.")
-    body = {name: value for name, value in given.items() if value}
+    body = {name: value for name, value in parameters.items() if value}
     if "recommended_connection_ids" in body:
         body["recommended_connection_ids"] = [*body["recommended_connection_ids"]]
     try:

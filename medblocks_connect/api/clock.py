@@ -1,4 +1,4 @@
-"""Where the client's time comes from, so that a test can hold the clock and need not sleep."""
+"""The clock of the client, in one place so that a test can hold the clock and need not sleep."""
 
 from __future__ import annotations
 

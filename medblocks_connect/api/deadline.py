@@ -1,4 +1,4 @@
-"""How long and how much a call may take of a socket: every byte counts against one allowance.
+"""The time and the bytes that a call may take of its sockets: one allowance for all of it.
 
 A timeout of ``requests`` starts anew with every byte that arrives, so a server that drips one byte
 a second holds a worker for ever. Here each wait for the socket, to resolve, connect, send or
@@ -44,7 +44,7 @@ NETWORK_FAILURES = (
 )
 """Whatever a request may raise while it is built, sent and answered."""
 
-_LOGGERS_THAT_NAME_URLS = ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
+_URL_LOGGERS = ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
 
 
 class Exchange:
@@ -72,28 +72,28 @@ class Exchange:
             raise OSError("the answer is too large")
 
 
-_current: ContextVar[Exchange] = ContextVar("medblocks_connect_exchange")
+_current_exchange: ContextVar[Exchange] = ContextVar("medblocks_connect_exchange")
 
 
 @contextmanager
-def spend_on(exchange: Exchange) -> Iterator[None]:
-    """Let every socket that is used inside the block spend from ``exchange``."""
-    token = _current.set(exchange)
+def meter_sockets(exchange: Exchange) -> Iterator[None]:
+    """Count the time and bytes of every socket that is used inside the block on ``exchange``."""
+    token = _current_exchange.set(exchange)
     try:
         yield
     finally:
-        _current.reset(token)
+        _current_exchange.reset(token)
 
 
-class _KeepUrlsQuiet(logging.Filter):
+class _UrlLogFilter(logging.Filter):
     """Drops urllib3's lines about our calls: they show paths and queries, which name patients."""
 
     def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - logging's signature
-        return _current.get(None) is None
+        return _current_exchange.get(None) is None
 
 
-for _name in _LOGGERS_THAT_NAME_URLS:
-    logging.getLogger(_name).addFilter(_KeepUrlsQuiet())
+for _name in _URL_LOGGERS:
+    logging.getLogger(_name).addFilter(_UrlLogFilter())
 
 
 class _MeteredReader(io.RawIOBase):
@@ -102,7 +102,7 @@ class _MeteredReader(io.RawIOBase):
     def __init__(self, connected: socket.socket, stream: io.RawIOBase) -> None:
         self._socket = connected
         self._stream = stream
-        self._exchange = _current.get()
+        self._exchange = _current_exchange.get()
 
     def readable(self) -> bool:
         return True
@@ -145,7 +145,7 @@ class _MeteredHTTPConnection(HTTPConnection):
             raise NewConnectionError(self, "The connection was not completed.") from None
 
     def _new_conn(self) -> socket.socket:
-        exchange = _current.get()
+        exchange = _current_exchange.get()
         seconds = min(exchange.connect_timeout, exchange.seconds_left())
         give_up_at = clock.monotonic() + seconds
         connected = _connect_to_any(_resolve(self.host, self.port, seconds), give_up_at)
@@ -157,7 +157,7 @@ class _MeteredHTTPConnection(HTTPConnection):
         """Send, and note that from now on the request may have reached Medblocks."""
         if self.sock is None:
             self.connect()
-        exchange = _current.get()
+        exchange = _current_exchange.get()
         view = memoryview(data)
         for start in range(0, len(view), _SEND_BYTES):
             self.sock.settimeout(exchange.seconds_left())
@@ -166,7 +166,7 @@ class _MeteredHTTPConnection(HTTPConnection):
 
 
 class _MeteredHTTPSConnection(_MeteredHTTPConnection, HTTPSConnection):
-    """The same over TLS."""
+    """A metered connection over TLS."""
 
 
 def _resolve(host: str, port: int, seconds: float) -> list[tuple[Any, ...]]:
@@ -177,20 +177,20 @@ def _resolve(host: str, port: int, seconds: float) -> list[tuple[Any, ...]]:
     """
     answer: queue.SimpleQueue[list[tuple[Any, ...]] | str] = queue.SimpleQueue()
 
-    def look_up() -> None:
+    def look_up_host() -> None:
         try:
             answer.put([*socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)])
         except (OSError, UnicodeError):
             answer.put("the name has no address")
 
-    threading.Thread(target=look_up, name="medblocks-resolve", daemon=True).start()
+    threading.Thread(target=look_up_host, name="medblocks-resolve", daemon=True).start()
     try:
-        found = answer.get(timeout=seconds)
+        addresses = answer.get(timeout=seconds)
     except queue.Empty:
         raise TimeoutError("the name was not resolved in time") from None
-    if isinstance(found, str):
-        raise OSError(found)
-    return found
+    if isinstance(addresses, str):
+        raise OSError(addresses)
+    return addresses
 
 
 def _connect_to_any(addresses: list[tuple[Any, ...]], give_up_at: float) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Which ways a call can go wrong, told apart by what the caller can still know and do.
+"""The errors of a call to Medblocks, classed by what the caller can still know and do.
 
 Whether the request may have reached Medblocks decides if it is safe to ask again, so that is a
 class of its own (``MedblocksConnectionError`` against ``NoAnswerError``). Answers that are errors
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
@@ -51,26 +52,52 @@ class MedblocksError(Exception):
         self.request_id = request_id
         self.status_code = status_code
         self.retry_after = retry_after
-        super().__init__(self._summary())
+        super().__init__(self._summarize())
 
-    def _summary(self) -> str:
-        known = []
+    def _summarize(self) -> str:
+        details = []
         if self.status_code is not None:
-            known.append(f"HTTP {self.status_code}")
+            details.append(f"HTTP {self.status_code}")
         if self.request_id:
-            known.append(f"request {self.request_id}")
-        return f"{self.code} ({', '.join(known)})" if known else self.code
+            details.append(f"request {self.request_id}")
+        return f"{self.code} ({', '.join(details)})" if details else self.code
 
     def __str__(self) -> str:
-        return self._summary()
+        return self._summarize()
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Return whether no whole answer came: a MedblocksConnectionError or a NoAnswerError."""
+        return isinstance(self, MedblocksConnectionError | NoAnswerError)
+
+    @property
+    def is_unavailable(self) -> bool:
+        """Return whether Medblocks is down for this call: no whole answer, or a 5xx."""
+        return self.is_unanswered or (self.status_code or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+    @property
+    def is_rate_limited(self) -> bool:
+        """Return whether Medblocks refused for now: too many requests, by its ``type`` or a 429."""
+        too_many = self.status_code == HTTPStatus.TOO_MANY_REQUESTS
+        return too_many or isinstance(self, RateLimitError)
+
+    @property
+    def is_key_refused(self) -> bool:
+        """Return whether the API key is at fault, so that every other call fails alike."""
+        return isinstance(self, AuthenticationError | PermissionDeniedError)
+
+    @property
+    def is_temporary(self) -> bool:
+        """Return whether the same call may work later: Medblocks is unavailable or rate limits."""
+        return self.is_unavailable or self.is_rate_limited
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exception's own way would pass the summary as the message, and lose the rest.
         names = ("message", "type", "code", "param", "request_id", "status_code", "retry_after")
-        return _rebuild, (type(self), {name: getattr(self, name) for name in names})
+        return _rebuild_error, (type(self), {name: getattr(self, name) for name in names})
 
 
-def _rebuild(error_class: type[MedblocksError], attributes: dict[str, Any]) -> MedblocksError:
+def _rebuild_error(error_class: type[MedblocksError], attributes: dict[str, Any]) -> MedblocksError:
     return error_class(**attributes)
 
 
@@ -175,13 +202,11 @@ _CLASS_OF_STATUS: dict[int, type[MedblocksAPIError]] = {
     429: RateLimitError,
 }
 
-_FIRST_SERVER_STATUS = 500
-
 
 def choose_error_class(error_type: str, status_code: int) -> type[MedblocksAPIError]:
     """Return the class for Medblocks' ``error_type``, or for the 4xx/5xx status if unknown."""
     by_status = _CLASS_OF_STATUS.get(
         status_code,
-        ServerError if status_code >= _FIRST_SERVER_STATUS else InvalidRequestError,
+        ServerError if status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else InvalidRequestError,
     )
     return _CLASS_OF_TYPE.get(error_type, by_status)

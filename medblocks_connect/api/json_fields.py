@@ -1,4 +1,4 @@
-"""How a field of Medblocks' JSON is read: strict about its type, tolerant of what is not there.
+"""Reading of fields in Medblocks' JSON: strict about the type, tolerant of what is not there.
 
 A wrong type means that the answer is not what the API promises. Unknown fields, unknown words and
 unreadable times never stop anything.
@@ -35,24 +35,24 @@ _YEARS = range(1900, 3000)
 
 
 class Fields:
-    """The fields of one JSON object; ``what`` names it in an error, for example ``"patient"``."""
+    """The fields of one JSON object; ``noun`` names it in an error, for example ``"patient"``."""
 
-    def __init__(self, payload: object, what: str) -> None:
+    def __init__(self, payload: object, noun: str) -> None:
         if not isinstance(payload, dict):
-            raise UnexpectedReplyError(f"The {what} is not an object.")
+            raise UnexpectedReplyError(f"The {noun} is not an object.")
         self._fields: dict[str, Any] = payload
-        self._what = what
+        self._noun = noun
 
-    def wrong(self, name: str, problem: str) -> UnexpectedReplyError:
+    def field_error(self, name: str, problem: str) -> UnexpectedReplyError:
         """Return the error for a field; it names the field and never its value."""
-        return UnexpectedReplyError(f"The {self._what}'s {name} {problem}.")
+        return UnexpectedReplyError(f"The {self._noun}'s {name} {problem}.")
 
     def _string(self, name: str) -> str:
         value = self._fields.get(name)
         if value is None:
             return ""
         if not isinstance(value, str):
-            raise self.wrong(name, "is not a string")
+            raise self.field_error(name, "is not a string")
         return value
 
     def text(self, name: str, max_length: int) -> str:
@@ -63,7 +63,7 @@ class Fields:
         """Return cleaned text that must not be empty."""
         text = self.text(name, max_length)
         if not text:
-            raise self.wrong(name, "is missing")
+            raise self.field_error(name, "is missing")
         return text
 
     def optional_id(self, name: str, max_length: int = MAX_ID_LENGTH) -> str:
@@ -73,17 +73,17 @@ class Fields:
         """
         value = self._string(name)
         if clean_text(value, max_length) != value:
-            raise self.wrong(name, "is not a usable id")
+            raise self.field_error(name, "is not a usable id")
         return value
 
     def required_id(self, name: str, max_length: int = MAX_ID_LENGTH) -> str:
         """Return an id that must be there."""
         value = self.optional_id(name, max_length)
         if not value:
-            raise self.wrong(name, "is missing")
+            raise self.field_error(name, "is missing")
         return value
 
-    def link(self, name: str) -> str:
+    def url(self, name: str) -> str:
         """Return a URL as it came, or ``""`` if cleaning would change it, as that is no URL."""
         value = self._string(name)
         return value if clean_text(value, MAX_URL_LENGTH) == value else ""
@@ -98,7 +98,7 @@ class Fields:
         if value is None and default is not None:
             return default
         if not isinstance(value, bool):
-            raise self.wrong(name, "is not a boolean")
+            raise self.field_error(name, "is not a boolean")
         return value
 
     def items(self, name: str, read: Callable[[object], Item]) -> tuple[Item, ...]:
@@ -107,17 +107,17 @@ class Fields:
         if value is None:
             return ()
         if not isinstance(value, list):
-            raise self.wrong(name, "is not a list")
+            raise self.field_error(name, "is not a list")
         return tuple(read(item) for item in value)
 
     def ids(self, name: str) -> tuple[str, ...]:
         """Return a list of ids, empty when null or missing."""
-        return self.items(name, lambda item: Fields({name: item}, self._what).required_id(name))
+        return self.items(name, lambda item: Fields({name: item}, self._noun).required_id(name))
 
     def texts(self, name: str, max_length: int) -> tuple[str, ...]:
         """Return a list of cleaned texts, empty when null or missing."""
         return self.items(
-            name, lambda item: Fields({name: item}, self._what).text(name, max_length)
+            name, lambda item: Fields({name: item}, self._noun).text(name, max_length)
         )
 
     def metadata(self, name: str) -> Mapping[str, Any]:
@@ -126,13 +126,13 @@ class Fields:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            raise self.wrong(name, "is not an object")
+            raise self.field_error(name, "is not an object")
         cleaned: dict[str, Any] = self._clean_metadata(value, name, 0)
         return cleaned
 
     def _clean_metadata(self, value: Any, name: str, depth: int) -> Any:
         if depth > _MAX_METADATA_DEPTH:
-            raise self.wrong(name, "is nested too deeply")
+            raise self.field_error(name, "is nested too deeply")
         if isinstance(value, str):
             return clean_text(value, MAX_METADATA_TEXT_LENGTH)
         if isinstance(value, list):
@@ -151,20 +151,20 @@ def parse_time(value: object) -> datetime | None:
     Any number of fractional digits is read, a time without an offset counts as UTC, and a leap
     second as the second before it. Never raises: a time is not worth losing the answer for.
     """
-    found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None or int(found[1]) not in _YEARS:
+    match = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or int(match[1]) not in _YEARS:
         return None
-    offset = timedelta(hours=int(found[10] or 0), minutes=int(found[11] or 0))
+    offset = timedelta(hours=int(match[10] or 0), minutes=int(match[11] or 0))
     try:
         local = datetime(
-            int(found[1]),
-            int(found[2]),
-            int(found[3]),
-            int(found[4]),
-            int(found[5]),
-            min(int(found[6] or 0), 59),
-            int((found[7] or "0")[:6].ljust(6, "0")),
-            tzinfo=timezone(-offset if found[9] == "-" else offset),
+            int(match[1]),
+            int(match[2]),
+            int(match[3]),
+            int(match[4]),
+            int(match[5]),
+            min(int(match[6] or 0), 59),
+            int((match[7] or "0")[:6].ljust(6, "0")),
+            tzinfo=timezone(-offset if match[9] == "-" else offset),
         )
     except ValueError:
         return None

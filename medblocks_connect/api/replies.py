@@ -1,4 +1,4 @@
-"""What counts as an answer: bounded bytes, proper JSON, and otherwise an error with a name."""
+"""Reading of answers: bounded bytes and proper JSON, and otherwise an error with a name."""
 
 from __future__ import annotations
 

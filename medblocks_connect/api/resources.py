@@ -1,4 +1,4 @@
-"""What Medblocks' things look like in Python: frozen, cleaned, and only with what the API promises.
+"""Medblocks' resources in Python: frozen, cleaned, and only with what the API promises.
 
 ``from_json`` raises ``UnexpectedReplyError`` where an id or a status is missing or a field has the
 wrong type, and ignores what it does not know. No ``repr`` shows a session's url or a patient.
@@ -47,15 +47,15 @@ class FhirSource:
             id=fields.required_id("id"),
             name=fields.text("name", MAX_NAME_LENGTH),
             type=fields.text("type", MAX_TYPE_LENGTH),
-            fhir_base_url=fields.link("fhir_base_url"),
-            logo_url=fields.link("logo_url"),
-            portal_url=fields.link("portal_url"),
+            fhir_base_url=fields.url("fhir_base_url"),
+            logo_url=fields.url("logo_url"),
+            portal_url=fields.url("portal_url"),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class SessionConnection:
-    """A patient's link to one facility, tried in a session.
+    """A patient's connection to one facility, tried in a session.
 
     ``id`` is ``conn_…``, or ``""`` for a try that failed; ``connection_id`` is the facility's;
     ``status`` is as it came, also if it is a new word.
@@ -87,7 +87,7 @@ def _read_connection(fields: Fields) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class PatientConnection(SessionConnection):
-    """A patient's link to one facility, as the patient's own record lists it.
+    """A patient's connection to one facility, as the patient's own record lists it.
 
     ``patient_session_id`` is ``""`` where Medblocks names no session.
     """
@@ -138,11 +138,11 @@ class PatientSession:
         return cls(
             id=fields.required_id("id", MAX_SHORT_ID_LENGTH),
             status=fields.required_text("status", MAX_STATUS_LENGTH),
-            url=fields.link("url"),
+            url=fields.url("url"),
             patient_id=fields.required_id("patient_id"),
             connection_id=fields.optional_id("connection_id"),
             recommended_connection_ids=fields.ids("recommended_connection_ids"),
-            return_url=fields.link("return_url"),
+            return_url=fields.url("return_url"),
             return_button_label=fields.text("return_button_label", MAX_NAME_LENGTH),
             connections=fields.items("connections", SessionConnection.from_json),
             expires_at=fields.moment("expires_at"),
@@ -153,7 +153,7 @@ class PatientSession:
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """A patient as Medblocks knows them, with their links, newest first."""
+    """A patient as Medblocks knows them, with their connections, newest first."""
 
     id: str = field(repr=False)
     email: str = field(repr=False)
@@ -203,7 +203,7 @@ class Page(Generic[Item]):
         fields = Fields(payload, "list")
         # A list without its items would read as "nothing found".
         if not isinstance(payload, dict) or payload.get("data") is None:
-            raise fields.wrong("data", "is missing")
+            raise fields.field_error("data", "is missing")
 
         def read(item: object) -> Item | None:
             try:
@@ -225,7 +225,7 @@ class Page(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class DisconnectedConnection:
-    """The patient's link ``id`` (``conn_…``) after it was cut."""
+    """The patient's connection ``id`` (``conn_…``) after it was disconnected."""
 
     id: str
     disconnected: bool
@@ -242,7 +242,7 @@ class DisconnectedConnection:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Return whether Medblocks is up, and its clock."""
+    """The state of Medblocks, up or not, and its clock."""
 
     ok: bool
     server_time: datetime | None

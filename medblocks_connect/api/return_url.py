@@ -1,4 +1,4 @@
-"""What a return from Medblocks claims: which session, and how it ended. A claim, not the truth.
+"""The claim of a return URL: which session, and how it ended. A claim, not the truth.
 
 Anybody can write such a URL, so nothing here is proof; verify with the session itself.
 """
@@ -16,7 +16,7 @@ from medblocks_connect.api.text import clean_text
 MAX_DESCRIPTION_LENGTH = 2000
 _CARRIED_LENGTH = 200  # of a description, through a login
 UNKNOWN_ERROR = "unknown_error"
-_KNOWN = frozenset(
+_PARAMETERS = frozenset(
     {
         "patient_id",
         "patient_session_id",
@@ -26,7 +26,7 @@ _KNOWN = frozenset(
         "error_description",
     }
 )
-_IDS = {
+_ID_LENGTHS = {
     "patient_session_id": MAX_SHORT_ID_LENGTH,
     "patient_id": MAX_ID_LENGTH,
     "connection_id": MAX_ID_LENGTH,
@@ -67,7 +67,7 @@ class ReturnedFromHostedPage:
     patient_id: str = field(repr=False)
 
 
-Returned = ReturnedSuccess | ReturnedFailure | ReturnedFromHostedPage
+ReturnClaim = ReturnedSuccess | ReturnedFailure | ReturnedFromHostedPage
 
 
 def parse_return_url(
@@ -75,7 +75,7 @@ def parse_return_url(
     | Mapping[str, str | Sequence[str]]
     | Iterable[tuple[str, str | Sequence[str]]]
     | None,
-) -> Returned | None:
+) -> ReturnClaim | None:
     """Return what a return URL claims, or ``None`` if it is malformed.
 
     ``query`` is a query string with or without ``?``, a whole URL, or names with their value or
@@ -85,10 +85,10 @@ def parse_return_url(
     values = _parse_query(query) if isinstance(query, str) else _read_values(query)
     if values is None or not values.get("patient_session_id"):
         return None
-    ids = {name: values.get(name, "") for name in _IDS}
+    ids = {name: values.get(name, "") for name in _ID_LENGTHS}
     if any(_UNDECODABLE in ids[name] for name in ids):
         return None
-    if any(clean_text(ids[name], length) != ids[name] for name, length in _IDS.items()):
+    if any(clean_text(ids[name], length) != ids[name] for name, length in _ID_LENGTHS.items()):
         return None
     session_id, patient_id, connection_id = ids.values()
     success = values.get("success")
@@ -106,20 +106,20 @@ def parse_return_url(
     )
 
 
-def write_return_query(returned: Returned, max_length: int) -> str:
+def write_return_query(returned: ReturnClaim, max_length: int) -> str:
     """Return the query of a return URL that claims the same, for a patient who has to sign in.
 
     It names no patient. What makes it longer than ``max_length`` is left out, the least telling
     first: servers and browsers refuse long addresses.
     """
-    told = {"patient_session_id": returned.patient_session_id}
+    parameters = {"patient_session_id": returned.patient_session_id}
     if isinstance(returned, ReturnedSuccess):
-        told |= {"success": "true", "connection_id": returned.connection_id}
+        parameters |= {"success": "true", "connection_id": returned.connection_id}
     elif isinstance(returned, ReturnedFailure):
-        told |= {"success": "false", "error": returned.error}
-        told["error_description"] = clean_text(returned.error_description, _CARRIED_LENGTH)
-    while len(query := urlencode(told)) > max_length and len(told) > 1:
-        told.popitem()
+        parameters |= {"success": "false", "error": returned.error}
+        parameters["error_description"] = clean_text(returned.error_description, _CARRIED_LENGTH)
+    while len(query := urlencode(parameters)) > max_length and len(parameters) > 1:
+        parameters.popitem()
     return query
 
 
@@ -140,16 +140,18 @@ def _parse_query(query: str) -> dict[str, str] | None:
 
 
 def _read_values(
-    given: Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str | Sequence[str]]] | None,
+    parameters: Mapping[str, str | Sequence[str]]
+    | Iterable[tuple[str, str | Sequence[str]]]
+    | None,
 ) -> dict[str, str] | None:
     # A copy first: a mapping of Django's gives its lists to dict() alone.
-    pairs = dict(given).items() if isinstance(given, Mapping) else given or ()
-    known: dict[str, str] = {}
-    for name, told in pairs:
-        for value in told if isinstance(told, list | tuple) else [told]:
-            if name not in _KNOWN:
+    pairs = dict(parameters).items() if isinstance(parameters, Mapping) else parameters or ()
+    values: dict[str, str] = {}
+    for name, listed in pairs:
+        for value in listed if isinstance(listed, list | tuple) else [listed]:
+            if name not in _PARAMETERS:
                 continue
-            if name in known or not isinstance(value, str):
+            if name in values or not isinstance(value, str):
                 return None
-            known[name] = value
-    return known
+            values[name] = value
+    return values

@@ -1,4 +1,4 @@
-"""How text from outside becomes text that every database stores alike.
+"""Cleaning of text from outside, so that every database stores it alike.
 
 This is the one boundary: whatever Medblocks, a portal or a browser sends is cleaned here once,
 so that SQLite, PostgreSQL and MariaDB keep the same characters and no input is an error.

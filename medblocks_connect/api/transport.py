@@ -1,6 +1,6 @@
 """The one door to the network: every call to Medblocks goes through ``Transport.call``.
 
-It owns the key, the kept connections, the deadline, the retries and the names of what goes wrong.
+It owns the key, the kept connections, the deadline and the names of what goes wrong.
 What ``requests``' session does of its own accord (``.netrc``, proxies and certificates from the
 environment, cookies, redirects) is what a call with a Bearer key must not do: it is all off.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,50 +21,26 @@ from urllib3.exceptions import NewConnectionError
 
 from medblocks_connect import __version__
 from medblocks_connect.api import clock
-from medblocks_connect.api.deadline import NETWORK_FAILURES, Exchange, MeteredAdapter, spend_on
+from medblocks_connect.api.deadline import NETWORK_FAILURES, Exchange, MeteredAdapter, meter_sockets
 from medblocks_connect.api.errors import (
     InvalidRequestError,
-    MedblocksAPIError,
     MedblocksConnectionError,
     MedblocksError,
     NoAnswerError,
     UnexpectedReplyError,
 )
-from medblocks_connect.api.redaction import Redactor
+from medblocks_connect.api.redaction import Redactor, Secret
 from medblocks_connect.api.replies import read_reply, read_request_id
+from medblocks_connect.api.retries import choose_retry_wait
 
 Result = TypeVar("Result")
 
 logger = logging.getLogger("medblocks_connect.api")
 
-# The official SDK's back-off, in seconds; the last window serves for every further try.
-_BACKOFF_WINDOWS = ((0.25, 0.5), (0.5, 0.75), (1.0, 1.25), (2.0, 2.25))
-_REPEATABLE_STATUSES = frozenset({429, 502, 503, 504})
-_jitter = secrets.SystemRandom()
-
-
-class Secret:
-    """A text that no ``repr``, ``vars`` or error page shows."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the text."""
-        return self._value
-
-    def __repr__(self) -> str:
-        for prefix in ("mb_sk_live_", "mb_sk_sbx_"):
-            if self._value.startswith(prefix):
-                return f"'{prefix}********'"
-        return "'********'"
-
 
 @dataclass(frozen=True)
 class Call:
-    """One thing to ask: a method and a path template, and what fills them.
+    """One request to Medblocks: a method and a path template, and what fills them.
 
     ``private`` are this call's texts that no error message may repeat. ``timeout`` is in seconds
     for the whole call, ``None`` for the client's.
@@ -118,15 +93,15 @@ class Transport:
         """
         timeout = self._timeout if call.timeout is None else check_timeout(call.timeout)
         deadline = clock.monotonic() + timeout
-        request = self._prepare(call)
-        redactor = Redactor(self._api_key.reveal(), call.private)
+        request = self._prepare_request(call)
+        redactor = Redactor(self._api_key, call.private)
         tries = 0
         while True:
             try:
                 return self._try_once(call, request, read, redactor, deadline)
             except MedblocksError as error:
                 failure = error
-            wait = _choose_wait(call.method, failure, tries)
+            wait = choose_retry_wait(call.method, failure, tries)
             tries += 1
             if wait is None or tries > self._max_retries or clock.monotonic() + wait >= deadline:
                 break
@@ -146,7 +121,7 @@ class Transport:
         status: object = "no answer"
         request_id = ""
         try:
-            with spend_on(exchange):
+            with meter_sockets(exchange):
                 answer = self._send(request, exchange)
                 status, request_id = answer.status_code, read_request_id(answer, redactor)
                 try:
@@ -154,7 +129,7 @@ class Transport:
                 finally:
                     answer.close()
         except NETWORK_FAILURES as error:
-            failure = _name_failure(error, exchange, request_id)
+            failure = _classify_failure(error, exchange, request_id)
         finally:
             milliseconds = round((clock.monotonic() - started) * 1000)
             logger.debug(
@@ -169,7 +144,7 @@ class Transport:
 
     def _send(self, request: requests.PreparedRequest, exchange: Exchange) -> requests.Response:
         seconds = exchange.seconds_left()
-        return self._session().send(
+        return self._get_session().send(
             request,
             stream=True,
             timeout=(min(self._connect_timeout, seconds), seconds),
@@ -179,7 +154,7 @@ class Transport:
             allow_redirects=False,
         )
 
-    def _session(self) -> _Session:
+    def _get_session(self) -> _Session:
         # Two threads, or a parent and its child, on one connection would read each other's
         # answers.
         owner = os.getpid()
@@ -189,7 +164,7 @@ class Transport:
             self._local.session, self._local.owner = session, owner
         return session
 
-    def _prepare(self, call: Call) -> requests.PreparedRequest:
+    def _prepare_request(self, call: Call) -> requests.PreparedRequest:
         path = call.template.format(
             **{name: _quote_id(name, value) for name, value in call.ids.items()}
         )
@@ -202,7 +177,7 @@ class Transport:
         if self._api_version:
             headers["Version"] = self._api_version
         if call.authenticated:
-            headers["Authorization"] = f"Bearer {self._api_key.reveal()}"
+            headers["Authorization"] = f"Bearer {self._api_key}"
         if call.body is not None:
             headers["Content-Type"] = "application/json"
         url = f"{self._base_url}{path}{'?' if query else ''}{query}"
@@ -225,7 +200,7 @@ class _Session(requests.Session):
         self.mount("http://", MeteredAdapter())
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
-        """Say that no answer redirects: ``send`` reads a redirect's whole body, however large."""
+        """Return None: of a redirect, ``send`` would read the whole body, however large."""
         return
 
 
@@ -236,20 +211,7 @@ def check_timeout(seconds: float) -> float:
     return seconds
 
 
-def _choose_wait(method: str, failure: MedblocksError, tries: int) -> float | None:
-    """Return the seconds to wait before the next try, ``None`` if there must not be one."""
-    repeatable = (
-        isinstance(failure, MedblocksConnectionError)
-        or (isinstance(failure, NoAnswerError) and method == "GET")
-        or (isinstance(failure, MedblocksAPIError) and failure.status_code in _REPEATABLE_STATUSES)
-    )
-    if not repeatable:
-        return None
-    shortest, longest = _BACKOFF_WINDOWS[min(tries, len(_BACKOFF_WINDOWS) - 1)]
-    return max(_jitter.uniform(shortest, longest), failure.retry_after or 0.0)
-
-
-def _name_failure(error: Exception, exchange: Exchange, request_id: str) -> MedblocksError:
+def _classify_failure(error: Exception, exchange: Exchange, request_id: str) -> MedblocksError:
     if exchange.too_large:
         return UnexpectedReplyError("The answer is too large.", request_id=request_id)
     if not exchange.sent and _is_before_sending(error):

@@ -1,6 +1,6 @@
-"""What can be sent at all: a base URL that requests can be built on, and a text for a header.
+"""Validation of settings before any request: a base URL to build on, a text for a header.
 
-What cannot would fail at each call, with the key and the patient's id in hand.
+What cannot be sent would fail at each call, with the key and the patient's id in hand.
 """
 
 from __future__ import annotations

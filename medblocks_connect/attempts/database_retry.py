@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connections
 
 Result = TypeVar("Result")
 
@@ -27,7 +27,7 @@ class RetryLimit:
 
     def is_reached(self, database: str) -> bool:
         """Count a refusal: is it an error now? Inside a caller's transaction it is theirs."""
-        if transaction.get_connection(database).in_atomic_block:
+        if connections[database].in_atomic_block:
             return True
         if self._refusals_left is None:
             return time.monotonic() > self._until

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from medblocks_connect.error_messages import PATIENTS_CHOICES
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patients import Patient
 
-_CANCELLED: Final = "user_denied"
 _RECENT: Final = timedelta(days=30)
 _Status = PatientConnectionAttempt.Status
 
@@ -38,12 +38,12 @@ def has_failed_twice(attempt: PatientConnectionAttempt) -> bool:
         created_at__gte=attempt.created_at - _RECENT,
         id__lt=attempt.pk,
         status__in=(_Status.FAILED, _Status.EXPIRED, _Status.SUCCEEDED),
-    ).exclude(error=_CANCELLED)
+    ).exclude(error__in=PATIENTS_CHOICES)
     latest = earlier.order_by("-id").first()
     return latest is not None and _is_failure(latest)
 
 
 def _is_failure(attempt: PatientConnectionAttempt) -> bool:
-    if attempt.error == _CANCELLED:
+    if attempt.error in PATIENTS_CHOICES:
         return False
     return attempt.status in {_Status.FAILED, _Status.EXPIRED}

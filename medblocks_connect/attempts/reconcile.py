@@ -20,16 +20,7 @@ from django.db import IntegrityError, connections, router, transaction
 from django.db.models import F, Q
 from django.utils import timezone as django_timezone
 
-from medblocks_connect.api import (
-    AuthenticationError,
-    MedblocksConnectionError,
-    MedblocksError,
-    NoAnswerError,
-    NotFoundError,
-    PatientSession,
-    PermissionDeniedError,
-    RateLimitError,
-)
+from medblocks_connect.api import MedblocksError, NotFoundError, PatientSession
 from medblocks_connect.attempts.database_retry import retry_on_deadlock
 from medblocks_connect.attempts.outcome import CLOCK_TOLERANCE, Failure, Outcome, Rank, Status
 from medblocks_connect.attempts.session_evidence import (
@@ -56,7 +47,6 @@ FAILURES_IN_A_ROW: Final = 3
 
 _BATCH: Final = 20
 _MAX_SESSIONS_SEARCHED: Final = 500
-_FIRST_SERVER_STATUS: Final = 500
 
 _HOURLY_FROM_AGE: Final = timedelta(days=1)
 """How old an attempt is when it is asked about every hour, and no longer in every run."""
@@ -129,7 +119,7 @@ def _reconcile_all(
             done.statuses[attempt.status] += 1
         except MedblocksError as error:
             done.unanswered += 1
-            away = away_before + 1 if _is_away(error) else 0
+            away = away_before + 1 if error.is_unavailable else 0
             done.stopped = _why_stop(error, away)
         except Exception as error:  # noqa: BLE001 - one that breaks must not stop those after it
             # The error's kind and not its text, which may hold anything.
@@ -142,22 +132,10 @@ def _reconcile_all(
             break
 
 
-def _is_away(error: MedblocksError) -> bool:
-    if isinstance(error, (NoAnswerError, MedblocksConnectionError)):
-        return True
-    return (error.status_code or 0) >= _FIRST_SERVER_STATUS
-
-
-def _may_pass(error: MedblocksError) -> bool:
-    """Return whether ``error`` is about the moment and not about the attempt's session."""
-    passing = (AuthenticationError, PermissionDeniedError, RateLimitError)
-    return _is_away(error) or isinstance(error, passing)
-
-
 def _why_stop(error: MedblocksError, away: int) -> str:
-    if isinstance(error, RateLimitError):
+    if error.is_rate_limited:
         return "rate_limited"
-    if isinstance(error, (AuthenticationError, PermissionDeniedError)):
+    if error.is_key_refused:
         return "refused"
     return "away" if away >= FAILURES_IN_A_ROW else ""
 
@@ -248,7 +226,9 @@ def _reconcile_attempt(attempt: PatientConnectionAttempt) -> bool:
             return False
         settle_with_waiting_deliveries(attempt, read_session(attempt, session, Source.MEDBLOCKS))
     except MedblocksError as error:
-        if _may_pass(error) or not _expire_if_past(attempt, _UNUSABLE_ANSWER_GRACE, error.code):
+        # Neither a bad moment nor a bad key says anything of this attempt's session.
+        says_nothing = error.is_temporary or error.is_key_refused
+        if says_nothing or not _expire_if_past(attempt, _UNUSABLE_ANSWER_GRACE, error.code):
             raise
         return False
     if adopted:
@@ -315,7 +295,7 @@ def _name_facilities() -> None:
         try:
             columns = get_name_columns(attempt.connection_id)
         except MedblocksError as error:
-            if _may_pass(error):
+            if error.is_temporary or error.is_key_refused:
                 return
             columns = {}  # and not asked for again: nobody can tell it
         PatientConnectionAttempt.objects.filter(pk=attempt.pk).update(

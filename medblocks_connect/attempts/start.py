@@ -261,7 +261,6 @@ def _status_code(error: MedblocksError) -> int:
     """Return the HTTP status for the patient's page: Medblocks' own decides where it answered."""
     if error.status_code == HTTPStatus.NOT_FOUND:
         return HTTPStatus.NOT_FOUND
-    never_answered = isinstance(error, MedblocksConnectionError | NoAnswerError)
-    if never_answered or error.status_code in _UNAVAILABLE:
+    if error.is_unanswered or error.status_code in _UNAVAILABLE:
         return HTTPStatus.SERVICE_UNAVAILABLE
     return HTTPStatus.BAD_GATEWAY

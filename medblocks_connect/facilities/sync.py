@@ -179,16 +179,12 @@ def _ask(sync: CatalogSync, *, is_last_try: bool) -> Page[FhirSource] | None:
         with _written(sync, cursor="", fetched=0, heard_at=timezone.now()):
             sync.pages.all().delete()
     except MedblocksError as error:
-        if is_last_try or not _may_pass(error):
+        if is_last_try or not error.is_temporary:
             raise
         _wait(sync, min(error.retry_after or _WAIT, _LONGEST_WAIT))
         with _written(sync, heard_at=timezone.now()):
             pass
     return None
-
-
-def _may_pass(error: MedblocksError) -> bool:
-    return error.status_code in {None, 429} or (error.status_code or 0) >= 500
 
 
 def _keep_page(sync: CatalogSync, page: Page[FhirSource]) -> None:

@@ -1,1 +1,1 @@
-"""What an operator does from the command line."""
+"""The commands for operators."""

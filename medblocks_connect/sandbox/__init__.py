@@ -1,4 +1,4 @@
 """A local stand-in of Medblocks: its API and a make-believe patient portal, for development.
 
-What it does not reproduce, and what it does, is in this folder's ``README.md``.
+This folder's ``README.md`` lists what it does not reproduce, and what it does.
 """

@@ -1,4 +1,4 @@
-"""Errors on order: makes the API answer the next calls of one operation with an error."""
+"""Queued faults: the API answers the next calls of one operation with an error."""
 
 from django.db.models import F
 
@@ -19,10 +19,10 @@ def queue_fault(
     """Make the next ``times`` calls of ``operation`` answer ``status`` with error ``code``.
 
     ``retry_after`` (seconds) becomes the header. With ``after_the_work`` the call first does
-    what it was asked, as when an answer is lost on its way. Raises ``ValueError`` for an
+    its work, as when an answer is lost on its way. Raises ``ValueError`` for an
     operation that the API does not have.
     """
-    fault: SandboxFault = SandboxFault.objects.create(
+    return SandboxFault.objects.create(
         operation=Operation(operation),
         status=status,
         code=code,
@@ -31,30 +31,19 @@ def queue_fault(
         retry_after=retry_after,
         after_the_work=after_the_work,
     )
-    return fault
 
 
-def take_fault(operation: str) -> SandboxFault | None:
-    """Take the oldest fault that waits for ``operation`` and use it up by one."""
-    fault = _oldest_fault(operation)
-    while fault is not None and not _use_up(fault):
-        fault = _oldest_fault(operation)
-    return fault
+def consume_fault(operation: str) -> SandboxFault | None:
+    """Take the oldest fault queued for ``operation``, and count its use."""
+    queued = SandboxFault.objects.filter(operation=operation, remaining__gt=0)
+    for fault in queued.order_by("pk"):
+        # Two calls at once may have found the same fault: one of them takes it.
+        if queued.filter(pk=fault.pk).update(remaining=F("remaining") - 1):
+            return fault
+    return None
 
 
-def error_of(fault: SandboxFault) -> ApiError:
-    """Return the answer that ``fault`` asks for."""
+def build_error(fault: SandboxFault) -> ApiError:
+    """Return the error that ``fault`` makes the API answer with."""
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     return ApiError(fault.code, fault.message, status=fault.status, headers=headers)
-
-
-def _oldest_fault(operation: str) -> SandboxFault | None:
-    waiting = SandboxFault.objects.filter(operation=operation, remaining__gt=0)
-    oldest: SandboxFault | None = waiting.order_by("pk").first()
-    return oldest
-
-
-def _use_up(fault: SandboxFault) -> bool:
-    # Two calls at once may have found the same fault: one of them takes it.
-    still_waiting = SandboxFault.objects.filter(pk=fault.pk, remaining__gt=0)
-    return bool(still_waiting.update(remaining=F("remaining") - 1))

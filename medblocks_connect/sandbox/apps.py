@@ -1,4 +1,4 @@
-"""How Django knows the sandbox."""
+"""The sandbox's entry into Django: its label and its system checks."""
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -21,5 +21,5 @@ class SandboxConfig(AppConfig):
 
         # Django's test runner turns DEBUG off after start, and that is no production site.
         self.started_with_debug = bool(settings.DEBUG)
-        register(checks.check_debug)
-        register(checks.check_settings)
+        register(checks.check_sandbox_debug)
+        register(checks.check_sandbox_settings)

@@ -1,4 +1,4 @@
-"""Decides where the sandbox refuses to run: in production, or with settings it cannot keep."""
+"""System checks of the sandbox: refuse production, and settings that it cannot keep."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Djan
 from medblocks_connect.sandbox import conf
 
 
-def check_debug(**_kwargs: Any) -> list[CheckMessage]:
+def check_sandbox_debug(**_kwargs: Any) -> list[CheckMessage]:
     """Refuse a site without ``DEBUG``."""
     if settings.DEBUG or _is_turned_off_by_a_test_runner():
         return []
@@ -36,10 +36,10 @@ def _is_turned_off_by_a_test_runner() -> bool:
     return bool(started_with_debug) and not overridden
 
 
-def check_settings(**_kwargs: Any) -> list[CheckMessage]:
+def check_sandbox_settings(**_kwargs: Any) -> list[CheckMessage]:
     """Check ``MEDBLOCKS_SANDBOX``: keys, types, and that webhooks stay on this machine."""
-    given = conf.given_settings()
-    if not isinstance(given, dict):
+    configured = conf.raw_settings()
+    if not isinstance(configured, dict):
         return [
             Error(
                 "MEDBLOCKS_SANDBOX is not a dict.",
@@ -47,30 +47,30 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
                 id="medblocks_sandbox.E002",
             )
         ]
-    return [*_check_keys(given), *_check_types(given), *_check_webhook(given)]
+    return [*_check_keys(configured), *_check_types(configured), *_check_webhook(configured)]
 
 
-def _check_keys(given: dict[str, Any]) -> list[CheckMessage]:
+def _check_keys(configured: dict[str, Any]) -> list[CheckMessage]:
     return [
         Error(
             f"MEDBLOCKS_SANDBOX has an unknown key: {key!r}.",
             hint=f"The keys are {', '.join(conf.KEYS)}.",
             id="medblocks_sandbox.E003",
         )
-        for key in given
+        for key in configured
         if key not in conf.KEYS
     ]
 
 
-def _check_types(given: dict[str, Any]) -> list[CheckMessage]:
-    keys = given.get("API_KEYS", [])
-    wrong = []
+def _check_types(configured: dict[str, Any]) -> list[CheckMessage]:
+    keys = configured.get("API_KEYS", [])
+    mistyped = []
     if not isinstance(keys, (list, tuple)) or not all(isinstance(key, str) for key in keys):
-        wrong.append(("API_KEYS", "a list of strings"))
-    wrong += [
+        mistyped.append(("API_KEYS", "a list of strings"))
+    mistyped += [
         (key, "a string")
         for key in ("WEBHOOK_URL", "WEBHOOK_SECRET")
-        if not isinstance(given.get(key, ""), str)
+        if not isinstance(configured.get(key, ""), str)
     ]
     return [
         Error(
@@ -78,15 +78,15 @@ def _check_types(given: dict[str, Any]) -> list[CheckMessage]:
             hint=f"Give {expected}, or leave the key out.",
             id="medblocks_sandbox.E004",
         )
-        for key, expected in wrong
+        for key, expected in mistyped
     ]
 
 
-def _check_webhook(given: dict[str, Any]) -> list[CheckMessage]:
-    url = given.get("WEBHOOK_URL", "")
+def _check_webhook(configured: dict[str, Any]) -> list[CheckMessage]:
+    url = configured.get("WEBHOOK_URL", "")
     if not isinstance(url, str) or not url:
         return []
-    if not conf.is_loopback(url):
+    if not conf.is_loopback_url(url):
         return [
             Error(
                 "MEDBLOCKS_SANDBOX['WEBHOOK_URL'] leaves this machine.",
@@ -97,7 +97,7 @@ def _check_webhook(given: dict[str, Any]) -> list[CheckMessage]:
                 id="medblocks_sandbox.E005",
             )
         ]
-    if not given.get("WEBHOOK_SECRET"):
+    if not configured.get("WEBHOOK_SECRET"):
         return [
             Warning(
                 "MEDBLOCKS_SANDBOX has a WEBHOOK_URL and no WEBHOOK_SECRET: nothing is sent.",

@@ -1,4 +1,4 @@
-"""Reads the sandbox's settings: the dict ``MEDBLOCKS_SANDBOX``, live, each key optional."""
+"""The sandbox's settings: the dict ``MEDBLOCKS_SANDBOX``, live, each key optional."""
 
 import ipaddress
 from typing import Any
@@ -9,14 +9,14 @@ from django.conf import settings
 KEYS = ("API_KEYS", "WEBHOOK_URL", "WEBHOOK_SECRET")
 
 
-def given_settings() -> Any:
+def raw_settings() -> Any:
     """Return ``MEDBLOCKS_SANDBOX`` as the site wrote it, an empty dict where it did not."""
     return getattr(settings, "MEDBLOCKS_SANDBOX", {})
 
 
 def _value(key: str) -> Any:
-    given = given_settings()
-    return given.get(key) if isinstance(given, dict) else None
+    configured = raw_settings()
+    return configured.get(key) if isinstance(configured, dict) else None
 
 
 def api_keys() -> list[str]:
@@ -34,18 +34,12 @@ def webhook_secret() -> str:
     return str(_value("WEBHOOK_SECRET") or "")
 
 
-def is_loopback(url: str) -> bool:
+def is_loopback_url(url: str) -> bool:
     """Return whether ``url`` is http(s) to this very machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-    if parts.scheme not in {"http", "https"}:
-        return False
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback and parts.scheme in {"http", "https"}

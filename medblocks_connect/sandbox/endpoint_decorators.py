@@ -1,4 +1,4 @@
-"""Who is let in, and what every answer of the API carries: the key, the version, the envelope."""
+"""Decorators for the API's endpoints: check the key and version, add the envelope and headers."""
 
 import hmac
 import re
@@ -13,24 +13,29 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.views.decorators.csrf import csrf_exempt
 
 from medblocks_connect.sandbox import conf
-from medblocks_connect.sandbox.api_faults import error_of, take_fault
+from medblocks_connect.sandbox.api_faults import build_error, consume_fault
 from medblocks_connect.sandbox.error_envelope import ApiError
 from medblocks_connect.sandbox.models import new_id
 
 API_VERSION = "2026-04-25"
-LARGEST_BODY = 100_000  # bytes
+MAX_REQUEST_BYTES = 100_000  # bytes
 
-Answer = Callable[..., dict[str, Any]]
-View = Callable[..., HttpResponseBase]
+EndpointFunction = Callable[..., dict[str, Any]]
+SandboxView = Callable[..., HttpResponseBase]
 
 
-def endpoint(method: str, operation: str, *, needs_key: bool = True) -> Callable[[Answer], View]:
-    """Make a view of a function that returns the JSON of a 200 or raises ``ApiError``."""
+def endpoint(
+    method: str, operation: str, *, needs_key: bool = True
+) -> Callable[[EndpointFunction], SandboxView]:
+    """Make a view of a function that returns the JSON of a 200 or raises ``ApiError``.
 
-    def make_view(answer: Answer) -> View:
-        @wraps(answer)
-        def view(request: HttpRequest, **parts: str) -> HttpResponse:
-            stay_in_development()
+    An empty ``method`` or ``operation`` stands for any method, or for no faults.
+    """
+
+    def make_view(function: EndpointFunction) -> SandboxView:
+        @wraps(function)
+        def view(request: HttpRequest, **arguments: str) -> HttpResponse:
+            require_debug()
             request_id = new_id("req")
             try:
                 if method:
@@ -39,7 +44,7 @@ def endpoint(method: str, operation: str, *, needs_key: bool = True) -> Callable
                     _check_key(request.headers.get("Authorization", ""))
                     _check_version(request.headers.get("Version"))
                 _check_size(request)
-                response = JsonResponse(_answer_or_fail(operation, answer, request, parts))
+                response = JsonResponse(_call_with_faults(operation, function, request, arguments))
             except ApiError as error:
                 response = JsonResponse(
                     error.envelope(request_id), status=error.status, headers=error.headers
@@ -48,31 +53,31 @@ def endpoint(method: str, operation: str, *, needs_key: bool = True) -> Callable
             response["Cache-Control"] = "no-store"
             return response
 
-        return open_to_everybody(view)
+        return exempt_from_host_middleware(view)
 
     return make_view
 
 
-def open_to_everybody(view: View) -> View:
-    """Free ``view`` from the host's forgery and login middleware and its ``ATOMIC_REQUESTS``."""
+def exempt_from_host_middleware(view: SandboxView) -> SandboxView:
+    """Exempt ``view`` from the host's CSRF and login middleware and its ``ATOMIC_REQUESTS``."""
     return login_not_required(csrf_exempt(transaction.non_atomic_requests(view)))
 
 
-def stay_in_development() -> None:
+def require_debug() -> None:
     """Raise ``Http404`` unless the site runs with ``DEBUG``."""
     if not settings.DEBUG:
         raise Http404
 
 
-def _answer_or_fail(
-    operation: str, answer: Answer, request: HttpRequest, parts: dict[str, str]
+def _call_with_faults(
+    operation: str, function: EndpointFunction, request: HttpRequest, arguments: dict[str, str]
 ) -> dict[str, Any]:
-    fault = take_fault(operation) if operation else None
+    fault = consume_fault(operation) if operation else None
     if fault and not fault.after_the_work:
-        raise error_of(fault)
-    content = answer(request, **parts)
+        raise build_error(fault)
+    content = function(request, **arguments)
     if fault:
-        raise error_of(fault)
+        raise build_error(fault)
     return content
 
 
@@ -91,12 +96,12 @@ def _check_key(header: str) -> None:
     if scheme.lower() != "bearer" or not key.strip():
         raise ApiError("missing_api_key", "Send Authorization: Bearer mb_sk_….")
     key = key.strip()
-    allowed = conf.api_keys()
-    if allowed:
-        known = any(hmac.compare_digest(key.encode(), one.encode()) for one in allowed)
+    api_keys = conf.api_keys()
+    if api_keys:
+        accepted = any(hmac.compare_digest(key.encode(), allowed.encode()) for allowed in api_keys)
     else:
-        known = re.fullmatch(r"mb_sk_(?:sbx|live)_\S+", key) is not None
-    if not known:
+        accepted = re.fullmatch(r"mb_sk_(?:sbx|live)_\S+", key) is not None
+    if not accepted:
         raise ApiError("invalid_api_key", "This API key is not known.")
 
 
@@ -109,5 +114,5 @@ def _check_version(version: str | None) -> None:
 
 def _check_size(request: HttpRequest) -> None:
     length = request.headers.get("Content-Length", "")
-    if length.isascii() and length.isdigit() and int(length) > LARGEST_BODY:
-        raise ApiError("payload_too_large", f"A body has at most {LARGEST_BODY} bytes.")
+    if length.isascii() and length.isdigit() and int(length) > MAX_REQUEST_BYTES:
+        raise ApiError("payload_too_large", f"A body has at most {MAX_REQUEST_BYTES} bytes.")

@@ -1,4 +1,4 @@
-"""The API: one function for each operation of Medblocks' public API that patient access needs."""
+"""The API's endpoints: one function for each operation that patient access needs."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,11 @@ from django.utils import timezone
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.endpoint_decorators import endpoint
 from medblocks_connect.sandbox.error_envelope import invalid_data, not_found
-from medblocks_connect.sandbox.fictional_catalog import Facility, find_facility, search_facilities
+from medblocks_connect.sandbox.fictional_catalog import (
+    FictionalFacility,
+    find_facility,
+    search_catalog,
+)
 from medblocks_connect.sandbox.models import (
     Operation,
     SandboxConnection,
@@ -21,12 +25,17 @@ from medblocks_connect.sandbox.models import (
     SessionStatus,
     new_token,
 )
-from medblocks_connect.sandbox.pagination import bad_cursor, read_page, read_query, show_page
+from medblocks_connect.sandbox.pagination import (
+    build_list,
+    invalid_cursor,
+    read_page_request,
+    read_parameters,
+)
 from medblocks_connect.sandbox.serializers import (
-    show_facility,
-    show_patient,
-    show_session,
-    write_moment,
+    serialize_datetime,
+    serialize_facility,
+    serialize_patient,
+    serialize_session,
 )
 from medblocks_connect.sandbox.session_request import SessionRequest, read_session_request
 
@@ -34,25 +43,25 @@ from medblocks_connect.sandbox.session_request import SessionRequest, read_sessi
 @endpoint("GET", Operation.CHECK_HEALTH, needs_key=False)
 def check_health(_request: HttpRequest) -> dict[str, Any]:
     """GET /health."""
-    return {"ok": True, "server_time": write_moment(timezone.now())}
+    return {"ok": True, "server_time": serialize_datetime(timezone.now())}
 
 
 @endpoint("GET", Operation.SEARCH_CONNECTIONS)
 def search_connections(request: HttpRequest) -> dict[str, Any]:
     """GET /connections."""
-    query = read_query(request.GET, "q", "type", "limit", "starting_after")
-    page = read_page(query)
-    facilities = search_facilities(query.get("q", ""), query.get("type", ""))
+    query = read_parameters(request.GET, "q", "type", "limit", "starting_after")
+    page = read_page_request(query)
+    facilities = search_catalog(query.get("q", ""), query.get("type", ""))
     if page.after:
         facilities = _facilities_after(page.after, facilities)
-    return show_page(facilities, page, lambda facility: facility.id, show_facility)
+    return build_list(facilities, page, lambda facility: facility.id, serialize_facility)
 
 
-def _facilities_after(identifier: str, facilities: list[Facility]) -> list[Facility]:
-    for place, facility in enumerate(facilities):
-        if facility.id == identifier:
-            return facilities[place + 1 :]
-    raise bad_cursor()
+def _facilities_after(after: str, facilities: list[FictionalFacility]) -> list[FictionalFacility]:
+    for position, facility in enumerate(facilities, 1):
+        if facility.id == after:
+            return facilities[position:]
+    raise invalid_cursor()
 
 
 @endpoint("GET", Operation.GET_CONNECTION)
@@ -61,72 +70,71 @@ def get_connection(_request: HttpRequest, connection_id: str) -> dict[str, Any]:
     facility = find_facility(connection_id)
     if facility is None:
         raise not_found("connection")
-    return show_facility(facility)
+    return serialize_facility(facility)
 
 
 @endpoint("POST", Operation.CREATE_PATIENT_SESSION)
 def create_patient_session(request: HttpRequest) -> dict[str, Any]:
     """POST /patient-sessions."""
-    asked = read_session_request(request.body)
+    session_request = read_session_request(request.body)
     token = new_token()
     url = request.build_absolute_uri(reverse("medblocks_sandbox:portal", args=[token]))
-    return show_session(_open_session(asked, token, url))
+    return serialize_session(_create_session(session_request, token, url))
 
 
-def _open_session(asked: SessionRequest, token: str, url: str) -> SandboxSession:
-    given = {"email": asked.patient_email, "name": asked.patient_name}
-    changes = {name: value for name, value in given.items() if value is not None}
+def _create_session(session_request: SessionRequest, token: str, url: str) -> SandboxSession:
+    properties = {"email": session_request.patient_email, "name": session_request.patient_name}
+    changes = {name: value for name, value in properties.items() if value is not None}
     now = timezone.now()
     with transaction.atomic():
         # A write comes first: SQLite refuses a transaction that reads and then writes under load.
         SandboxPatient.objects.bulk_create(
-            [SandboxPatient(patient_id=asked.patient_id)], ignore_conflicts=True
+            [SandboxPatient(patient_id=session_request.patient_id)], ignore_conflicts=True
         )
         if changes:
-            SandboxPatient.objects.filter(patient_id=asked.patient_id).update(**changes)
-        session: SandboxSession = SandboxSession.objects.create(
+            SandboxPatient.objects.filter(patient_id=session_request.patient_id).update(**changes)
+        return SandboxSession.objects.create(
             token=token,
             url=url,
-            patient_id=asked.patient_id,
-            connection_id=asked.connection_id,
-            recommended_connection_ids=asked.recommended_connection_ids,
-            return_url=asked.return_url,
-            return_button_label=asked.return_button_label,
-            metadata=asked.metadata,
+            patient_id=session_request.patient_id,
+            connection_id=session_request.connection_id,
+            recommended_connection_ids=session_request.recommended_connection_ids,
+            return_url=session_request.return_url,
+            return_button_label=session_request.return_button_label,
+            metadata=session_request.metadata,
             created_at=now,
-            expires_at=now + timedelta(seconds=asked.expires_in),
+            expires_at=now + timedelta(seconds=session_request.expires_in),
         )
-    return session
 
 
 @endpoint("GET", Operation.GET_PATIENT_SESSION)
 def get_patient_session(_request: HttpRequest, session_id: str) -> dict[str, Any]:
     """GET /patient-sessions/{id}."""
-    session = SandboxSession.objects.filter(session_id=_storable(session_id)).first()
+    session = SandboxSession.objects.filter(session_id=_make_storable(session_id)).first()
     if session is None:
         raise not_found("patient session")
-    return show_session(session)
+    return serialize_session(session)
 
 
 @endpoint("GET", Operation.LIST_PATIENT_SESSIONS)
 def list_patient_sessions(request: HttpRequest, patient_id: str) -> dict[str, Any]:
     """GET /patients/{id}/patient-sessions, newest first."""
-    query = read_query(request.GET, "status", "limit", "starting_after")
-    page = read_page(query)
-    of_patient = SandboxSession.objects.filter(patient=_patient(patient_id))
+    query = read_parameters(request.GET, "status", "limit", "starting_after")
+    page = read_page_request(query)
+    of_patient = SandboxSession.objects.filter(patient=_get_patient(patient_id))
     sessions = of_patient.order_by("-pk")
     if "status" in query:
-        sessions = sessions.filter(_has_status(query["status"]))
+        sessions = sessions.filter(_status_filter(query["status"]))
     if page.after:
-        last = of_patient.filter(session_id=_storable(page.after)).first()
+        last = of_patient.filter(session_id=_make_storable(page.after)).first()
         if last is None:
-            raise bad_cursor()
+            raise invalid_cursor()
         sessions = sessions.filter(pk__lt=last.pk)
-    found = list(sessions[: page.limit + 1])
-    return show_page(found, page, lambda session: session.session_id, show_session)
+    rows = list(sessions[: page.limit + 1])
+    return build_list(rows, page, lambda session: session.session_id, serialize_session)
 
 
-def _has_status(status: str) -> Q:
+def _status_filter(status: str) -> Q:
     now = timezone.now()
     if status == SessionStatus.COMPLETE:
         return Q(completed_at__isnull=False)
@@ -140,14 +148,14 @@ def _has_status(status: str) -> Q:
 @endpoint("GET", Operation.GET_PATIENT)
 def get_patient(_request: HttpRequest, patient_id: str) -> dict[str, Any]:
     """GET /patients/{id}."""
-    return show_patient(_patient(patient_id))
+    return serialize_patient(_get_patient(patient_id))
 
 
 @endpoint("DELETE", Operation.DISCONNECT)
-def disconnect(_request: HttpRequest, patient_id: str, conn_id: str) -> dict[str, Any]:
+def disconnect_connection(_request: HttpRequest, patient_id: str, conn_id: str) -> dict[str, Any]:
     """DELETE /patients/{id}/connections/{conn_…}."""
     connection = SandboxConnection.objects.filter(
-        patient=_patient(patient_id), conn_id=_storable(conn_id)
+        patient=_get_patient(patient_id), conn_id=_make_storable(conn_id)
     ).first()
     if connection is None:
         raise not_found("connection")
@@ -157,18 +165,17 @@ def disconnect(_request: HttpRequest, patient_id: str, conn_id: str) -> dict[str
 
 @endpoint("", "")
 def unknown_address(_request: HttpRequest) -> dict[str, Any]:
-    """Answer whatever the API does not have."""
+    """Refuse an address that the API does not have."""
     raise not_found("address")
 
 
-def _patient(patient_id: str) -> SandboxPatient:
-    found = SandboxPatient.objects.filter(patient_id=_storable(patient_id))
-    patient: SandboxPatient | None = found.first()
+def _get_patient(patient_id: str) -> SandboxPatient:
+    patient = SandboxPatient.objects.filter(patient_id=_make_storable(patient_id)).first()
     if patient is None:
         raise not_found("patient")
     return patient
 
 
-def _storable(identifier: str) -> str:
+def _make_storable(identifier: str) -> str:
     # PostgreSQL raises for a NUL in a comparison; nothing that it keeps has one.
     return identifier.replace("\x00", "\N{REPLACEMENT CHARACTER}")

@@ -1,4 +1,4 @@
-"""The error envelope: which type and HTTP status belong to each of Medblocks' error codes."""
+"""The error envelope: the type and the HTTP status of each of Medblocks' error codes."""
 
 from typing import Any
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Facility:
-    """One FhirSource of the catalog.
+class FictionalFacility:
+    """One FhirSource of the make-believe catalog.
 
     ``refuses`` is the error code that every start at this facility is refused with, or ``""``.
     """
@@ -23,28 +23,28 @@ class Facility:
 
 
 @cache
-def all_facilities() -> tuple[Facility, ...]:
+def all_facilities() -> tuple[FictionalFacility, ...]:
     """Return the whole catalog, in the order of the names."""
     path = Path(__file__).with_name("catalog.json")
-    return tuple(Facility(**row) for row in json.loads(path.read_text(encoding="utf-8")))
+    return tuple(FictionalFacility(**row) for row in json.loads(path.read_text(encoding="utf-8")))
 
 
 @cache
-def _by_address() -> dict[str, Facility]:
-    found = {facility.id: facility for facility in all_facilities()}
-    return found | {facility.fhir_base_url: facility for facility in all_facilities()}
+def _facilities_by_identifier() -> dict[str, FictionalFacility]:
+    by_id = {facility.id: facility for facility in all_facilities()}
+    return by_id | {facility.fhir_base_url: facility for facility in all_facilities()}
 
 
-def find_facility(identifier: str) -> Facility | None:
+def find_facility(identifier: str) -> FictionalFacility | None:
     """Find a facility by its id or by its ``fhir_base_url``."""
-    return _by_address().get(identifier)
+    return _facilities_by_identifier().get(identifier)
 
 
-def search_facilities(text: str = "", vendor: str = "") -> list[Facility]:
+def search_catalog(text: str = "", vendor: str = "") -> list[FictionalFacility]:
     """Return the facilities whose name contains ``text`` in any case, of one vendor if given."""
-    wanted = text.casefold()
+    folded = text.casefold()
     return [
         facility
         for facility in all_facilities()
-        if wanted in facility.name.casefold() and (not vendor or facility.type == vendor)
+        if folded in facility.name.casefold() and (not vendor or facility.type == vendor)
     ]

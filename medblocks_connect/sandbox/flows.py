@@ -1,10 +1,9 @@
-"""What the patient does at the portal, and what becomes of a connection later.
+"""Flows: end a session as the patient does, change a connection later, and record the event.
 
-Each function is one deed. The first to end a session wins: everybody after gets ``SessionOver``.
+Each function is one action. The first to end a session wins: later ones raise ``SessionClosed``.
 """
 
 from datetime import datetime
-from urllib.parse import urlencode, urlsplit
 
 from django.db import transaction
 from django.utils import timezone
@@ -16,28 +15,18 @@ from medblocks_connect.sandbox.models import (
     SandboxSession,
     new_id,
 )
-from medblocks_connect.sandbox.serializers import show_connection, show_session
+from medblocks_connect.sandbox.serializers import serialize_connection, serialize_session
 from medblocks_connect.sandbox.webhook_sender import record_event
 
 SCOPES = ["openid", "fhirUser", "offline_access", "patient/*.read"]
 LOST_ACCESS = "token_unavailable"
 
-# Texts of the kind that hospitals' systems send.
-DESCRIPTIONS = {
-    "user_denied": "The user denied the authorization request.",
-    "access_denied": "The resource owner or authorization server denied the request.",
-    "oauth_callback_failed": "The authorization response could not be processed.",
-    "oauth_error": "server_error: The authorization server encountered an unexpected condition.",
-    # The name of the failure, and no password that bandit (B105) takes it for.
-    "token_exchange_failed": "Token endpoint responded with status 400: invalid_grant",  # nosec B105
-}
+
+class SessionClosed(Exception):  # noqa: N818 - a state, not an error of the caller
+    """The session was complete or expired before this action."""
 
 
-class SessionOver(Exception):  # noqa: N818 - a state, not a mistake of anybody
-    """The session was complete or expired before this deed."""
-
-
-class NotActive(Exception):  # noqa: N818 - a state, not a mistake of anybody
+class ConnectionNotActive(Exception):  # noqa: N818 - a state, not an error of the caller
     """The connection has no access that could be lost or used."""
 
 
@@ -45,14 +34,9 @@ def approve(session: SandboxSession, facility_id: str = "") -> SandboxConnection
     """Let the site read: the session is complete, the connection active.
 
     ``facility_id`` is what the patient picked, where the session names no facility. Raises
-    ``SessionOver``, and ``ValueError`` where no facility is known.
+    ``SessionClosed``, and ``ValueError`` where no facility is known.
     """
-    return _end_with_connection(session, facility_id, "")
-
-
-def approve_and_stay_away(session: SandboxSession, facility_id: str = "") -> SandboxConnection:
-    """Approve, and never send the browser back: only the session knows. Raises as ``approve``."""
-    return approve(session, facility_id)
+    return _record_outcome(session, facility_id, "")
 
 
 def cancel(session: SandboxSession, facility_id: str = "") -> SandboxConnection:
@@ -64,56 +48,37 @@ def fail(session: SandboxSession, code: str, facility_id: str = "") -> SandboxCo
     """Complete the session with a connection failed by ``code``. Raises as ``approve``."""
     if not code:
         raise ValueError("a failure has a code")
-    return _end_with_connection(session, facility_id, code)
+    return _record_outcome(session, facility_id, code)
 
 
-def finish(session: SandboxSession) -> None:
-    """Complete the session without any connection. Raises ``SessionOver``."""
+def complete_without_connection(session: SandboxSession) -> None:
+    """Complete the session without any connection. Raises ``SessionClosed``."""
     with transaction.atomic():
-        _end(session, timezone.now())
-        _tell_completed(session)
+        _complete(session, timezone.now())
+        _record_completed(session)
 
 
 def let_expire(session: SandboxSession) -> None:
-    """Make the session expire now. Raises ``SessionOver``."""
+    """Make the session expire now. Raises ``SessionClosed``."""
     now = timezone.now()
     still_open = SandboxSession.objects.filter(pk=session.pk, completed_at=None, expires_at__gt=now)
     if not still_open.update(expires_at=now):
-        raise SessionOver
+        raise SessionClosed
     session.expires_at = now
 
 
-def return_address(session: SandboxSession) -> str:
-    """Return where the browser goes after the session: its ``return_url`` with what happened."""
-    query = {"patient_id": session.patient_id, "patient_session_id": session.session_id}
-    connection = session.connections.order_by("pk").last()
-    if session.connection_id and connection is not None:
-        if connection.status == ConnectionStatus.FAILED:
-            code = connection.failure_code
-            query |= {
-                "success": "false",
-                "error": code,
-                "error_description": DESCRIPTIONS.get(code, "The sign-in did not succeed."),
-            }
-        else:
-            query |= {"success": "true", "connection_id": connection.connection_id}
-    parts = urlsplit(session.return_url)
-    together = "&".join(part for part in (parts.query, urlencode(query)) if part)
-    return parts._replace(query=together).geturl()
-
-
 def lose_access(connection: SandboxConnection) -> SandboxEvent:
-    """Let the hospital stop renewing the access. Raises ``NotActive``."""
+    """Let the hospital stop renewing the access. Raises ``ConnectionNotActive``."""
     now = timezone.now()
     with transaction.atomic():
-        _change_active(
+        _update_active(
             connection,
             status=ConnectionStatus.REFRESH_FAILED,
             failure_code=LOST_ACCESS,
             failure_at=now,
             updated_at=now,
         )
-        return record_event("connection.token_refresh_failed", show_connection(connection))
+        return record_event("connection.token_refresh_failed", serialize_connection(connection))
 
 
 def disconnect(connection: SandboxConnection) -> None:
@@ -128,37 +93,40 @@ def disconnect(connection: SandboxConnection) -> None:
 def sync_records(
     connection: SandboxConnection, *, ok: bool = True, total: int = 128
 ) -> SandboxEvent:
-    """Report that ``total`` records were fetched, or that none could be. Raises ``NotActive``."""
+    """Report that ``total`` records were fetched, or that none could be.
+
+    Raises ``ConnectionNotActive``.
+    """
     if connection.status != ConnectionStatus.ACTIVE:
-        raise NotActive
-    about = {
+        raise ConnectionNotActive
+    resource = {
         "resource_type": "records_sync",
         "patient_id": connection.patient_id,
         "connection_id": connection.connection_id,
     }
     if ok:
         counts = {"total": total, "errors": 0, "duration_ms": 4_200}
-        return record_event("records.sync.completed", about | counts)
+        return record_event("records.sync.completed", resource | counts)
     message = {"error_message": "The hospital's server stopped answering."}
-    return record_event("records.sync.failed", about | message)
+    return record_event("records.sync.failed", resource | message)
 
 
-def _end(session: SandboxSession, now: datetime) -> None:
+def _complete(session: SandboxSession, now: datetime) -> None:
     # The conditional UPDATE is the first statement of its transaction: of two clicks one wins,
     # and SQLite never has to turn a read lock into a write lock.
     still_open = SandboxSession.objects.filter(pk=session.pk, completed_at=None, expires_at__gt=now)
     if not still_open.update(completed_at=now):
-        raise SessionOver
+        raise SessionClosed
     session.completed_at = now
 
 
-def _end_with_connection(session: SandboxSession, facility_id: str, code: str) -> SandboxConnection:
+def _record_outcome(session: SandboxSession, facility_id: str, code: str) -> SandboxConnection:
     facility = session.connection_id or facility_id
     if not facility:
         raise ValueError("this session names no facility: say which one the patient picked")
     now = timezone.now()
     with transaction.atomic():
-        _end(session, now)
+        _complete(session, now)
         connection: SandboxConnection = SandboxConnection.objects.create(
             conn_id=None if code else new_id("conn"),
             session=session,
@@ -171,16 +139,16 @@ def _end_with_connection(session: SandboxSession, facility_id: str, code: str) -
             created_at=now,
             updated_at=now,
         )
-        _tell_completed(session)
+        _record_completed(session)
     return connection
 
 
-def _tell_completed(session: SandboxSession) -> None:
-    record_event("patient_session.completed", show_session(session))
+def _record_completed(session: SandboxSession) -> None:
+    record_event("patient_session.completed", serialize_session(session))
 
 
-def _change_active(connection: SandboxConnection, **changes: object) -> None:
+def _update_active(connection: SandboxConnection, **changes: object) -> None:
     active = SandboxConnection.objects.filter(pk=connection.pk, status=ConnectionStatus.ACTIVE)
     if not active.update(**changes):
-        raise NotActive
+        raise ConnectionNotActive
     connection.refresh_from_db()

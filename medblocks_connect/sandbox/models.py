@@ -1,4 +1,4 @@
-"""What the sandbox remembers: patients, sessions, connections, events and faults on order.
+"""The sandbox's tables: patients, sessions, connections, webhook events and queued faults.
 
 No ``__str__`` shows an email, a name or a session's ``url``.
 """
@@ -80,7 +80,7 @@ class SandboxSession(models.Model):
 
 
 class ConnectionStatus(models.TextChoices):
-    """The states of a connection that the sandbox brings about."""
+    """The states of a connection that the sandbox can produce."""
 
     ACTIVE = "active"
     FAILED = "failed"
@@ -90,7 +90,7 @@ class ConnectionStatus(models.TextChoices):
 
 
 class SandboxConnection(models.Model):
-    """A patient's link to one facility, or the failed attempt at one (then without ``conn_id``)."""
+    """A patient's connection to one facility; a failed one has no ``conn_id``."""
 
     conn_id = models.CharField(max_length=64, unique=True, null=True, blank=True)
     session = models.ForeignKey(
@@ -112,7 +112,7 @@ class SandboxConnection(models.Model):
 
 
 class SandboxEvent(models.Model):
-    """A webhook event, kept until it was answered with 2xx and after."""
+    """A webhook event; it is kept after its delivery, too."""
 
     event_id = models.CharField(max_length=64, unique=True, default=new_event_id)
     type = models.CharField(max_length=100)

@@ -1,10 +1,11 @@
-"""The make-believe portal's pages: thin views over the deeds in ``flows``.
+"""The make-believe portal: its pages, its choices and faults, and the return to the site.
 
 The browser is only ever sent to the portal's own pages or to the ``return_url`` of its session.
-Whatever it asks for, the answer is plainly make-believe.
+Every page, refusals included, says that it is make-believe.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -28,98 +29,137 @@ from django.views.decorators.http import require_POST, require_safe
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.endpoint_decorators import (
     API_VERSION,
-    View,
-    open_to_everybody,
-    stay_in_development,
+    SandboxView,
+    exempt_from_host_middleware,
+    require_debug,
 )
 from medblocks_connect.sandbox.fictional_catalog import (
-    Facility,
+    FictionalFacility,
     all_facilities,
     find_facility,
-    search_facilities,
+    search_catalog,
 )
-from medblocks_connect.sandbox.models import SandboxSession, SessionStatus
+from medblocks_connect.sandbox.models import ConnectionStatus, SandboxSession, SessionStatus
 
-SHOWN_FACILITIES = 10
+MAX_SHOWN_FACILITIES = 10
 
-Deed = Callable[[SandboxSession, str], object]
 
-_DEEDS: dict[str, Deed] = {
-    "approve": flows.approve,
-    "cancel": flows.cancel,
-    "portal_error": lambda session, facility: flows.fail(session, "oauth_error", facility),
-    "access_denied": lambda session, facility: flows.fail(session, "access_denied", facility),
-    "token_exchange_failed": lambda session, facility: flows.fail(
-        session, "token_exchange_failed", facility
+@dataclass(frozen=True)
+class PortalChoice:
+    """One way to end a visit to the portal: a button of the consent page, and what follows it.
+
+    ``name`` is what the form sends, ``note`` what the page says under the button. With an
+    ``error`` the connection fails by this code, and the browser is sent back with it and with
+    ``description``, the hospital's words for it. Without one the patient approves, unless the
+    session ``expires``.
+    """
+
+    name: str
+    label: str
+    note: str = ""
+    error: str = ""
+    description: str = ""
+    expires: bool = False
+    stays_at_portal: bool = False
+
+    def end_session(self, session: SandboxSession, facility_id: str) -> None:
+        """End ``session`` in this way. Raises ``SessionClosed``."""
+        if self.error:
+            flows.fail(session, self.error, facility_id)
+        elif self.expires:
+            flows.let_expire(session)
+        else:
+            flows.approve(session, facility_id)
+
+
+APPROVE = PortalChoice("approve", "Sign in and approve")
+CANCEL = PortalChoice(
+    "cancel", "Cancel", error="user_denied",
+    description="The user denied the authorization request.",
+)  # fmt: skip
+# Everything that can go wrong at the portal: a new fault is one more entry here. The descriptions
+# are texts of the kind that hospitals' systems send.
+FAULTS = (
+    PortalChoice(
+        "portal_error", "Portal error", "Sent back with oauth_error.", error="oauth_error",
+        description="server_error: The authorization server encountered an unexpected condition.",
     ),
-    "stay_away": flows.approve_and_stay_away,
-    "expire": lambda session, _facility: flows.let_expire(session),
-}
+    PortalChoice(
+        "token_exchange_failed", "Token exchange failure", "Sent back with token_exchange_failed.",
+        error="token_exchange_failed",
+        description="Token endpoint responded with status 400: invalid_grant",
+    ),
+    PortalChoice(
+        "access_denied", "Access denied by the hospital", "Sent back with access_denied.",
+        error="access_denied",
+        description="The resource owner or authorization server denied the request.",
+    ),
+    PortalChoice(
+        "stay_away", "Approve, but never come back", "Connected, but the browser stays here.",
+        stays_at_portal=True,
+    ),
+    PortalChoice(
+        "expire", "Let it expire", "The link stops working now; nobody is sent back.", expires=True,
+    ),
+)  # fmt: skip
+CHOICES = {choice.name: choice for choice in (APPROVE, CANCEL, *FAULTS)}
+_DESCRIPTIONS = {choice.error: choice.description for choice in CHOICES.values()}
 
-# What the form sends, what the button says, what comes of it.
-_FAULTS = (
-    ("portal_error", "Portal error", "Sent back with oauth_error."),
-    ("token_exchange_failed", "Token exchange failure", "Sent back with token_exchange_failed."),
-    ("access_denied", "Access denied by the hospital", "Sent back with access_denied."),
-    ("stay_away", "Approve, but never come back", "Connected, but the browser stays here."),
-    ("expire", "Let it expire", "The link stops working now; nobody is sent back."),
-)
 
-
-class _ForgeryCheck(CsrfViewMiddleware):
-    """Django's own check, with a page of ours for its answer."""
+class _PortalCsrfCheck(CsrfViewMiddleware):
+    """Django's own check, answered with a page of the portal."""
 
     def _reject(self, request: HttpRequest, _reason: str) -> HttpResponse:
-        return _refuse(request, "This page was open too long", 403)
+        return _render_problem(request, "This page was open too long", 403)
 
 
-_check_forgery = decorator_from_middleware(_ForgeryCheck)
+_protect_from_csrf = decorator_from_middleware(_PortalCsrfCheck)
 
 
-def portal_page(page: Callable[..., HttpResponse]) -> View:
+def portal_page(page: Callable[..., HttpResponse]) -> SandboxView:
     """Make a view of a page: in development only, for everybody, never cached."""
 
     # Inside, so that a site without DEBUG answers 404 and not "forbidden".
-    protected = _check_forgery(never_cache(page))
+    protected = _protect_from_csrf(never_cache(page))
 
     @wraps(page)
-    def view(request: HttpRequest, **parts: str) -> HttpResponseBase:
-        stay_in_development()
-        response = _answer(request, protected, parts)
-        # Not no-referrer: Django's forgery check over https needs the site's own Referer.
+    def view(request: HttpRequest, **arguments: str) -> HttpResponseBase:
+        require_debug()
+        response = _call_page(request, protected, arguments)
+        # Not no-referrer: Django's CSRF check over https needs the site's own Referer.
         response["Referrer-Policy"] = "same-origin"
         return response
 
-    return open_to_everybody(view)
+    return exempt_from_host_middleware(view)
 
 
-def _answer(
-    request: HttpRequest, page: Callable[..., HttpResponseBase], parts: dict[str, str]
+def _call_page(
+    request: HttpRequest, page: Callable[..., HttpResponseBase], arguments: dict[str, str]
 ) -> HttpResponseBase:
     try:
-        response = page(request, **parts)
+        response = page(request, **arguments)
     except Http404:
-        return _refuse(request, "No such link", 404)
+        return _render_problem(request, "No such link", 404)
     if isinstance(response, HttpResponseNotAllowed):
-        refused = _refuse(request, "Nothing is shown here", 405)
-        refused["Allow"] = response["Allow"]
-        return refused
+        problem = _render_problem(request, "Nothing is shown here", 405)
+        problem["Allow"] = response["Allow"]
+        return problem
     return response
 
 
-def _refuse(request: HttpRequest, problem: str, status: int) -> HttpResponse:
-    return render(request, "medblocks_sandbox/wrong.html", {"problem": problem}, status=status)
+def _render_problem(request: HttpRequest, problem: str, status: int) -> HttpResponse:
+    return render(request, "medblocks_sandbox/problem.html", {"problem": problem}, status=status)
 
 
 @portal_page
 @require_safe
-def show_first_page(request: HttpRequest) -> HttpResponse:
-    """Say what the sandbox is, what it is not, and where its API is."""
-    address = request.build_absolute_uri(reverse("medblocks_sandbox:index")).rstrip("/")
+def show_index(request: HttpRequest) -> HttpResponse:
+    """Show what the sandbox is, what it is not, and the address of its API."""
+    base_url = request.build_absolute_uri(reverse("medblocks_sandbox:index")).rstrip("/")
     return render(
         request,
         "medblocks_sandbox/index.html",
-        {"base_url": address, "api_version": API_VERSION, "facilities": len(all_facilities())},
+        {"base_url": base_url, "api_version": API_VERSION, "facilities": len(all_facilities())},
     )
 
 
@@ -127,10 +167,10 @@ def show_first_page(request: HttpRequest) -> HttpResponse:
 @require_safe
 def show_portal(request: HttpRequest, token: str) -> HttpResponse:
     """Show the facility's sign-in, or the choice of a facility where the session names none."""
-    session = _session(token)
-    if _is_over(session):
-        return _say_over(request, session)
-    facility = _facility(session, request.GET.get("facility", ""))
+    session = _get_session(token)
+    if _is_closed(session):
+        return _render_closed_session(request, session)
+    facility = _get_facility(session, request.GET.get("facility", ""))
     if facility is None:
         return _choose_facility(request, session)
     return _render(request, "sign_in", session, {"facility": facility})
@@ -140,80 +180,95 @@ def show_portal(request: HttpRequest, token: str) -> HttpResponse:
 @require_POST
 def sign_in(request: HttpRequest, token: str) -> HttpResponse:
     """Take any user and any password, keep neither, and go on to the consent page."""
-    session = _session(token)
-    facility = _facility(session, request.POST.get("facility", ""))
+    session = _get_session(token)
+    facility = _get_facility(session, request.POST.get("facility", ""))
     if facility is None:
-        return _refuse(request, "No such facility", 400)
-    address = reverse("medblocks_sandbox:consent", args=[token])
+        return _render_problem(request, "No such facility", 400)
+    consent_url = reverse("medblocks_sandbox:consent", args=[token])
     if not session.connection_id:
-        address += "?" + urlencode({"facility": facility.id})
-    response = HttpResponseRedirect(address)
-    response.status_code = 303
-    return response
+        consent_url += "?" + urlencode({"facility": facility.id})
+    return HttpResponseRedirect(consent_url, status=303)
 
 
 @portal_page
 @require_safe
 def show_consent(request: HttpRequest, token: str) -> HttpResponse:
-    """Ask whether the site may read, with every way in which that can end."""
-    session = _session(token)
-    if _is_over(session):
-        return _say_over(request, session)
-    facility = _facility(session, request.GET.get("facility", ""))
+    """Ask whether the site may read the records, with a button for every choice."""
+    session = _get_session(token)
+    if _is_closed(session):
+        return _render_closed_session(request, session)
+    facility = _get_facility(session, request.GET.get("facility", ""))
     if facility is None:
         return HttpResponseRedirect(reverse("medblocks_sandbox:portal", args=[token]))
-    return _render(request, "consent", session, {"facility": facility, "faults": _FAULTS})
+    context = {"facility": facility, "approve": APPROVE, "cancel": CANCEL, "faults": FAULTS}
+    return _render(request, "consent", session, context)
 
 
 @portal_page
 @require_POST
 def decide(request: HttpRequest, token: str) -> HttpResponse:
-    """Do what the patient chose, and send the browser back unless the choice keeps it here."""
-    session = _session(token)
-    choice = request.POST.get("choice", "")
-    deed = _DEEDS.get(choice)
-    facility = _facility(session, request.POST.get("facility", ""))
-    if deed is None or facility is None:
-        return _refuse(request, "No such choice", 400)
+    """End the session as the patient chose, and send the browser back unless it stays here."""
+    session = _get_session(token)
+    choice = CHOICES.get(request.POST.get("choice", ""))
+    facility = _get_facility(session, request.POST.get("facility", ""))
+    if choice is None or facility is None:
+        return _render_problem(request, "No such choice", 400)
     try:
-        deed(session, facility.id)
-    except flows.SessionOver:
-        if choice == "stay_away":
-            session.refresh_from_db()
-            return _say_over(request, session)
-        return _follow_first_click(request, session)
-    if choice == "expire":
-        return _say_over(request, session)
-    if choice == "stay_away":
-        return _render(request, "stay", session, {"facility": facility})
-    return HttpResponseRedirect(flows.return_address(session))
+        choice.end_session(session, facility.id)
+    except flows.SessionClosed:
+        session.refresh_from_db()
+        if choice.stays_at_portal:
+            return _render_closed_session(request, session)
+    else:
+        if choice.stays_at_portal:
+            return _render(request, "access_given", session, {"facility": facility})
+    return _send_back(request, session)
 
 
 @portal_page
 @require_POST
 def leave(request: HttpRequest, token: str) -> HttpResponse:
-    """Go back from the choice of a facility without having picked one."""
-    session = _session(token)
+    """Complete the session without a facility, and send the browser back."""
+    session = _get_session(token)
     try:
-        flows.finish(session)
-    except flows.SessionOver:
-        return _follow_first_click(request, session)
-    return HttpResponseRedirect(flows.return_address(session))
+        flows.complete_without_connection(session)
+    except flows.SessionClosed:
+        session.refresh_from_db()
+    return _send_back(request, session)
 
 
-def _session(token: str) -> SandboxSession:
+def return_url_with_outcome(session: SandboxSession) -> str:
+    """Return where the browser goes after ``session``: its ``return_url`` with what happened."""
+    query = {"patient_id": session.patient_id, "patient_session_id": session.session_id}
+    connection = session.connections.order_by("pk").last()
+    if session.connection_id and connection is not None:
+        if connection.status == ConnectionStatus.FAILED:
+            code = connection.failure_code
+            query |= {
+                "success": "false",
+                "error": code,
+                "error_description": _DESCRIPTIONS.get(code, "The sign-in did not succeed."),
+            }
+        else:
+            query |= {"success": "true", "connection_id": connection.connection_id}
+    parts = urlsplit(session.return_url)
+    query_string = "&".join(part for part in (parts.query, urlencode(query)) if part)
+    return parts._replace(query=query_string).geturl()
+
+
+def _get_session(token: str) -> SandboxSession:
     session: SandboxSession | None = SandboxSession.objects.filter(token=token).first()
     if session is None:
         raise Http404("No such session.")
     return session
 
 
-def _is_over(session: SandboxSession) -> bool:
+def _is_closed(session: SandboxSession) -> bool:
     return session.status_at(timezone.now()) != SessionStatus.OPEN
 
 
-def _facility(session: SandboxSession, picked: str) -> Facility | None:
-    return find_facility(session.connection_id or picked)
+def _get_facility(session: SandboxSession, chosen_id: str) -> FictionalFacility | None:
+    return find_facility(session.connection_id or chosen_id)
 
 
 def _choose_facility(request: HttpRequest, session: SandboxSession) -> HttpResponse:
@@ -223,31 +278,30 @@ def _choose_facility(request: HttpRequest, session: SandboxSession) -> HttpRespo
         for identifier in session.recommended_connection_ids
         if not text and (facility := find_facility(identifier)) is not None
     ]
-    others = [
+    not_recommended = [
         facility
-        for facility in search_facilities(text)
+        for facility in search_catalog(text)
         if not facility.refuses and facility not in recommended
     ]
     context = {
         "q": text,
         "recommended": recommended,
-        "facilities": others[:SHOWN_FACILITIES],
-        "more": len(others) > SHOWN_FACILITIES,
+        "facilities": not_recommended[:MAX_SHOWN_FACILITIES],
+        "more": len(not_recommended) > MAX_SHOWN_FACILITIES,
     }
     return _render(request, "choose", session, context)
 
 
-def _follow_first_click(request: HttpRequest, session: SandboxSession) -> HttpResponse:
-    # A browser shows the answer to the last click, so that one must lead where the first one did.
-    session.refresh_from_db()
+def _send_back(request: HttpRequest, session: SandboxSession) -> HttpResponse:
+    # A browser shows the answer to the last click, so every click leads where the first one did.
     if session.completed_at is None:
-        return _say_over(request, session)
-    return HttpResponseRedirect(flows.return_address(session))
+        return _render_closed_session(request, session)
+    return HttpResponseRedirect(return_url_with_outcome(session))
 
 
-def _say_over(request: HttpRequest, session: SandboxSession) -> HttpResponse:
+def _render_closed_session(request: HttpRequest, session: SandboxSession) -> HttpResponse:
     context = {"complete": session.completed_at is not None}
-    return _render(request, "over", session, context, status=410)
+    return _render(request, "session_closed", session, context, status=410)
 
 
 def _render(

@@ -1,15 +1,15 @@
-"""The JSON of each thing, as the Medblocks API writes it."""
+"""Serializers: the JSON of each resource, as the Medblocks API writes it."""
 
 from datetime import datetime, timezone
 from typing import Any
 
 from django.utils import timezone as django_timezone
 
-from medblocks_connect.sandbox.fictional_catalog import Facility
+from medblocks_connect.sandbox.fictional_catalog import FictionalFacility
 from medblocks_connect.sandbox.models import SandboxConnection, SandboxPatient, SandboxSession
 
 
-def write_moment(moment: datetime | None) -> str | None:
+def serialize_datetime(moment: datetime | None) -> str | None:
     """Return ``moment`` in UTC with milliseconds and a ``Z``.
 
     A naive moment (a site with ``USE_TZ = False``) is in the site's own time zone.
@@ -21,7 +21,7 @@ def write_moment(moment: datetime | None) -> str | None:
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def show_facility(facility: Facility) -> dict[str, Any]:
+def serialize_facility(facility: FictionalFacility) -> dict[str, Any]:
     """Return a FhirSource."""
     return {
         "id": facility.id,
@@ -34,19 +34,19 @@ def show_facility(facility: Facility) -> dict[str, Any]:
     }
 
 
-def show_connection(connection: SandboxConnection) -> dict[str, Any]:
+def serialize_connection(connection: SandboxConnection) -> dict[str, Any]:
     """Return a connection as it stands inside a PatientSession."""
     return {
         "id": connection.conn_id,
         "connection_id": connection.connection_id,
         "status": connection.status,
         "failure_code": connection.failure_code or None,
-        "failure_at": write_moment(connection.failure_at),
-        "created_at": write_moment(connection.created_at),
+        "failure_at": serialize_datetime(connection.failure_at),
+        "created_at": serialize_datetime(connection.created_at),
     }
 
 
-def show_session(session: SandboxSession) -> dict[str, Any]:
+def serialize_session(session: SandboxSession) -> dict[str, Any]:
     """Return a PatientSession, with the status that it has now."""
     return {
         "id": session.session_id,
@@ -59,15 +59,15 @@ def show_session(session: SandboxSession) -> dict[str, Any]:
         "return_url": session.return_url,
         "return_button_label": session.return_button_label or None,
         "connections": [
-            show_connection(connection) for connection in session.connections.order_by("pk")
+            serialize_connection(connection) for connection in session.connections.order_by("pk")
         ],
-        "expires_at": write_moment(session.expires_at),
+        "expires_at": serialize_datetime(session.expires_at),
         "metadata": session.metadata,
-        "created_at": write_moment(session.created_at),
+        "created_at": serialize_datetime(session.created_at),
     }
 
 
-def show_patient(patient: SandboxPatient) -> dict[str, Any]:
+def serialize_patient(patient: SandboxPatient) -> dict[str, Any]:
     """Return a patient with every connection, newest first."""
     connections = patient.connections.select_related("session").order_by("-pk")
     return {
@@ -76,14 +76,14 @@ def show_patient(patient: SandboxPatient) -> dict[str, Any]:
         "email": patient.email or None,
         "name": patient.name or None,
         "metadata": patient.metadata,
-        "created_at": write_moment(patient.created_at),
+        "created_at": serialize_datetime(patient.created_at),
         "connections": [
-            show_connection(connection)
+            serialize_connection(connection)
             | {
                 "resource_type": "connection",
                 "patient_session_id": connection.session.session_id,
                 "scopes": connection.scopes,
-                "updated_at": write_moment(connection.updated_at),
+                "updated_at": serialize_datetime(connection.updated_at),
             }
             for connection in connections
         ],

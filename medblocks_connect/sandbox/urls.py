@@ -1,4 +1,4 @@
-"""The sandbox's addresses: the portal under ``c/``, the API, and a first page. Any prefix will do.
+"""The sandbox's URLs: the portal under ``c/``, the API, and a first page. Any prefix will do.
 
 The server hands over a decoded path, so an identifier may hold a slash: the routes of a patient
 and of a facility are read from their ends, where no identifier is.
@@ -14,7 +14,7 @@ _PORTAL = r"^c/(?P<token>[0-9a-f]{32})"
 _PATIENT = r"^patients/(?P<patient_id>[\s\S]+)"
 
 urlpatterns = [
-    path("", portal.show_first_page, name="index"),
+    path("", portal.show_index, name="index"),
     re_path(rf"{_PORTAL}\Z", portal.show_portal, name="portal"),
     re_path(rf"{_PORTAL}/sign-in\Z", portal.sign_in, name="sign-in"),
     re_path(rf"{_PORTAL}/consent\Z", portal.show_consent, name="consent"),
@@ -26,7 +26,7 @@ urlpatterns = [
     path("patient-sessions", endpoints.create_patient_session),
     re_path(r"^patient-sessions/(?P<session_id>[\s\S]+)\Z", endpoints.get_patient_session),
     re_path(rf"{_PATIENT}/patient-sessions\Z", endpoints.list_patient_sessions),
-    re_path(rf"{_PATIENT}/connections/(?P<conn_id>[^/]+)\Z", endpoints.disconnect),
+    re_path(rf"{_PATIENT}/connections/(?P<conn_id>[^/]+)\Z", endpoints.disconnect_connection),
     re_path(rf"{_PATIENT}\Z", endpoints.get_patient),
     re_path(r"^[\s\S]*\Z", endpoints.unknown_address),
 ]

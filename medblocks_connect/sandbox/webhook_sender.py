@@ -1,4 +1,4 @@
-"""Webhooks: an event is stored with what it reports, and sent once that is committed."""
+"""Webhooks: store an event with the change it reports, and send it after the commit."""
 
 import json
 import threading
@@ -10,48 +10,48 @@ from django.db import connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from medblocks_connect.api.signatures import sign
+from medblocks_connect.api.webhook_signatures import sign
 from medblocks_connect.sandbox import conf
 from medblocks_connect.sandbox.endpoint_decorators import API_VERSION
 from medblocks_connect.sandbox.models import SandboxEvent, new_event_id
-from medblocks_connect.sandbox.serializers import write_moment
+from medblocks_connect.sandbox.serializers import serialize_datetime
 
-TIMEOUT = 5.0  # seconds: what Medblocks gives a receiver
+TIMEOUT = 5.0  # seconds: as long as Medblocks waits for a receiver
 
 
-def record_event(kind: str, about: dict[str, Any]) -> SandboxEvent:
+def record_event(event_type: str, resource: dict[str, Any]) -> SandboxEvent:
     """Store an event; send it in the background after the commit, where a receiver is set."""
     event_id = new_event_id()
     now = timezone.now()
     event: SandboxEvent = SandboxEvent.objects.create(
         event_id=event_id,
-        type=kind,
+        type=event_type,
         created_at=now,
         payload={
             "id": event_id,
             "object": "event",
-            "type": kind,
+            "type": event_type,
             "api_version": API_VERSION,
-            "created_at": write_moment(now),
-            "data": {"object": about},
+            "created_at": serialize_datetime(now),
+            "data": {"object": resource},
         },
     )
-    if can_send():
+    if has_receiver():
         transaction.on_commit(lambda: _send_in_background(event))
     return event
 
 
-def can_send() -> bool:
+def has_receiver() -> bool:
     """Return whether there is a receiver on this machine, and a secret to sign with."""
-    return bool(conf.webhook_secret()) and conf.is_loopback(conf.webhook_url())
+    return bool(conf.webhook_secret()) and conf.is_loopback_url(conf.webhook_url())
 
 
 def send_event(event: SandboxEvent) -> bool:
-    """Post ``event`` to the receiver and note the answer; tell whether it was 2xx.
+    """Post ``event`` to the receiver and record the answer; return whether it was 2xx.
 
     Call it outside a transaction: it waits up to five seconds for the receiver.
     """
-    status = _post(body_of(event)) if can_send() else None
+    status = _post(event_body(event)) if has_receiver() else None
     answered = status is not None and 200 <= status < 300
     changes: dict[str, Any] = {"attempts": F("attempts") + 1, "last_status": status}
     if answered:
@@ -60,7 +60,7 @@ def send_event(event: SandboxEvent) -> bool:
     return answered
 
 
-def body_of(event: SandboxEvent) -> bytes:
+def event_body(event: SandboxEvent) -> bytes:
     """Return the bytes that are signed and sent: the same at every sending, on every database."""
     return json.dumps(event.payload, sort_keys=True, separators=(",", ":")).encode()
 
@@ -83,12 +83,11 @@ def _post(body: bytes) -> int | None:
 
 
 def _send_in_background(event: SandboxEvent) -> None:
-    threading.Thread(
-        target=_send_and_leave, args=[event], name=f"webhook {event.event_id}", daemon=True
-    ).start()
+    name = f"webhook {event.event_id}"
+    threading.Thread(target=_send_and_close, args=[event], name=name, daemon=True).start()
 
 
-def _send_and_leave(event: SandboxEvent) -> None:
+def _send_and_close(event: SandboxEvent) -> None:
     try:
         send_event(event)
     finally:

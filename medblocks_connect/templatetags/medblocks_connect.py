@@ -1,4 +1,4 @@
-"""What a host's own templates can show of ours: a search box that leads to the search page."""
+"""Template tags for a host's own templates: a search box that leads to the search page."""
 
 from __future__ import annotations
 

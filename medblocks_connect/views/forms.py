@@ -1,4 +1,4 @@
-"""What a browser may send: the facility that was chosen, or one that is missing."""
+"""Forms: the facility that a patient chose, or the one that they miss."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StartForm(forms.Form):
         self._patient_id = patient_id
 
     def clean_connection_id(self) -> str:
-        """Refuse what cannot be a facility's id, before anybody is asked."""
+        """Refuse what cannot be a facility's id, before Medblocks is asked."""
         connection_id: str = self.cleaned_data["connection_id"]
         # U+FFFD is what Django makes of bytes that are no UTF-8: nobody's id.
         is_text = "\ufffd" not in connection_id
@@ -34,7 +34,7 @@ class StartForm(forms.Form):
         return connection_id
 
 
-class _TypedField(forms.CharField):
+class _TypedTextField(forms.CharField):
     """Text as the browser counted it: a line break is one letter, and NUL none."""
 
     def to_python(self, value: object) -> str:
@@ -43,20 +43,20 @@ class _TypedField(forms.CharField):
         return text.replace("\r\n", "\n").replace("\x00", "").strip()
 
 
-_NAME_IT: Final = _("Please type the name of the hospital or clinic.")
+_NAME_REQUIRED: Final = _("Please type the name of the hospital or clinic.")
 
 
 class MissingFacilityForm(forms.Form):
-    """What a patient calls the place that they did not find, and what they add to it."""
+    """The name of a place that a patient did not find, and what they add to it."""
 
-    text = _TypedField(
+    text = _TypedTextField(
         max_length=TEXT_MAX_LENGTH,
         error_messages={
-            "required": _NAME_IT,
+            "required": _NAME_REQUIRED,
             "max_length": _("This name is too long. Please use at most %(limit_value)d letters."),
         },
     )
-    note = _TypedField(
+    note = _TypedTextField(
         required=False,
         max_length=NOTE_MAX_LENGTH,
         error_messages={
@@ -68,5 +68,5 @@ class MissingFacilityForm(forms.Form):
         """Refuse what holds no letter and no digit."""
         text: str = self.cleaned_data["text"]
         if not fold(text):
-            raise ValidationError(_NAME_IT)
+            raise ValidationError(_NAME_REQUIRED)
         return text

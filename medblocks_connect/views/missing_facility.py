@@ -41,7 +41,7 @@ class MissingFacilityView(PatientView):
 
 
 class MissingFacilityThanksView(PatientView):
-    """Thank for what was told, and offer the other way where the host wants it."""
+    """Thank the patient, and offer Medblocks' own page where the host wants that."""
 
     def get(self, request: HttpRequest) -> HttpResponseBase:
         """Show the thanks."""

@@ -11,7 +11,7 @@ from django.urls import NoReverseMatch, reverse
 from medblocks_connect.facilities.search import MAXIMUM_QUERY_LENGTH
 
 # What the search takes from its address, and how long it may be.
-_SEARCHED_FOR: Final = {"q": MAXIMUM_QUERY_LENGTH, "type": 50}
+_SEARCH_PARAMETERS: Final = {"q": MAXIMUM_QUERY_LENGTH, "type": 50}
 
 
 def find_next_url(request: HttpRequest) -> str:
@@ -22,14 +22,14 @@ def find_next_url(request: HttpRequest) -> str:
     """
     search = reverse("medblocks_connect:search")
     connections = reverse("medblocks_connect:connections")
-    came_from = _split(request.headers.get("Referer", ""))
-    if came_from is None or came_from.netloc != request.get_host():
+    referrer = _split(request.headers.get("Referer", ""))
+    if referrer is None or referrer.netloc != request.get_host():
         return search
-    if came_from.path == search:
-        return _with_search(search, came_from.query)
-    if came_from.path in {connections, reverse("medblocks_connect:disconnect")}:
+    if referrer.path == search:
+        return _with_search(search, referrer.query)
+    if referrer.path in {connections, reverse("medblocks_connect:disconnect")}:
         return connections
-    return came_from.path if came_from.path == _as_attempt(came_from.path) else search
+    return referrer.path if referrer.path == _find_attempt_path(referrer.path) else search
 
 
 def _split(address: str) -> SplitResult | None:
@@ -41,16 +41,18 @@ def _split(address: str) -> SplitResult | None:
 
 def _with_search(search: str, query: str) -> str:
     try:
-        given = parse_qs(query, max_num_fields=20)
+        parameters = parse_qs(query, max_num_fields=20)
     except ValueError:  # more fields than any page of ours has
         return search
     kept = {
-        name: given[name][0][:longest] for name, longest in _SEARCHED_FOR.items() if name in given
+        name: parameters[name][0][:longest]
+        for name, longest in _SEARCH_PARAMETERS.items()
+        if name in parameters
     }
     return f"{search}?{urlencode(kept)}" if kept else search
 
 
-def _as_attempt(path: str) -> str:
+def _find_attempt_path(path: str) -> str:
     """Return the path of an attempt's page with the last part of ``path``; "" where none has it."""
     public_id = path.removesuffix("/").rpartition("/")[2]
     try:

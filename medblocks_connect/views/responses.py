@@ -33,13 +33,13 @@ class SeeOther(HttpResponseRedirect):
 def render_page(
     request: HttpRequest, name: str, context: Mapping[str, Any], status: int = 200
 ) -> HttpResponse:
-    """Render our page ``name`` in the site's frame; each may say where the site gives help.
+    """Render our page ``name`` in the site's frame; every page can say where the site gives help.
 
     ``medblocks_connect/base.html`` extends ``medblocks_frame``; a site that replaces that template
     has a frame of its own, and this one is not used.
     """
-    given = {"contact_url": conf.contact_url, **context, "medblocks_frame": find_frame()}
-    return render(request, f"medblocks_connect/{name}.html", given, status=status)
+    page = {"contact_url": conf.contact_url, **context, "medblocks_frame": find_frame()}
+    return render(request, f"medblocks_connect/{name}.html", page, status=status)
 
 
 def render_bad_request(request: HttpRequest, status: int = HTTPStatus.BAD_REQUEST) -> HttpResponse:

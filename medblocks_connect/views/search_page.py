@@ -28,7 +28,7 @@ _SETTLED: Final = "settled"  # the patient has finished typing
 
 
 class SearchView(PatientView):
-    """The search box, and the facilities found where something was asked for."""
+    """The search box, and the facilities that match what was typed."""
 
     # Django checks the Referer of a form over https, and this page holds the one that starts.
     referrer_policy = ""

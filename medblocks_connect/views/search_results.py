@@ -1,4 +1,4 @@
-"""What a patient sees of the facilities found, and of finding none."""
+"""Search results as a patient sees them: facilities, suggestions, or that there are none."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ class SuggestedGroup:
 
 @dataclass(frozen=True)
 class SearchResults:
-    """What a search came to: exactly one of hint, away, none and some."""
+    """The results of a search: exactly one of hint, unavailable, none and some."""
 
     facilities: tuple[FacilityResult, ...] = ()
     is_hint: bool = False  # too short to ask
-    is_away: bool = False  # nobody could be asked
+    is_unavailable: bool = False  # Medblocks could not be asked
     is_only_alike: bool = False  # nothing found bears what was typed
-    record_system: str = ""  # the one that was asked for alone
+    record_system: str = ""  # the one that the search was limited to
     more: str = ""  # query string of the next page
     shown: int = 0  # how many are shown with the pages before; 0 where nobody counted
     total: int | None = None  # None where nobody counted
@@ -73,21 +73,21 @@ class SearchResults:
     @property
     def is_none(self) -> bool:
         """Return whether the search was asked, and nothing was found."""
-        return not (self.facilities or self.is_hint or self.is_away)
+        return not (self.facilities or self.is_hint or self.is_unavailable)
 
     @property
     def is_missed(self) -> bool:
-        """Return whether what was looked for may well be missing."""
+        """Return whether the place that was looked for may well be missing."""
         return self.is_none or self.is_only_alike
 
     @property
-    def knows_the_patient(self) -> bool:
-        """Return whether places are told that the patient connected before."""
+    def has_former_places(self) -> bool:
+        """Return whether places are shown that the patient connected before."""
         return any(group.reason in {"connected", "used"} for group in self.suggested)
 
 
 def show_results(search: FacilitySearch, patient: Patient | None = None) -> SearchResults:
-    """Search, and put what came of it as a patient sees it. Never raises for Medblocks' sake.
+    """Search, and return the results as a patient sees them. Never raises ``MedblocksError``.
 
     Where nothing is typed yet, ``patient`` is offered what they may be looking for.
     """
@@ -99,13 +99,15 @@ def show_results(search: FacilitySearch, patient: Patient | None = None) -> Sear
     except InvalidRequestError:
         # Medblocks does not take this cursor or kind: the first page of all that matches it does.
         first = FacilitySearch(search.q)
-        return SearchResults(is_away=True) if search == first else show_results(first, patient)
+        return (
+            SearchResults(is_unavailable=True) if search == first else show_results(first, patient)
+        )
     except MedblocksError:
-        return SearchResults(is_away=True)
+        return SearchResults(is_unavailable=True)
     more = ""
     if found.page.has_more:
-        asked = {"q": search.q, "type": search.type, "starting_after": found.page.next_cursor}
-        more = urlencode({name: value for name, value in asked.items() if value})
+        next_page = {"q": search.q, "type": search.type, "starting_after": found.page.next_cursor}
+        more = urlencode({name: value for name, value in next_page.items() if value})
     return SearchResults(
         _show_page(found, search.q, patient),
         is_only_alike=found.only_alike,
@@ -121,17 +123,17 @@ def show_results(search: FacilitySearch, patient: Patient | None = None) -> Sear
 def _show_page(
     found: FoundFacilities, typed: str, patient: Patient | None
 ) -> tuple[FacilityResult, ...]:
-    # Told apart over all that was found: a twin may be on the next page.
+    # Over all that was found: one of the same name may be on the next page.
     differences = tell_apart(found.listed)
-    ids = [each.id for each in found.page.data]
+    ids = [facility.id for facility in found.page.data]
     connected = _find_connected(patient, ids) if patient else frozenset()
     return tuple(
         replace(
-            show_facility(each, typed, found.aliases.get(each.id, "")),
-            is_connected=each.id in connected,
-            difference=differences.get(each.id, Difference()),
+            show_facility(facility, typed, found.aliases.get(facility.id, "")),
+            is_connected=facility.id in connected,
+            difference=differences.get(facility.id, Difference()),
         )
-        for each in found.page.data
+        for facility in found.page.data
     )
 
 
@@ -139,20 +141,20 @@ def _suggest(patient: Patient) -> tuple[SuggestedGroup, ...]:
     suggestions = suggest_facilities(patient)
     offered = (*suggestions.used, *suggestions.pinned, *suggestions.popular)
     differences = tell_apart(offered)
-    connected = _find_connected(patient, [each.id for each in offered])
+    connected = _find_connected(patient, [facility.id for facility in offered])
 
     def show(reason: str, facilities: Sequence[FhirSource]) -> SuggestedGroup:
         shown = (
             replace(
-                show_facility(each, alias=suggestions.aliases.get(each.id, "")),
-                difference=differences[each.id],
+                show_facility(facility, alias=suggestions.aliases.get(facility.id, "")),
+                difference=differences[facility.id],
             )
-            for each in facilities
+            for facility in facilities
         )
         return SuggestedGroup(reason, tuple(shown))
 
     groups = (
-        show("connected", [each for each in offered if each.id in connected]),
+        show("connected", [facility for facility in offered if facility.id in connected]),
         *(
             show(reason, _leave_out(connected, getattr(suggestions, reason)))
             for reason in ("used", "pinned", "popular")
@@ -164,7 +166,7 @@ def _suggest(patient: Patient) -> tuple[SuggestedGroup, ...]:
 def _leave_out(
     connected: AbstractSet[str], facilities: Sequence[FhirSource]
 ) -> Sequence[FhirSource]:
-    return [each for each in facilities if each.id not in connected]
+    return [facility for facility in facilities if facility.id not in connected]
 
 
 def _find_connected(patient: Patient, connection_ids: Iterable[str]) -> frozenset[str]:
@@ -173,7 +175,7 @@ def _find_connected(patient: Patient, connection_ids: Iterable[str]) -> frozense
 
 
 def show_facility(facility: FhirSource, typed: str = "", alias: str = "") -> FacilityResult:
-    """Put one facility of the catalog as a patient sees it, what they ``typed`` marked in it."""
+    """Return one facility as a patient sees it, what they ``typed`` marked in its names."""
     state, name = split_state(facility.name or facility.id)
     return FacilityResult(
         connection_id=facility.id,
@@ -195,7 +197,7 @@ def list_record_systems() -> list[tuple[str, str]]:
     index = get_index()
     kinds = [kind for kind in index.kind_names if kind] if index else list(RECORD_SYSTEMS)
     named = ((kind, name_record_system(kind)) for kind in kinds)
-    return sorted(named, key=lambda each: each[1].casefold())
+    return sorted(named, key=lambda named_kind: named_kind[1].casefold())
 
 
 def describe_search_page() -> dict[str, Any]:
@@ -208,7 +210,7 @@ def describe_search_page() -> dict[str, Any]:
     }
 
 
-def name_place(connection_id: str) -> FacilityResult:
+def describe_place(connection_id: str) -> FacilityResult:
     """Return the facility to go to, with an empty name where Medblocks cannot tell it now."""
     unnamed = FacilityResult(connection_id, name="", record_system="", initials="", logo_url="")
     try:
@@ -229,4 +231,4 @@ def find_place_name(attempt: PatientConnectionAttempt) -> str:
     """Return the name of the place of ``attempt``, never an id; "" where nobody can tell it."""
     if attempt.connection_name or not attempt.connection_id:
         return attempt.connection_name
-    return next((each.name for each in get_facilities([attempt.connection_id])), "")
+    return next((facility.name for facility in get_facilities([attempt.connection_id])), "")

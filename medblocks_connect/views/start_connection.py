@@ -21,7 +21,7 @@ from medblocks_connect.views.responses import (
     render_page,
     render_trouble,
 )
-from medblocks_connect.views.search_results import name_place
+from medblocks_connect.views.search_results import describe_place
 
 logger = logging.getLogger("medblocks_connect.views")
 
@@ -57,7 +57,7 @@ class StartView(_StartingView):
             return self.unreadable(HTTPStatus.BAD_REQUEST)
         connection_id = form.cleaned_data["connection_id"]
         if conf.confirm_before_portal and not form.cleaned_data["confirmed"]:
-            return render_page(request, "confirm", {"place": name_place(connection_id)})
+            return render_page(request, "confirm", {"place": describe_place(connection_id)})
         return self.lead_to_portal(connection_id)
 
 

@@ -25,8 +25,8 @@ def count_request(patient: Patient, action: str) -> int:
     allowed, window = int(match[1]), _SECONDS[match[2]]
     now = time.time()
     # Hashed: no cache, nor anybody who lists its keys, learns who the patients are.
-    told = f"{action}\0{patient.patient_id}\0{int(now // window)}"
-    key = f"medblocks_connect:throttle:{hashlib.sha256(told.encode()).hexdigest()}"
+    counted = f"{action}\0{patient.patient_id}\0{int(now // window)}"
+    key = f"medblocks_connect:throttle:{hashlib.sha256(counted.encode()).hexdigest()}"
     if cache.add(key, 1, window * 2):
         return 0
     # None where the window ended between the two steps, or the cache is away.

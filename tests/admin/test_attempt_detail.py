@@ -24,18 +24,18 @@ def _event(attempt, **fields) -> AttemptEvent:
     return attempt.events.create(fingerprint=str(count), **{**defaults, **fields})
 
 
-def test_attempt_page_timeline(staff, make_attempt):
+def test_attempt_page_timeline_names_sources_and_words(staff, make_attempt):
     attempt = make_attempt(status="failed", error="user_denied")
     _event(attempt, source="medblocks", kind="started", status="started", request_id="req_9")
     _event(attempt, error="user_denied", error_description="no thanks")
     response = staff.get(attempt_url(attempt.pk))
-    assert [each.source for each in response.context["timeline"]] == [
+    assert [entry.source for entry in response.context["timeline"]] == [
         "Medblocks, asked",
         "Return URL",
     ]
     page = response.content.decode()
-    for told in ("req_9", "no thanks", "Patient came back: said to have failed"):
-        assert told in page
+    for text in ("req_9", "no thanks", "Patient came back: said to have failed"):
+        assert text in page
 
 
 def test_attempt_page_long_timeline_keeps_both_ends(staff, make_attempt):
@@ -62,16 +62,16 @@ def test_attempt_page_long_timeline_keeps_both_ends(staff, make_attempt):
         assert (f"number {number}." in page) == is_shown
 
 
-def test_attempt_page_timeline_in_the_order_it_shows(staff, make_attempt):
+def test_attempt_page_timeline_is_sorted_by_time_shown(staff, make_attempt):
     attempt = make_attempt()
     now = timezone.now()
     _event(attempt, kind="came_back")
     _event(attempt, kind="failed", occurred_at=now - timedelta(minutes=10))
     timeline = staff.get(attempt_url(attempt.pk)).context["timeline"]
-    assert [each.what for each in timeline] == ["Failed", "Patient came back"]
+    assert [entry.what for entry in timeline] == ["Failed", "Patient came back"]
 
 
-def test_attempt_page_reads_no_megabyte_of_an_event(make_attempt):
+def test_attempt_page_event_description_is_shortened_in_the_database(make_attempt):
     attempt = make_attempt()
     _event(attempt, error_description="z" * 1_000_000)
     ((event,), _left_out) = read_events(attempt)
@@ -79,21 +79,21 @@ def test_attempt_page_reads_no_megabyte_of_an_event(make_attempt):
     assert len(event.words) == LONG + 1
 
 
-def test_attempt_page_says_what_the_patient_disconnected(staff, make_attempt):
+def test_attempt_page_of_disconnected_names_the_patient(staff, make_attempt):
     lost = make_attempt(status="succeeded", lost_at=timezone.now())
-    assert "reconnect queue" in staff.get(attempt_url(lost.pk)).context["story"].next_step
+    assert "reconnect queue" in staff.get(attempt_url(lost.pk)).context["summary"].next_step
     _event(lost, source="site", kind="disconnected", status="succeeded")
-    story = staff.get(attempt_url(lost.pk)).context["story"]
-    assert "the patient disconnected it since" in story.sentence
-    assert story.turn == "Nobody: the patient disconnected it"
-    assert story.next_step == "Nothing to do."
+    summary = staff.get(attempt_url(lost.pk)).context["summary"]
+    assert "the patient disconnected it since" in summary.sentence
+    assert summary.turn == "Nobody: the patient disconnected it"
+    assert summary.next_step == "Nothing to do."
 
 
 def test_attempt_page_counts_every_later_try(staff, make_attempt):
     attempt = make_attempt(status="failed", error="user_denied")
     for _ in range(30):
         make_attempt(status="failed", error="user_denied")
-    assert "tried again 30 times" in staff.get(attempt_url(attempt.pk)).context["story"].sentence
+    assert "tried again 30 times" in staff.get(attempt_url(attempt.pk)).context["summary"].sentence
 
 
 def test_attempt_page_finds_a_success_before_many_later_tries(staff, make_attempt):
@@ -101,17 +101,17 @@ def test_attempt_page_finds_a_success_before_many_later_tries(staff, make_attemp
     make_attempt(status="succeeded")
     for _ in range(21):
         make_attempt(status="failed", connection_id="elsewhere")
-    story = staff.get(attempt_url(attempt.pk)).context["story"]
-    assert story.turn == "Nobody: a later try connected it"
+    summary = staff.get(attempt_url(attempt.pk)).context["summary"]
+    assert summary.turn == "Nobody: a later try connected it"
 
 
-def test_attempt_page_leads_to_the_patient(staff, make_attempt):
+def test_attempt_page_links_to_the_patient(staff, make_attempt):
     attempt = make_attempt(patient_id="a/b")
     page = staff.get(attempt_url(attempt.pk)).content.decode()
     assert f'href="{patient_url(attempt.pk)}"' in page
 
 
-def test_attempt_page_whole_description_escaped(staff, make_attempt):
+def test_attempt_page_description_is_whole_and_escaped(staff, make_attempt):
     text = "<script>alert(1)</script>" + "x" * 1500 + "END"
     attempt = make_attempt(status="failed", error="x", error_description=text)
     page = staff.get(attempt_url(attempt.pk)).content.decode()
@@ -119,11 +119,11 @@ def test_attempt_page_whole_description_escaped(staff, make_attempt):
     assert "<script>alert" not in page
 
 
-def test_attempt_page_unknown(staff, db):
+def test_attempt_page_of_unknown_key_redirects(staff, db):
     assert staff.get(attempt_url(12345)).status_code == 302  # Django's admin: back, with a message
 
 
-def test_attempt_page_queries_few(staff, make_attempt, django_assert_max_num_queries):
+def test_attempt_page_asks_few_queries(staff, make_attempt, django_assert_max_num_queries):
     attempt = make_attempt(status="succeeded", lost_at=timezone.now())
     for _ in range(210):
         _event(attempt)
@@ -132,11 +132,11 @@ def test_attempt_page_queries_few(staff, make_attempt, django_assert_max_num_que
         staff.get(attempt_url(attempt.pk))
 
 
-def test_attempt_page_tells_the_story(staff, make_attempt):
+def test_attempt_page_shows_the_summary(staff, make_attempt):
     attempt = make_attempt(status="failed", error="user_denied")
     page = staff.get(attempt_url(attempt.pk)).content.decode()
-    for told in ("has not tried again", "Whose turn it is", "You can connect at any time"):
-        assert told in page
+    for text in ("has not tried again", "Whose turn it is", "You can connect at any time"):
+        assert text in page
 
 
 def test_attempt_page_later_tries_are_the_same_patients(staff, make_attempt):
@@ -148,7 +148,7 @@ def test_attempt_page_later_tries_are_the_same_patients(staff, make_attempt):
     assert "has tried again once" in staff.get(attempt_url(attempt.pk)).content.decode()
 
 
-def test_attempt_page_megabyte_is_bounded(staff, make_attempt):
+def test_attempt_page_megabyte_description_is_bounded(staff, make_attempt):
     attempt = make_attempt(status="failed", error="x", error_description="y" * 1_000_000)
     page = staff.get(attempt_url(attempt.pk)).content.decode()
     assert len(page) < 100_000
@@ -166,13 +166,13 @@ def test_bundle_has_no_personal_data(staff, make_attempt):
     )
     _event(attempt, error="oauth_error", error_description="Ann Example", request_id="req_8")
     bundle = staff.get(attempt_url(attempt.pk)).context["bundle"]
-    for told in ("ps_42", "oauth_error", "req_7", "req_8", attempt.public_id):
-        assert told in bundle
+    for text in ("ps_42", "oauth_error", "req_7", "req_8", attempt.public_id):
+        assert text in bundle
     assert "ann@" not in bundle
     assert "Example" not in bundle
 
 
-def test_bundle_leaves_out_what_is_no_code(make_attempt):
+def test_bundle_leaves_out_text_without_the_shape_of_a_code(make_attempt):
     attempt = make_attempt(
         connection_id="https://fhir.example/r4?patient=ann",
         error="Ann Example 1950",
@@ -229,7 +229,7 @@ def test_ask_again_without_an_answer_changes_nothing(asker, make_attempt, settin
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "told"),
+    ("status", "code", "text"),
     [
         (401, "invalid_api_key", "said invalid_api_key: Medblocks refused this site"),
         (404, "resource_not_found", "Medblocks knows no such session"),
@@ -237,12 +237,12 @@ def test_ask_again_without_an_answer_changes_nothing(asker, make_attempt, settin
     ],
 )
 @responses.activate
-def test_ask_again_says_how_medblocks_refused(asker, make_attempt, settings, status, code, told):
+def test_ask_again_says_how_medblocks_refused(asker, make_attempt, settings, status, code, text):
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "MAX_RETRIES": 0}
     attempt = make_attempt(patient_session_id="ps_1", status="started")
     responses.get(SESSION_URL, status=status, json={"error": {"code": code, "message": "Ann Lee"}})
     page = asker.post(_ask_url(attempt), follow=True).content.decode()
-    assert told in page
+    assert text in page
     assert "did not answer" not in page
     assert "Ann Lee" not in page
 
@@ -275,11 +275,11 @@ def _ask_url(attempt) -> str:
     return f"{attempt_url(attempt.pk).removesuffix('change/')}ask/"
 
 
-def test_ask_again_is_a_post(asker, make_attempt):
+def test_ask_again_by_get_is_405(asker, make_attempt):
     assert asker.get(_ask_url(make_attempt())).status_code == 405
 
 
-def test_ask_again_by_get_without_the_permission_is_refused_too(staff, make_attempt):
+def test_ask_again_by_get_without_permission_is_403(staff, make_attempt):
     assert staff.get(_ask_url(make_attempt())).status_code == 403
 
 
@@ -288,21 +288,21 @@ def test_attempt_page_names_the_record_system(staff, make_attempt):
     assert "Oracle Health (Cerner)" in page
 
 
-def test_ask_again_checks_csrf(asker, make_attempt):
+def test_ask_again_without_csrf_token_is_403(asker, make_attempt):
     attempt = make_attempt(patient_session_id="ps_1")
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(asker.staff)
     assert strict.post(_ask_url(attempt)).status_code == 403
 
 
-def test_ask_again_needs_its_permission(staff, make_attempt):
+def test_ask_again_without_permission_is_403(staff, make_attempt):
     attempt = make_attempt(patient_session_id="ps_1")
     assert "Ask Medblocks again" not in staff.get(attempt_url(attempt.pk)).content.decode()
     assert staff.post(_ask_url(attempt)).status_code == 403
 
 
-def test_ask_again_button_only_where_there_is_a_session(asker, make_attempt):
-    asked = make_attempt(patient_session_id="ps_1")
-    context = asker.get(attempt_url(asked.pk)).context
+def test_ask_again_button_shows_only_with_a_session(asker, make_attempt):
+    with_session = make_attempt(patient_session_id="ps_1")
+    context = asker.get(attempt_url(with_session.pk)).context
     assert context["may_ask"]
     assert not asker.get(attempt_url(make_attempt().pk)).context["may_ask"]

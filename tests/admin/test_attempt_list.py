@@ -18,10 +18,10 @@ from tests.admin.conftest import ATTEMPTS
 def _found(client, query: str) -> set[int]:
     response = client.get(f"{ATTEMPTS}?{query}")
     assert response.status_code == 200, query
-    return {each.pk for each in response.context["cl"].result_list}
+    return {attempt.pk for attempt in response.context["cl"].result_list}
 
 
-def test_list_line_says_it_all(staff, make_attempt):
+def test_list_line_shows_every_column(staff, make_attempt):
     make_attempt(
         patient_id="p-77",
         status="failed",
@@ -30,25 +30,25 @@ def test_list_line_says_it_all(staff, make_attempt):
         request_id="req_123",
     )
     page = staff.get(ATTEMPTS).content.decode()
-    for told in ("p-77", "Riverside General", "Epic (MyChart)", "Failed", "medblocks-bad"):
-        assert told in page
-    for told in ("user_denied", "The patient cancelled", "The user said no", "req_123"):
-        assert told in page
+    for text in ("p-77", "Riverside General", "Epic (MyChart)", "Failed", "medblocks-bad"):
+        assert text in page
+    for text in ("user_denied", "The patient cancelled", "The user said no", "req_123"):
+        assert text in page
 
 
-def test_list_of_nothing(staff, db):
+def test_list_without_attempts_is_200(staff, db):
     assert staff.get(ATTEMPTS).status_code == 200
 
 
-def test_list_newest_first_by_time(staff, make_attempt):
+def test_list_is_sorted_newest_first(staff, make_attempt):
     now = timezone.now()
     new = make_attempt(created_at=now)
     old = make_attempt(created_at=now - timedelta(days=3))
     result = staff.get(ATTEMPTS).context["cl"].result_list
-    assert [each.pk for each in result] == [new.pk, old.pk]
+    assert [attempt.pk for attempt in result] == [new.pk, old.pk]
 
 
-def test_list_description_escaped_and_short(staff, make_attempt):
+def test_list_description_is_escaped_and_short(staff, make_attempt):
     make_attempt(status="failed", error="x", error_description="<script>alert(1)</script>" * 40_000)
     page = staff.get(ATTEMPTS).content.decode()
     assert "<script>alert" not in page
@@ -74,18 +74,18 @@ def test_list_description_right_to_left_is_isolated(staff, make_attempt):
         ("concern=lost", {"status": "succeeded", "lost_at": timezone.now()}),
     ],
 )
-def test_filter(staff, make_attempt, query, fields):
+def test_filter_keeps_matching_attempts_alone(staff, make_attempt, query, fields):
     wanted = make_attempt(**fields)
     make_attempt()
     assert _found(staff, query) == {wanted.pk}
 
 
-def test_filter_never_came_back_leaves_out_who_came_back(staff, make_attempt):
+def test_filter_never_came_back_leaves_out_returned(staff, make_attempt):
     make_attempt(status="expired", returned_at=timezone.now())
     assert _found(staff, "concern=away") == set()
 
 
-def test_filter_never_came_back_has_whose_session_is_over(staff, make_attempt):
+def test_filter_never_came_back_keeps_ended_sessions(staff, make_attempt):
     now = timezone.now()
     over = make_attempt(status="started", expires_at=now - timedelta(hours=1))
     expired = make_attempt(status="expired")
@@ -94,22 +94,24 @@ def test_filter_never_came_back_has_whose_session_is_over(staff, make_attempt):
     assert _found(staff, "concern=away") == {over.pk, expired.pk}
 
 
-def test_filter_never_came_back_sorts_nothing(staff, make_attempt):
+def test_filter_never_came_back_is_read_from_the_time_index(staff, make_attempt):
     make_attempt(status="expired")
     if connection.vendor != "sqlite":
         pytest.skip("SQLite's planner says how it reads, whatever the table's size")
     with CaptureQueriesContext(connection) as captured:
         staff.get(f"{ATTEMPTS}?concern=away")
-    asked = [each["sql"] for each in captured if "ORDER BY" in each["sql"] and "away" not in each]
-    asked = [sql for sql in asked if "patientconnectionattempt" in sql]
-    assert len(asked) == 2
-    for sql in asked:
+    ordered = [
+        query["sql"] for query in captured if "ORDER BY" in query["sql"] and "away" not in query
+    ]
+    ordered = [sql for sql in ordered if "patientconnectionattempt" in sql]
+    assert len(ordered) == 2
+    for sql in ordered:
         with connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
             assert "medblocks_attempt_when" in " ".join(str(row[3]) for row in cursor.fetchall())
 
 
-def test_filter_today(staff, make_attempt):
+def test_filter_since_today_keeps_today(staff, make_attempt):
     today = make_attempt()
     make_attempt(created_at=timezone.now() - timedelta(days=2))
     assert _found(staff, f"since={timezone.now():%Y-%m-%d}") == {today.pk}
@@ -125,7 +127,7 @@ def test_filter_until_includes_that_day(staff, make_attempt):
 @pytest.mark.parametrize(
     "day", ["nonsense", "2026-02-31", "0001-01-01", "9999-12-31", "%F0%9F%92%A5"]
 )
-def test_filter_by_senseless_day_is_none(staff, make_attempt, day):
+def test_filter_by_senseless_day_keeps_all(staff, make_attempt, day):
     attempt = make_attempt()
     assert _found(staff, f"since={day}&until={day}") == {attempt.pk}
 
@@ -163,23 +165,23 @@ def test_filter_offers_every_error_and_the_way_to_more_facilities(staff, make_at
     assert "Others: search for a part of the name." in filters
 
 
-def test_filter_facility_that_was_chosen_at_medblocks(staff, make_attempt):
+def test_filter_by_empty_facility_keeps_chosen_at_medblocks(staff, make_attempt):
     wanted = make_attempt(connection_id="", connection_name="")
     make_attempt()
     assert _found(staff, "connection_id__exact=") == {wanted.pk}
 
 
 @pytest.mark.parametrize("query", ["status__exact=", "error__exact=", "connection_type__exact="])
-def test_filter_by_nothing_is_none(staff, make_attempt, query):
+def test_filter_by_empty_value_keeps_all(staff, make_attempt, query):
     attempt = make_attempt()
     assert _found(staff, query) == {attempt.pk}
 
 
-def test_filter_by_nul_is_no_error(staff, make_attempt):
+def test_filter_by_nul_finds_nothing(staff, make_attempt):
     assert _found(staff, "error__exact=%00x") == set()
 
 
-def test_filters_combine(staff, make_attempt):
+def test_filters_together_keep_what_all_match(staff, make_attempt):
     wanted = make_attempt(status="failed", error="oauth_error")
     make_attempt(status="failed", error="oauth_error", connection_id="elsewhere")
     query = "status__exact=failed&error__exact=oauth_error&connection_id__exact=fhirsrc_riverside"
@@ -197,7 +199,7 @@ def test_list_count_is_capped(staff, make_attempt):
     assert "Narrow them down with a filter, or search." in page
 
 
-def test_list_queries_few(make_staff, make_attempt, django_assert_max_num_queries):
+def test_list_asks_few_queries(make_staff, make_attempt, django_assert_max_num_queries):
     clerk = make_staff("view_patientconnectionattempt")
     for number in range(60):
         make_attempt(patient_id=f"p-{number}", status="failed", error="x")

@@ -1,4 +1,4 @@
-"""What the search box finds, and that it never scans the attempts."""
+"""The search box: exact ids and facilities by name, without a scan of the attempts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from medblocks_connect.admin.attempt_search import MOST_FOUND, KnownFacility, list_known_facilities
+from medblocks_connect.admin.attempt_search import (
+    MAX_FACILITIES,
+    AttemptedFacility,
+    list_attempted_facilities,
+)
 from medblocks_connect.models import Facility
 from tests.admin.conftest import ATTEMPTS, PATIENTS, QUEUE
 
@@ -16,14 +20,14 @@ from tests.admin.conftest import ATTEMPTS, PATIENTS, QUEUE
 def _search(client, term: str) -> set[int]:
     response = client.get(f"{ATTEMPTS}?{urlencode({'q': term})}")
     assert response.status_code == 200
-    return {each.pk for each in response.context["cl"].result_list}
+    return {attempt.pk for attempt in response.context["cl"].result_list}
 
 
 @pytest.mark.parametrize(
     "fields",
     [{"patient_id": "needle"}, {"patient_session_id": "needle"}, {"request_id": "needle"}],
 )
-def test_search_exact_id(staff, make_attempt, fields):
+def test_search_by_whole_id_finds_that_attempt(staff, make_attempt, fields):
     wanted = make_attempt(**fields)
     make_attempt()
     assert _search(staff, "needle") == {wanted.pk}
@@ -31,13 +35,13 @@ def test_search_exact_id(staff, make_attempt, fields):
     assert _search(staff, "needl") == set()
 
 
-def test_search_patient_id_with_spaces_is_one_id(staff, make_attempt):
+def test_search_patient_id_with_space_is_one_id(staff, make_attempt):
     wanted = make_attempt(patient_id="Ann Example")
     make_attempt(patient_id="Ann")
     assert _search(staff, "Ann Example") == {wanted.pk}
 
 
-def test_search_facility_by_part_of_its_name(staff, make_attempt):
+def test_search_part_of_facility_name_finds_its_attempts(staff, make_attempt):
     wanted = make_attempt(connection_id="a", connection_name="Riverside General")
     make_attempt(connection_id="b", connection_name="Hilltop Clinic")
     assert _search(staff, "verside gen") == {wanted.pk}
@@ -77,7 +81,7 @@ def test_search_facility_however_it_is_spelt(staff, make_attempt, term):
 
 @pytest.fixture
 def many_facilities(make_attempt):
-    for number in range(MOST_FOUND + 1):
+    for number in range(MAX_FACILITIES + 1):
         make_attempt(connection_id=f"f-{number:03}", connection_name=f"Hospital {number}")
 
 
@@ -98,7 +102,7 @@ def test_search_patient_id_with_white_space_at_an_end(staff, make_attempt, patie
     make_attempt(patient_id=patient_id, **lost)
     make_attempt(patient_id="p-2", **lost)
     rows = staff.get(path, {"q": patient_id}).context["cl"].result_list
-    assert [each.patient_id for each in rows] == [patient_id]
+    assert [row.patient_id for row in rows] == [patient_id]
 
 
 @pytest.mark.parametrize("term", ["%", "_", "'", '"', "\\", "\ud800", "🏥", "x" * 9000])
@@ -115,14 +119,17 @@ def test_search_box_says_what_it_searches(staff, db):
     assert "The whole patient id, session id or request id" in page
 
 
-def test_known_facilities_each_once(make_attempt):
+def test_attempted_facilities_are_listed_once_each(make_attempt):
     for _ in range(3):
         make_attempt(connection_id="a", connection_name="A")
         make_attempt(connection_id="b", connection_name="B")
     make_attempt(connection_id="", connection_name="")
-    known = list_known_facilities("default")
-    assert known == [KnownFacility("a", frozenset("A")), KnownFacility("b", frozenset("B"))]
+    attempted = list_attempted_facilities("default")
+    assert attempted == [
+        AttemptedFacility("a", frozenset("A")),
+        AttemptedFacility("b", frozenset("B")),
+    ]
 
 
-def test_known_facilities_none(db):
-    assert list_known_facilities("default") == []
+def test_attempted_facilities_without_attempts_are_none(db):
+    assert list_attempted_facilities("default") == []

@@ -1,4 +1,4 @@
-"""What happened, in one sentence; whose turn it is; what to say."""
+"""The summary of an attempt: one sentence, whose turn it is, what to tell the patient."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from medblocks_connect.admin.attempt_summary import Later, tell_story
+from medblocks_connect.admin.attempt_summary import LaterAttempts, summarize
 from medblocks_connect.models import PatientConnectionAttempt
 
 NOW = timezone.now()
@@ -26,45 +26,47 @@ def _attempt(**fields) -> PatientConnectionAttempt:
 
 
 def _sentence(attempt, later=None) -> str:
-    return tell_story(attempt, later or Later(), NOW).sentence
+    return summarize(attempt, later or LaterAttempts(), NOW).sentence
 
 
-def test_story_denied_and_not_tried_again():
-    story = _sentence(_attempt(status="failed", error="user_denied"))
-    assert story == (
+def test_summary_of_denied_says_not_tried_again():
+    sentence = _sentence(_attempt(status="failed", error="user_denied"))
+    assert sentence == (
         "Denied at the portal of Riverside General after 2 minutes; "
         "the patient has not tried again."
     )
 
 
-def test_story_tried_again_and_failed():
+def test_summary_of_tried_again_counts_and_names_the_last():
     later = _attempt(status="failed", error="oauth_error")
-    story = _sentence(_attempt(status="failed", error="oauth_error"), Later(2, later))
-    assert "has tried again 2 times since, last at Riverside General (“Failed”)" in story
+    sentence = _sentence(_attempt(status="failed", error="oauth_error"), LaterAttempts(2, later))
+    assert "has tried again 2 times since, last at Riverside General (“Failed”)" in sentence
 
 
-def test_story_later_try_connected():
-    later = Later(1, _attempt(status="succeeded"), is_connected=True)
-    told = tell_story(_attempt(status="failed", error="x"), later, NOW)
-    assert "a later try connected it" in told.sentence
-    assert told.next_step == "Nothing to do."
-    assert "You are connected" in told.tell_patient
+def test_summary_of_later_success_is_closed():
+    later = LaterAttempts(1, _attempt(status="succeeded"), is_connected=True)
+    summary = summarize(_attempt(status="failed", error="x"), later, NOW)
+    assert "a later try connected it" in summary.sentence
+    assert summary.next_step == "Nothing to do."
+    assert "You are connected" in summary.tell_patient
 
 
-def test_story_later_try_elsewhere_does_not_count():
+def test_summary_of_success_elsewhere_stays_open():
     later = _attempt(status="succeeded", connection_id="b")
-    assert "tried again once" in _sentence(_attempt(status="failed", error="x"), Later(1, later))
+    assert "tried again once" in _sentence(
+        _attempt(status="failed", error="x"), LaterAttempts(1, later)
+    )
 
 
-def test_story_without_a_session_does_not_contradict_itself():
+def test_summary_without_session_names_the_patients_turn():
     attempt = _attempt(status="created", patient_session_id=None, returned_at=None)
-    told = tell_story(attempt, Later(), NOW)
-    assert told.turn == "The patient"
-    assert told.next_step.startswith("Ask them to try again")
+    summary = summarize(attempt, LaterAttempts(), NOW)
+    assert summary.turn == "The patient"
+    assert summary.next_step.startswith("Ask them to try again")
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "text"),
     [
         ({"status": "failed", "error": "oauth_error"}, "Failed at the portal of"),
         ({"status": "failed", "error": "access_denied"}, "Refused by the portal of"),
@@ -81,11 +83,11 @@ def test_story_without_a_session_does_not_contradict_itself():
         ({"status": "succeeded", "claim_disagrees": True}, "return URL said that it failed"),
     ],
 )
-def test_story_says(fields, told):
-    assert told in _sentence(_attempt(**fields))
+def test_summary_sentence_says(fields, text):
+    assert text in _sentence(_attempt(**fields))
 
 
-def test_story_refused_at_the_start():
+def test_summary_of_refused_start_says_never_reached_the_portal():
     attempt = _attempt(status="failed", patient_session_id=None, returned_at=None)
     assert "the patient never reached the portal" in _sentence(attempt)
 
@@ -100,18 +102,18 @@ def test_story_refused_at_the_start():
         ("never_seen_before", "You:"),
     ],
 )
-def test_story_whose_turn(error, turn):
-    told = tell_story(_attempt(status="failed", error=error), Later(), NOW)
-    assert told.turn.startswith(turn)
+def test_summary_of_failure_names_whose_turn_it_is(error, turn):
+    summary = summarize(_attempt(status="failed", error=error), LaterAttempts(), NOW)
+    assert summary.turn.startswith(turn)
 
 
-def test_story_bare_row_has_words_everywhere():
+def test_summary_of_bare_row_has_every_part():
     for status in PatientConnectionAttempt.Status.values:
         bare = PatientConnectionAttempt(patient_id="p", status=status)
-        told = tell_story(bare, Later(), NOW)
-        assert all([told.sentence, told.turn, told.tell_patient, told.next_step])
-        assert "%(" not in told.sentence
+        summary = summarize(bare, LaterAttempts(), NOW)
+        assert all([summary.sentence, summary.turn, summary.tell_patient, summary.next_step])
+        assert "%(" not in summary.sentence
 
 
-def test_story_facility_name_with_percent_sign():
+def test_summary_keeps_percent_sign_of_facility_name():
     assert "100% Health" in _sentence(_attempt(status="failed", connection_name="100% Health"))

@@ -45,25 +45,25 @@ def _process_url(delivery) -> str:
     return f"{DELIVERIES}{delivery.pk}/process/"
 
 
-def test_delivery_list_says_what_became_of_it(clerk, deliver, make_attempt):
+def test_delivery_list_shows_state_and_failure(clerk, deliver, make_attempt):
     deliver(state="failed", failure="a receiver of attempt_failed raised KeyError")
     deliver(state="processed", attempt=make_attempt())
     deliver()
     page = clerk.get(DELIVERIES).content.decode()
-    for told in ("raised KeyError", "Processing failed", "Waits for its attempt", "evt_1"):
-        assert told in page
+    for text in ("raised KeyError", "Processing failed", "Waits for its attempt", "evt_1"):
+        assert text in page
 
 
 def test_delivery_type_breaks_between_its_parts():
     assert show_dotted("a_b.c<") == "<bdi>a_<wbr>b.<wbr>c&lt;<wbr></bdi>"
 
 
-def test_delivery_list_says_how_often_it_was_tried(clerk, deliver):
+def test_delivery_list_shows_number_of_tries(clerk, deliver):
     deliver(state="failed", tries=3)
     assert "tried 3 times" in clerk.get(DELIVERIES).content.decode()
 
 
-def test_delivery_filters(clerk, deliver):
+def test_delivery_filters_and_search_find_one(clerk, deliver):
     failed = deliver(state="failed")
     synced = deliver(event_type="records.sync.completed")
     for query, wanted in (
@@ -71,8 +71,8 @@ def test_delivery_filters(clerk, deliver):
         ("event_type__exact=records.sync.completed", synced),
         (f"q={failed.event_id}", failed),
     ):
-        found = clerk.get(f"{DELIVERIES}?{query}").context["cl"].result_list
-        assert [each.pk for each in found] == [wanted.pk]
+        rows = clerk.get(f"{DELIVERIES}?{query}").context["cl"].result_list
+        assert [row.pk for row in rows] == [wanted.pk]
 
 
 def test_delivery_page_has_no_personal_data(clerk, deliver):
@@ -86,8 +86,8 @@ def test_delivery_page_has_no_personal_data(clerk, deliver):
         "a_new_field": "Ann Lee",
     }
     page = clerk.get(delivery_url(deliver(about).pk)).content.decode()
-    for told in ("ps_1", "conn_1", "oauth_error", "(left out)"):
-        assert told in page
+    for text in ("ps_1", "conn_1", "oauth_error", "(left out)"):
+        assert text in page
     for secret in ("ann@example.org", "Oncology", "clinic.example", "Ann Lee"):
         assert secret not in page
 
@@ -105,7 +105,7 @@ def test_payload_of_an_unknown_type_shows_no_id_that_may_be_a_patients():
     ("event_type", "kept"),
     [("connection.token_refresh_failed", "ann"), ("patient.updated", ""), ("records.new", "")],
 )
-def test_delivery_takes_a_connections_id_alone_for_a_connection(event_type, kept):
+def test_connection_id_is_read_from_connection_events_alone(event_type, kept):
     delivery = read_delivery(
         json.dumps({"type": event_type, "data": {"object": {"id": "ann"}}}).encode()
     )
@@ -126,13 +126,13 @@ def test_delivery_takes_a_connections_id_alone_for_a_connection(event_type, kept
     ],
 )
 @pytest.mark.parametrize("event_type", ["patient_session.completed", "records.sync.failed", "new"])
-def test_payload_shows_what_has_the_shape_of_its_field_alone(about, event_type):
+def test_payload_value_of_wrong_shape_is_left_out(about, event_type):
     shown = show_payload(json.dumps({"type": event_type, "data": {"object": about}}))
     assert "Ann" not in shown
     assert "left out" in shown or "x.example" in shown
 
 
-def test_payload_says_how_many_fields_it_does_not_know():
+def test_payload_unknown_fields_are_counted():
     shown = json.loads(show_payload('{"a": 1, "b": 2}'))
     assert shown == {"2 more fields": "(left out)"}
 
@@ -144,7 +144,7 @@ def test_payload_numbers_are_numbers():
     assert shown == {"total": 128, "errors": 0, "duration_ms": None, "patient_id": "(left out)"}
 
 
-def test_delivery_page_of_text_that_no_encoding_has(clerk, deliver):
+def test_delivery_page_of_lone_surrogate_is_200(clerk, deliver):
     delivery = deliver({"id": "ps_1", "status": "\ud800"})
     assert clerk.get(delivery_url(delivery.pk)).status_code == 200
 
@@ -172,7 +172,7 @@ def test_delivery_page_of_text_that_no_encoding_has(clerk, deliver):
         "numbers",
     ],
 )
-def test_payload_of_any_shape(payload):
+def test_payload_of_any_shape_is_text(payload):
     assert show_payload(payload).encode()
 
 
@@ -181,7 +181,7 @@ def test_payload_is_bounded():
     assert len(show_payload(payload)) < 10_000
 
 
-def test_process_again(processor, deliver, make_attempt):
+def test_process_again_settles_the_attempt(processor, deliver, make_attempt):
     attempt = make_attempt(
         status="succeeded", patient_connection_id="conn_9", connection_status="active"
     )
@@ -200,7 +200,7 @@ def test_process_again(processor, deliver, make_attempt):
     assert LogEntry.objects.get().change_message == "Processed again."
 
 
-def test_process_again_that_still_waits(processor, deliver):
+def test_process_again_without_attempt_is_kept(processor, deliver):
     delivery = deliver({"id": "ps_unknown", "status": "complete"})
     page = processor.post(_process_url(delivery), follow=True)
     assert page.status_code == 200
@@ -208,39 +208,39 @@ def test_process_again_that_still_waits(processor, deliver):
     assert delivery.state != "processed"
 
 
-def test_process_again_what_was_processed_does_nothing(processor, deliver):
+def test_process_again_of_processed_does_nothing(processor, deliver):
     delivery = deliver(state="processed")
     page = processor.post(_process_url(delivery), follow=True).content.decode()
     assert "Nothing was done" in page
     assert "Process again" not in page
 
 
-def test_process_again_needs_its_permission(clerk, deliver):
+def test_process_again_without_permission_is_403(clerk, deliver):
     delivery = deliver(state="failed")
     assert clerk.post(_process_url(delivery)).status_code == 403
     assert "Process again" not in clerk.get(delivery_url(delivery.pk)).content.decode()
 
 
-def test_process_again_is_a_post(processor, deliver):
+def test_process_again_by_get_is_405(processor, deliver):
     assert processor.get(_process_url(deliver())).status_code == 405
 
 
-def test_process_again_by_get_without_the_permission_is_refused_too(clerk, deliver):
+def test_process_again_by_get_without_permission_is_403(clerk, deliver):
     assert clerk.get(_process_url(deliver())).status_code == 403
 
 
-def test_deliveries_are_read_only(root, deliver):
+def test_deliveries_changed_by_superuser_are_403(root, deliver):
     delivery = deliver()
     assert root.post(f"{DELIVERIES}{delivery.pk}/delete/", {"post": "yes"}).status_code == 403
     assert root.post(delivery_url(delivery.pk), {"state": "processed"}).status_code == 403
 
 
-def test_deliveries_have_their_own_permission(staff, deliver):
+def test_deliveries_without_their_permission_are_403(staff, deliver):
     assert staff.get(DELIVERIES).status_code == 403
     assert staff.get(delivery_url(deliver().pk)).status_code == 403
 
 
-def test_deliveries_queries_few(clerk, deliver, make_attempt, django_assert_max_num_queries):
+def test_deliveries_ask_few_queries(clerk, deliver, make_attempt, django_assert_max_num_queries):
     for _ in range(60):
         deliver(attempt=make_attempt())
     with django_assert_max_num_queries(8):

@@ -15,8 +15,8 @@ from django.db import connections
 from django.test import AsyncClient
 from django.utils import timezone
 
-from medblocks_connect.admin.attempt_search import MOST_FOUND
-from medblocks_connect.admin.export import neutral, write_csv
+from medblocks_connect.admin.attempt_search import MAX_FACILITIES
+from medblocks_connect.admin.export import escape_formula, write_csv
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.admin.conftest import ATTEMPTS
 
@@ -34,7 +34,7 @@ def _rows(response) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_export_row_says_it_all(exporter, make_attempt):
+def test_export_row_has_every_column(exporter, make_attempt):
     now = timezone.now()
     make_attempt(
         status="failed",
@@ -53,7 +53,7 @@ def test_export_row_says_it_all(exporter, make_attempt):
     assert "cancelled" in row["meaning"]
 
 
-def test_export_seconds_of_who_never_reached_the_portal(exporter, make_attempt):
+def test_export_seconds_of_no_session_are_empty(exporter, make_attempt):
     now = timezone.now()
     make_attempt(status="failed", created_at=now, finished_at=now + timedelta(seconds=7))
     (row,) = _rows(exporter.post(EXPORT))
@@ -105,24 +105,24 @@ def test_export_every_row_once_however_many_share_a_moment(db, make_attempt):
     ]
     PatientConnectionAttempt.objects.bulk_create(rows)
     text = "".join(write_csv(PatientConnectionAttempt.objects.all())).removeprefix("\ufeff")
-    told = [row["patient"] for row in csv.DictReader(io.StringIO(text))]
-    assert sorted(told) == sorted(each.patient_id for each in rows)
+    patient_ids = [row["patient"] for row in csv.DictReader(io.StringIO(text))]
+    assert sorted(patient_ids) == sorted(row.patient_id for row in rows)
 
 
 @pytest.mark.parametrize(
     "cell",
     ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1", "\uff1d1", "\uff0b1"],
 )
-def test_cell_is_no_formula(cell):
-    assert neutral(cell) == f"'{cell}"
+def test_formula_cell_is_escaped(cell):
+    assert escape_formula(cell) == f"'{cell}"
 
 
 @pytest.mark.parametrize("cell", ["", "plain", "a=b", "1-2", "'=1"])
-def test_cell_that_is_none_stays(cell):
-    assert neutral(cell) == cell
+def test_plain_cell_stays(cell):
+    assert escape_formula(cell) == cell
 
 
-def test_export_neutralises_every_text(exporter, make_attempt):
+def test_export_escapes_formula_in_every_column(exporter, make_attempt):
     formula = "=cmd|' /C calc'!A0"
     make_attempt(
         patient_id=formula,
@@ -138,7 +138,7 @@ def test_export_neutralises_every_text(exporter, make_attempt):
     assert not [cell for cell in row.values() if cell.startswith("=")]
 
 
-def test_export_is_noted(exporter, make_attempt):
+def test_export_is_logged_with_its_filters(exporter, make_attempt):
     make_attempt()
     exporter.post(f"{EXPORT}?status__exact=failed")
     entry = LogEntry.objects.get()
@@ -146,20 +146,20 @@ def test_export_is_noted(exporter, make_attempt):
     assert entry.change_message == "Exported: status__exact=failed"
 
 
-def test_export_needs_its_permission(staff, make_attempt):
+def test_export_without_permission_is_403(staff, make_attempt):
     make_attempt()
     assert staff.post(EXPORT).status_code == 403
     assert "Export this list" not in staff.get(ATTEMPTS).content.decode()
     assert not LogEntry.objects.exists()
 
 
-def test_export_needs_the_view_permission_too(make_staff, db):
+def test_export_without_view_permission_is_403(make_staff, db):
     assert make_staff("export_patientconnectionattempt").post(EXPORT).status_code == 403
 
 
 @pytest.mark.parametrize("query", ["q=hospital", "q=p-2%00"])
 def test_export_refuses_what_the_list_does_not_show(exporter, make_attempt, query):
-    for number in range(MOST_FOUND + 1):
+    for number in range(MAX_FACILITIES + 1):
         make_attempt(connection_id=f"f-{number:03}", connection_name=f"Hospital {number}")
     response = exporter.post(f"{EXPORT}?{query}", follow=True)
     assert response.redirect_chain == [(f"{ATTEMPTS}?{query}", 302)]
@@ -167,11 +167,11 @@ def test_export_refuses_what_the_list_does_not_show(exporter, make_attempt, quer
     assert not LogEntry.objects.exists()
 
 
-def test_export_is_a_post(exporter, db):
+def test_export_by_get_is_405(exporter, db):
     assert exporter.get(EXPORT).status_code == 405
 
 
-def test_export_by_get_without_the_permission_is_refused_too(staff, db):
+def test_export_by_get_without_permission_is_403(staff, db):
     assert staff.get(EXPORT).status_code == 403
 
 

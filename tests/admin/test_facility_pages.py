@@ -1,4 +1,4 @@
-"""What staff see of the catalog and of what patients missed."""
+"""The admin of the catalog and of missing facilities."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def show(client, path):
 
 
 @pytest.mark.parametrize("path", ["facility/", "catalogsync/", "missingfacility/"])
-def test_without_permission_nothing_is_shown(staff, path):
+def test_facility_lists_without_permission_are_403(staff, path):
     assert staff("view_patientconnectionattempt").get(f"{ADMIN}/{path}").status_code == 403
 
 
@@ -56,19 +56,19 @@ def test_withdrawn_facilities_have_a_list_of_their_own(staff, add_catalog):
     assert "Riverside Health System" not in page
 
 
-def test_fresh_catalog_is_not_complained_about(staff, add_catalog):
+def test_fresh_catalog_shows_no_warning(staff, add_catalog):
     add_catalog()
     assert "medblocks_sync_facilities" not in show(staff("view_facility"), "facility/")
 
 
-def test_old_catalog_is_complained_about(staff, add_catalog):
+def test_old_catalog_shows_a_warning(staff, add_catalog):
     add_catalog()
     CatalogSync.objects.update(finished_at=timezone.now() - timedelta(days=8))
     page = show(staff("view_facility"), "facility/")
     assert "The catalog is older than 7 days. Run manage.py medblocks_sync_facilities." in page
 
 
-def test_missing_catalog_is_told(staff, db):
+def test_missing_catalog_shows_a_hint(staff, db):
     assert "There is no local catalog" in show(staff("view_facility"), "facility/")
 
 

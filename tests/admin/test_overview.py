@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from medblocks_connect.admin.charts import draw_days, share
+from medblocks_connect.admin.charts import draw_days, scale_bar
 from medblocks_connect.admin.statistics import Day, count_facilities, measure_waits
 from tests.admin.conftest import ATTEMPTS
 
@@ -55,7 +55,7 @@ def month(make_attempt):
     make_attempt(status="failed", error="x", created_at=now - timedelta(days=40))
 
 
-def test_overview_numbers(staff, month):
+def test_overview_counts_outcomes_steps_and_facilities(staff, month):
     context = staff.get(OVERVIEW).context
     assert context["total"] == 8
     assert [step.number for step in context["steps"]] == [8, 7, 7, 4]
@@ -82,16 +82,16 @@ def test_overview_facility_chosen_at_medblocks_leads_to_its_failures(staff, make
     make_attempt(status="failed", error="a", connection_id="", connection_name="")
     make_attempt(status="failed", error="b")
     (chosen,) = (
-        each
-        for each in staff.get(OVERVIEW).context["facilities"]
-        if each.name == "chosen at Medblocks"
+        facility
+        for facility in staff.get(OVERVIEW).context["facilities"]
+        if facility.name == "chosen at Medblocks"
     )
     response = staff.get(chosen.url)
-    assert [each.error for each in response.context["cl"].result_list] == ["a"]
+    assert [attempt.error for attempt in response.context["cl"].result_list] == ["a"]
     assert "chosen at Medblocks (1)" in response.content.decode()
 
 
-def test_overview_range(staff, month):
+def test_overview_days_parameter_sets_the_range(staff, month):
     assert staff.get(f"{OVERVIEW}?days=90").context["total"] == 9
     assert len(staff.get(f"{OVERVIEW}?days=7").context["days"]) == 7
     assert len(staff.get(f"{OVERVIEW}?days=1000000").context["days"]) == 30
@@ -99,18 +99,18 @@ def test_overview_range(staff, month):
 
 def test_overview_facility_leads_to_its_failures(staff, month):
     (facility,) = staff.get(OVERVIEW).context["facilities"]
-    found = staff.get(facility.url).context["cl"].result_list
-    assert [each.error for each in found] == ["oauth_error"] * 3
+    attempts = staff.get(facility.url).context["cl"].result_list
+    assert [attempt.error for attempt in attempts] == ["oauth_error"] * 3
 
 
-def test_overview_waits(month):
+def test_overview_waits_are_grouped_with_median(month):
     today = timezone.localdate()
     waits = measure_waits(today - timedelta(days=30), today)
     assert waits.groups == [3, 0, 4, 0, 0, 0]
     assert waits.middle == timedelta(minutes=3)
 
 
-def test_overview_days_are_days_here(staff, make_attempt, settings):
+def test_overview_days_follow_the_time_zone(staff, make_attempt, settings):
     settings.TIME_ZONE = "Pacific/Kiritimati"  # 14 hours ahead of UTC
     with timezone.override("Pacific/Kiritimati"):
         late = timezone.localtime().replace(hour=0, minute=5)
@@ -120,7 +120,7 @@ def test_overview_days_are_days_here(staff, make_attempt, settings):
         assert days[0][0].total == 1
 
 
-def test_overview_of_nothing(staff, db):
+def test_overview_without_attempts_says_so(staff, db):
     assert "No attempts in this time" in staff.get(OVERVIEW).content.decode()
 
 
@@ -133,7 +133,7 @@ def test_overview_has_no_script_and_no_style_attribute(staff, month):
     assert "<b>" not in ours
 
 
-def test_overview_pictures_are_readable_without_eyes(staff, month):
+def test_overview_charts_have_labels_and_a_table(staff, month):
     page = staff.get(OVERVIEW).content.decode()
     (picture,) = re.findall(r'<svg class="medblocks-days"[^>]*>', page)
     assert 'role="img"' in picture
@@ -141,20 +141,20 @@ def test_overview_pictures_are_readable_without_eyes(staff, month):
     assert "<th scope=" in page
 
 
-def test_overview_queries_few(staff, month, django_assert_max_num_queries):
+def test_overview_asks_few_queries(staff, month, django_assert_max_num_queries):
     with django_assert_max_num_queries(10):
         staff.get(f"{OVERVIEW}?days=90")
 
 
-def test_overview_reads_its_range_alone(staff, month):
+def test_overview_reads_its_range_from_the_time_index(staff, month):
     if connection.vendor not in PLANS:
         pytest.skip("only SQLite's and PostgreSQL's plans are read here")
     explain, entered = PLANS[connection.vendor]
     with CaptureQueriesContext(connection) as captured:
         staff.get(OVERVIEW)
-    asked = [each["sql"] for each in captured if "patientconnectionattempt" in each["sql"]]
-    assert len(asked) == 3
-    for sql in asked:
+    queries = [query["sql"] for query in captured if "patientconnectionattempt" in query["sql"]]
+    assert len(queries) == 3
+    for sql in queries:
         with connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 # So small a table is read whole, unless that is made dear.
@@ -182,5 +182,5 @@ def test_bars_stack_to_the_height_of_the_day():
     ]
 
 
-def test_share_of_nothing():
-    assert share(0, 0) == "0"
+def test_bar_of_nothing_has_no_length():
+    assert scale_bar(0, 0) == "0"

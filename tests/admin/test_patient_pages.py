@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from medblocks_connect.admin.formatting import LONG
 from medblocks_connect.admin.links import patient_url
-from medblocks_connect.admin.patient_pages import find_history
+from medblocks_connect.admin.patient_pages import list_patient_attempts
 from tests.admin.conftest import ATTEMPTS, PATIENTS, patient_page
 
 ODD_IDS = [
@@ -32,13 +32,13 @@ ODD_IDS = [
 ]
 
 
-def test_patient_page_tells_everything(staff, make_attempt):
+def test_patient_page_shows_every_attempt_of_theirs_alone(staff, make_attempt):
     make_attempt(status="failed", error="oauth_error", error_description="Portal fell over")
     make_attempt(status="succeeded", connection_id="b", connection_name="Hilltop Clinic")
     make_attempt(patient_id="p-2", error_description="of somebody else")
     page = staff.get(patient_page()).content.decode()
-    for told in ("oauth_error", "Portal fell over", "Riverside General", "Hilltop Clinic"):
-        assert told in page
+    for text in ("oauth_error", "Portal fell over", "Riverside General", "Hilltop Clinic"):
+        assert text in page
     assert "of somebody else" not in page
 
 
@@ -49,7 +49,7 @@ def test_patient_page_reached_from_the_row(staff, make_attempt, patient_id):
     (url,) = re.findall(r'field-patient"><a href="([^"]+)"', row)
     response = staff.get(url)
     assert response.context["patient_id"] == patient_id
-    assert [each.url for each in response.context["rows"]] == [f"{ATTEMPTS}{attempt.pk}/change/"]
+    assert [row.url for row in response.context["rows"]] == [f"{ATTEMPTS}{attempt.pk}/change/"]
     assert "<b>bold</b>" not in response.content.decode()
 
 
@@ -59,26 +59,26 @@ def test_patient_page_newest_first(staff, make_attempt):
     for moment in moments:
         make_attempt(created_at=moment)
     rows = staff.get(patient_page()).context["rows"]
-    assert [each.when for each in rows] == sorted(moments, reverse=True)
+    assert [row.when for row in rows] == sorted(moments, reverse=True)
 
 
-def test_patient_page_says_what_holds_and_what_is_lost(staff, make_attempt):
+def test_patient_page_lists_connected_and_lost(staff, make_attempt):
     now = timezone.now()
     make_attempt(status="succeeded", lost_at=now)
     make_attempt(status="succeeded", connection_id="b", connection_name="Hilltop", lost_at=now)
     make_attempt(status="succeeded", connection_id="b", connection_name="Hilltop")
     context = staff.get(patient_page()).context
-    assert ["Hilltop" in each.facility for each in context["holding"]] == [True]
-    assert ["Riverside" in each.facility for each in context["lost"]] == [True]
+    assert ["Hilltop" in row.facility for row in context["connected"]] == [True]
+    assert ["Riverside" in row.facility for row in context["lost"]] == [True]
 
 
-def test_patient_page_case_of_the_id_counts(staff, make_attempt):
+def test_patient_page_id_is_case_sensitive(staff, make_attempt):
     make_attempt(patient_id="AB")
     make_attempt(patient_id="ab")
     assert len(staff.get(patient_page("ab")).context["rows"]) == 1
 
 
-def test_patient_page_unknown(staff, make_attempt):
+def test_patient_page_of_unknown_key_is_404(staff, make_attempt):
     nobodys = make_attempt(patient_id="")
     assert staff.get(patient_url(nobodys.pk)).status_code == 404
     assert staff.get(patient_url(nobodys.pk + 1)).status_code == 404
@@ -89,24 +89,24 @@ def test_patient_page_address_does_not_name_the_patient(make_attempt):
     assert "MRN-77" not in patient_page("MRN-77")
 
 
-def test_patient_page_queries_few(staff, make_attempt, django_assert_max_num_queries):
+def test_patient_page_asks_few_queries(staff, make_attempt, django_assert_max_num_queries):
     for _ in range(60):
         make_attempt()
     with django_assert_max_num_queries(10):
         staff.get(patient_page())
 
 
-def test_patient_list_one_row_per_patient(staff, make_attempt):
+def test_patient_list_has_one_row_per_patient(staff, make_attempt):
     now = timezone.now()
     make_attempt(status="failed", error="oauth_error", created_at=now - timedelta(days=3))
     make_attempt(status="failed", error="user_denied", created_at=now - timedelta(days=2))
     last = make_attempt(status="succeeded", created_at=now - timedelta(days=1))
     other = make_attempt(patient_id="p-2", created_at=now)
     rows = staff.get(PATIENTS).context["cl"].result_list
-    assert [each.pk for each in rows] == [other.pk, last.pk]
-    told = rows[1]
-    assert (told.attempts, told.connected, told.failed) == (3, 1, 2)
-    assert told.last_error == "user_denied"
+    assert [row.pk for row in rows] == [other.pk, last.pk]
+    row = rows[1]
+    assert (row.attempts, row.connected, row.failed) == (3, 1, 2)
+    assert row.last_error == "user_denied"
 
 
 def test_patient_list_sorts_by_last_attempt(staff, make_attempt):
@@ -114,12 +114,12 @@ def test_patient_list_sorts_by_last_attempt(staff, make_attempt):
     for number in range(3):
         make_attempt(patient_id=f"p-{number}", created_at=now - timedelta(days=number))
     rows = staff.get(f"{PATIENTS}?o=4").context["cl"].result_list
-    assert [each.patient_id for each in rows] == ["p-2", "p-1", "p-0"]
+    assert [row.patient_id for row in rows] == ["p-2", "p-1", "p-0"]
     rows = staff.get(f"{PATIENTS}?o=-4").context["cl"].result_list
-    assert [each.patient_id for each in rows] == ["p-0", "p-1", "p-2"]
+    assert [row.patient_id for row in rows] == ["p-0", "p-1", "p-2"]
 
 
-def test_patient_list_attempts_of_the_same_moment(staff, make_attempt):
+def test_patient_list_of_equal_times_has_one_row(staff, make_attempt):
     now = timezone.now()
     for _ in range(3):
         make_attempt(created_at=now)
@@ -130,23 +130,23 @@ def test_patient_list_search_is_exact(staff, make_attempt):
     make_attempt(patient_id="Ann Example")
     make_attempt(patient_id="Ann")
     rows = staff.get(f"{PATIENTS}?q=Ann+Example").context["cl"].result_list
-    assert [each.patient_id for each in rows] == ["Ann Example"]
+    assert [row.patient_id for row in rows] == ["Ann Example"]
 
 
-def test_patient_list_queries_few(staff, make_attempt, django_assert_max_num_queries):
+def test_patient_list_asks_few_queries(staff, make_attempt, django_assert_max_num_queries):
     for number in range(60):
         make_attempt(patient_id=f"p-{number}", status="failed", error="x")
     with django_assert_max_num_queries(8):
         staff.get(PATIENTS)
 
 
-def test_patient_without_id_is_no_error(staff, make_attempt):
+def test_patient_without_id_is_not_listed(staff, make_attempt):
     make_attempt(patient_id="")
     assert staff.get(ATTEMPTS).status_code == 200
     assert not staff.get(PATIENTS).context["cl"].result_list
 
 
-def test_patient_page_notes_who_looked(staff, make_attempt):
+def test_patient_page_view_is_logged(staff, make_attempt):
     make_attempt(patient_id="a/b")
     staff.get(patient_page("a/b"))
     entry = LogEntry.objects.get()
@@ -154,35 +154,35 @@ def test_patient_page_notes_who_looked(staff, make_attempt):
     assert staff.get(entry.get_admin_url()).context["patient_id"] == "a/b"
 
 
-def test_patient_page_asked_by_head_is_no_look(staff, make_attempt):
+def test_patient_page_by_head_is_not_logged(staff, make_attempt):
     make_attempt()
     assert staff.head(patient_page()).status_code == 200
     assert not LogEntry.objects.exists()
 
 
-def test_patient_page_look_changed_nothing(staff, make_attempt):
+def test_patient_page_log_says_nothing_changed(staff, make_attempt):
     make_attempt()
     staff.get(patient_page())
     assert "changed nothing" in str(LogEntry.objects.get())
 
 
-def test_patient_page_reads_no_megabyte(make_attempt):
+def test_patient_page_description_is_shortened_in_the_database(make_attempt):
     make_attempt(error_description="z" * 1_000_000)
-    (attempt,) = find_history("p-1")
+    (attempt,) = list_patient_attempts("p-1")
     assert "error_description" in attempt.get_deferred_fields()
     assert len(attempt.words) == LONG + 1
 
 
-def test_patient_list_by_date_of_the_last_attempt(staff, make_attempt):
+def test_patient_list_filters_by_date_of_the_last_attempt(staff, make_attempt):
     now = timezone.now()
     make_attempt(patient_id="before", created_at=now - timedelta(days=9))
     make_attempt(patient_id="since", created_at=now - timedelta(days=9))
     make_attempt(patient_id="since", created_at=now)
     rows = staff.get(f"{PATIENTS}?until={now - timedelta(days=8):%Y-%m-%d}").context["cl"]
-    assert [each.patient_id for each in rows.result_list] == ["before"]
+    assert [row.patient_id for row in rows.result_list] == ["before"]
 
 
-def test_patient_page_notes_nothing_where_switched_off(staff, make_attempt, settings):
+def test_patient_page_without_log_setting_is_not_logged(staff, make_attempt, settings):
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "LOG_PATIENT_VIEWS": False}
     make_attempt()
     staff.get(patient_page())

@@ -1,4 +1,4 @@
-"""Who may look, and that nobody may change anything."""
+"""Permissions: whoever may look sees the pages, and nobody changes anything."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def pages(make_attempt):
     ]
 
 
-def test_look_with_view_permission(staff, pages):
+def test_pages_with_view_permission_are_200(staff, pages):
     assert [staff.get(page).status_code for page in pages] == [200] * len(pages)
 
 
-def test_look_without_permission_is_refused(make_staff, pages):
+def test_pages_without_permission_are_403(make_staff, pages):
     client = make_staff()
     assert [client.get(page).status_code for page in pages] == [403] * len(pages)
 
 
-def test_look_signed_out_leads_to_login(client, pages):
+def test_pages_signed_out_redirect_to_login(client, pages):
     for page in pages:
         assert client.get(page)["Location"].startswith("/admin/login/")
 
 
 @pytest.mark.parametrize("superuser", [False, True])
-def test_nobody_changes_anything(make_staff, make_attempt, superuser):
+def test_attempt_change_is_403_for_everybody(make_staff, make_attempt, superuser):
     client = make_staff(
         "add_patientconnectionattempt",
         "change_patientconnectionattempt",
@@ -66,12 +66,12 @@ def test_nobody_changes_anything(make_staff, make_attempt, superuser):
     assert PatientConnectionAttempt.objects.get().status == "failed"
 
 
-def test_look_at_the_section_without_permission_shows_nothing(make_staff, db):
+def test_first_page_without_permission_hides_the_section(make_staff, db):
     page = make_staff().get("/admin/").content.decode()
     assert "medblocks_connect" not in page
 
 
-def test_section_page_leads_everywhere(staff, db):
+def test_section_page_links_to_permitted_pages(staff, db):
     page = staff.get("/admin/medblocks_connect/").content.decode()
     assert f"{ATTEMPTS}overview/" in page
     assert "webhookdelivery" not in page
@@ -81,7 +81,7 @@ def test_section_shows_on_the_first_page(staff, db):
     assert ATTEMPTS in staff.get("/admin/").content.decode()
 
 
-def test_pages_without_time_zones(staff, settings, make_attempt):
+def test_pages_without_time_zones_are_200(staff, settings, make_attempt):
     settings.USE_TZ = False
     now = timezone.now()
     attempt = make_attempt(
@@ -99,7 +99,7 @@ def test_pages_without_time_zones(staff, settings, make_attempt):
         assert staff.get(page).status_code == 200, page
 
 
-def test_pages_hold_a_strict_policy(root, make_attempt):
+def test_pages_have_no_inline_script_or_style(root, make_attempt):
     attempt = make_attempt(status="failed", error="x", patient_session_id="ps_1", request_id="r")
     for page in (
         ATTEMPTS,

@@ -25,10 +25,10 @@ def lose(make_attempt):
 
 
 def _queue(client) -> list[int]:
-    return [each.pk for each in client.get(QUEUE).context["cl"].result_list]
+    return [attempt.pk for attempt in client.get(QUEUE).context["cl"].result_list]
 
 
-def test_queue_newest_loss_first(staff, lose, make_attempt):
+def test_queue_is_sorted_by_newest_loss(staff, lose, make_attempt):
     early = lose(lost_at=NOW - timedelta(days=2))
     late = lose(patient_id="p-2", lost_at=NOW)
     make_attempt(patient_id="p-3", status="succeeded")
@@ -36,19 +36,19 @@ def test_queue_newest_loss_first(staff, lose, make_attempt):
     assert _queue(staff) == [late.pk, early.pk]
 
 
-def test_queue_leaves_out_what_was_won_back(staff, lose, make_attempt):
+def test_queue_leaves_out_connected_again(staff, lose, make_attempt):
     lose()
     make_attempt(status="succeeded")
     assert _queue(staff) == []
 
 
-def test_queue_has_what_was_lost_twice_once(staff, lose):
+def test_queue_lists_twice_lost_once(staff, lose):
     lose(lost_at=NOW - timedelta(days=9))
     again = lose()
     assert _queue(staff) == [again.pk]
 
 
-def test_queue_success_elsewhere_is_no_success_here(staff, lose, make_attempt):
+def test_queue_keeps_lost_with_success_elsewhere(staff, lose, make_attempt):
     lost = lose()
     make_attempt(status="succeeded", connection_id="elsewhere")
     make_attempt(status="succeeded", patient_id="somebody else")
@@ -56,34 +56,34 @@ def test_queue_success_elsewhere_is_no_success_here(staff, lose, make_attempt):
     assert _queue(staff) == [lost.pk]
 
 
-def test_queue_goes_by_time_where_ids_do_not(staff, lose, make_attempt):
+def test_queue_goes_by_time_not_by_id(staff, lose, make_attempt):
     make_attempt(status="succeeded", created_at=NOW)
     lose(created_at=NOW - timedelta(days=30))
     assert _queue(staff) == []
     assert staff.get(patient_page()).context["lost"] == []
 
 
-def test_queue_leaves_out_who_disconnected_here(staff, lose):
+def test_queue_leaves_out_disconnected_by_patient(staff, lose):
     lost = lose(connection_status="disconnected")
     lost.events.create(source="site", kind="disconnected", status="succeeded", fingerprint="1")
     assert _queue(staff) == []
     assert "disconnected by the patient" in staff.get(patient_page()).content.decode()
 
 
-def test_queue_by_date_of_the_loss(staff, lose):
+def test_queue_filters_by_date_of_the_loss(staff, lose):
     early = lose(lost_at=NOW - timedelta(days=9))
     lose(patient_id="p-2")
     rows = staff.get(f"{QUEUE}?until={NOW - timedelta(days=8):%Y-%m-%d}").context["cl"].result_list
-    assert [each.pk for each in rows] == [early.pk]
+    assert [attempt.pk for attempt in rows] == [early.pk]
 
 
 @pytest.mark.urls("tests.admin.urls_of_the_admin_alone")
-def test_queue_where_the_patients_pages_are_elsewhere(staff, lose):
+def test_queue_without_patient_urls_is_200(staff, lose):
     lose()
     assert staff.get(QUEUE).status_code == 200
 
 
-def test_later_successes_are_found_by_the_patient(lose):
+def test_later_successes_are_read_from_the_history_index(lose):
     if connection.vendor != "sqlite":
         pytest.skip("SQLite's planner says which index it enters the table by, whatever its size")
     attempts = PatientConnectionAttempt.objects
@@ -113,12 +113,12 @@ def test_queue_link_lets_the_patient_start_at_that_facility(lose, patient_client
     assert 'value="fhirsrc_riverside"' in page
 
 
-def test_queue_warns_before_it_chases_who_left_on_purpose(staff, lose):
+def test_queue_warns_of_disconnected_on_purpose(staff, lose):
     lose(connection_status="disconnected")
     assert "perhaps on purpose" in staff.get(QUEUE).content.decode()
 
 
-def test_queue_queries_few(staff, lose, django_assert_max_num_queries):
+def test_queue_asks_few_queries(staff, lose, django_assert_max_num_queries):
     for number in range(60):
         lose(patient_id=f"p-{number}")
     with django_assert_max_num_queries(8):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from medblocks_connect.api import MedblocksClient, clock
+from medblocks_connect.api import MedblocksClient, clock, deadline
 from tests.api.strict import StrictMedblocks
 
 KEY = "mb_sk_sbx_key_of_the_tests"
@@ -31,6 +31,7 @@ class Request:
 
 
 Answer = Callable[[socket.socket, Request], "bool | None"]
+MakeClient = Callable[..., MedblocksClient]
 
 
 def reply(body: bytes = b"{}", status: str = "200 OK", **headers: str) -> bytes:
@@ -120,6 +121,10 @@ def _read_request(stream: Any, number: int) -> Request | None:
     return Request(method, target, headers, body, number)
 
 
+Serve = Callable[..., RawServer]
+HEALTHY = reply_json({"ok": True})
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[..., RawServer]]:
     """Start a ``RawServer`` for an ``answer`` function or fixed bytes."""
@@ -202,3 +207,23 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     both = folder / "both.pem"
     both.write_text(key.read_text() + signed.read_text())
     return both
+
+
+@pytest.fixture
+def trusted_certificate(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The certificate, in the place of the certifi bundle that ``verify=True`` stands for."""
+    send = deadline.MeteredAdapter.send
+
+    def send_trusting(adapter: Any, request: Any, *, verify: Any, **options: Any) -> Any:
+        assert verify is True
+        return send(adapter, request, verify=str(certificate), **options)
+
+    monkeypatch.setattr(deadline.MeteredAdapter, "send", send_trusting)
+    return certificate
+
+
+@pytest.fixture
+def silent_port() -> Any:
+    """Connects, as the system does that for it, and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]

@@ -1,8 +1,8 @@
-"""What each method sends, refuses to send, and refuses to believe."""
+"""Each method of the client: its request, the parameters and the answers that it refuses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pprint
 from typing import Any
 
 import pytest
@@ -13,11 +13,10 @@ from medblocks_connect.api import (
     MedblocksClient,
     UnexpectedReplyError,
 )
-from tests.api.conftest import KEY, RawServer, reply_json
+from tests.api.conftest import KEY, MakeClient, Serve, reply_json
 from tests.api.strict import FACILITY, StrictMedblocks, page, session
 
 BASE = "https://app.medblocks.com"
-MakeClient = Callable[..., MedblocksClient]
 
 
 @pytest.fixture
@@ -26,11 +25,11 @@ def client() -> MedblocksClient:
 
 
 def create(client: MedblocksClient, **extra: Any) -> Any:
-    given = {"patient_id": "p1", "return_url": "https://clinic.example/return/", **extra}
-    return client.patient_sessions.create(**given)
+    parameters = {"patient_id": "p1", "return_url": "https://clinic.example/return/", **extra}
+    return client.patient_sessions.create(**parameters)
 
 
-def test_strict_every_method_is_on_the_page(
+def test_every_method_sends_only_what_the_api_page_names(
     strict: StrictMedblocks, make_client: MakeClient
 ) -> None:
     client = make_client(strict.url)
@@ -68,14 +67,14 @@ def test_strict_every_method_is_on_the_page(
     }
 
 
-def test_strict_server_complains(make_client: MakeClient) -> None:
+def test_strict_server_complains_of_what_the_page_does_not_name(make_client: MakeClient) -> None:
     medblocks = StrictMedblocks(KEY)
     medblocks.answer("GET", "/connections?nonsense=1", {"x-new": "1"}, b"")
     medblocks.answer("POST", "/patient-sessions", {}, b'{"patient_id": "p", "other": 1}')
     medblocks.answer("GET", "/nowhere", {}, b"")
-    found = " | ".join(medblocks.complaints)
+    complaints = " | ".join(medblocks.complaints)
     for part in ("nonsense", "x-new", "authorization", "other", "return_url", "/nowhere"):
-        assert part in found
+        assert part in complaints
 
 
 @pytest.mark.parametrize(
@@ -92,15 +91,15 @@ def test_strict_server_complains(make_client: MakeClient) -> None:
         ("a.b~c", "a.b~c"),
     ],
 )
-def test_path_arrives_encoded(
-    serve: Callable[..., RawServer], make_client: MakeClient, identifier: str, target: str
+def test_id_in_path_arrives_percent_encoded(
+    serve: Serve, make_client: MakeClient, identifier: str, target: str
 ) -> None:
     server = serve(reply_json(session(session_id=identifier)))
     make_client(server.url).patient_sessions.retrieve(identifier)
     assert server.requests[0].target == f"/patient-sessions/{target}"
 
 
-def test_path_keeps_base_path(serve: Callable[..., RawServer], make_client: MakeClient) -> None:
+def test_base_url_with_path_keeps_its_path(serve: Serve, make_client: MakeClient) -> None:
     server = serve(reply_json({"ok": True}))
     make_client(server.url + "/sandbox/").health()
     assert server.requests[0].target == "/sandbox/health"
@@ -118,7 +117,9 @@ def test_path_keeps_base_path(serve: Callable[..., RawServer], make_client: Make
         lambda client, bad: client.patients.disconnect_connection("p1", bad),
     ],
 )
-def test_path_impossible_id(client: MedblocksClient, call: Any, identifier: str) -> None:
+def test_impossible_id_is_refused_before_sending(
+    client: MedblocksClient, call: Any, identifier: str
+) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         call(client, identifier)
     assert (caught.value.code, caught.value.status_code) == ("invalid_id", None)
@@ -126,7 +127,7 @@ def test_path_impossible_id(client: MedblocksClient, call: Any, identifier: str)
 
 
 @responses.activate
-def test_query_impossible_text(client: MedblocksClient) -> None:
+def test_lone_surrogate_in_query_is_refused_before_sending(client: MedblocksClient) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         client.connections.list(q="\udfff")
     assert caught.value.param == "q"
@@ -135,7 +136,7 @@ def test_query_impossible_text(client: MedblocksClient) -> None:
 
 @responses.activate
 @pytest.mark.parametrize(
-    ("given", "word"),
+    ("parameters", "word"),
     [
         ({"patient_id": ""}, "patient_id"),
         ({"patient_id": "p\x00"}, "patient_id"),
@@ -152,15 +153,17 @@ def test_query_impossible_text(client: MedblocksClient) -> None:
         ({"timeout": float("inf")}, "timeout"),
     ],
 )
-def test_create_programmer_error(client: MedblocksClient, given: dict[str, Any], word: str) -> None:
+def test_session_with_impossible_parameter_raises_value_error(
+    client: MedblocksClient, parameters: dict[str, Any], word: str
+) -> None:
     with pytest.raises(ValueError, match=word):
-        create(client, **given)
+        create(client, **parameters)
     assert len(responses.calls) == 0
 
 
 @responses.activate
 @pytest.mark.parametrize("limit", [0, 101, -1])
-def test_list_limit_out_of_range(client: MedblocksClient, limit: int) -> None:
+def test_limit_out_of_range_raises_value_error(client: MedblocksClient, limit: int) -> None:
     with pytest.raises(ValueError, match="limit"):
         client.connections.list(limit=limit)
     with pytest.raises(ValueError, match="limit"):
@@ -194,29 +197,37 @@ def test_list_limit_out_of_range(client: MedblocksClient, limit: int) -> None:
         {"max_retries": -1},
     ],
 )
-def test_client_impossible_setting(settings: dict[str, Any]) -> None:
+def test_impossible_setting_raises_value_error(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings)).split("_")[-1]) as caught:
         MedblocksClient(**{"api_key": KEY, **settings})
     assert "X: y" not in str(caught.value)
 
 
+# No object's address, which is hexadecimal, has these letters in it.
 @pytest.mark.parametrize(
     ("key", "shown"),
     [
-        ("mb_sk_live_abc", "mb_sk_live_********"),
-        ("mb_sk_sbx_abc", "mb_sk_sbx_********"),
-        ("abc", "'********'"),
+        ("mb_sk_live_xyz", "mb_sk_live_********"),
+        ("mb_sk_sbx_xyz", "mb_sk_sbx_********"),
+        ("xyz", "'********'"),
     ],
 )
 def test_repr_masks_key(key: str, shown: str) -> None:
     client = MedblocksClient(key)
     everything = repr(client) + repr(vars(client)) + repr(vars(client.patients._transport))
     assert shown in repr(client)
-    assert "abc" not in everything
+    assert "xyz" not in everything
+
+
+@pytest.mark.parametrize("key", ["mb_sk_live_xyz", "mb_sk_sbx_xyz", "xyz"])
+def test_pprint_of_vars_masks_key(key: str) -> None:
+    client = MedblocksClient(key)
+    for holder in (client, client.patients, client.patients._transport):
+        assert "xyz" not in pprint.pformat(vars(holder))
 
 
 @responses.activate
-def test_version_is_left_out_when_empty() -> None:
+def test_empty_api_version_sends_no_version_header() -> None:
     responses.get(f"{BASE}/health", json={"ok": True})
     MedblocksClient(KEY, api_version="").health()
     assert "Version" not in responses.calls[0].request.headers
@@ -237,7 +248,7 @@ def test_version_is_left_out_when_empty() -> None:
         pytest.param([session("p1")], id="case-11-list"),
     ],
 )
-def test_create_unexpected_reply(client: MedblocksClient, answer: Any) -> None:
+def test_unusable_session_is_an_unexpected_reply(client: MedblocksClient, answer: Any) -> None:
     responses.post(f"{BASE}/patient-sessions", json=answer, headers={"X-Request-Id": "req_9"})
     with pytest.raises(UnexpectedReplyError) as caught:
         create(client)
@@ -259,7 +270,7 @@ def test_create_unexpected_reply(client: MedblocksClient, answer: Any) -> None:
         ),
     ],
 )
-def test_retrieve_another_things_answer(
+def test_answer_about_another_id_is_an_unexpected_reply(
     client: MedblocksClient, path: str, answer: Any, call: Any
 ) -> None:
     responses.get(f"{BASE}{path}", json=answer)
@@ -268,7 +279,7 @@ def test_retrieve_another_things_answer(
 
 
 @responses.activate
-def test_disconnect_another_links_answer(client: MedblocksClient) -> None:
+def test_answer_about_another_connection_is_an_unexpected_reply(client: MedblocksClient) -> None:
     answer = {"id": "conn_2", "disconnected": True}
     responses.delete(f"{BASE}/patients/p1/connections/conn_1", json=answer)
     with pytest.raises(UnexpectedReplyError):
@@ -276,25 +287,27 @@ def test_disconnect_another_links_answer(client: MedblocksClient) -> None:
 
 
 @responses.activate
-def test_facility_by_base_url(client: MedblocksClient) -> None:
+def test_facility_is_retrieved_by_its_base_url(client: MedblocksClient) -> None:
     responses.get(f"{BASE}/connections/https%3A%2F%2Ffhir.example.org%2Fr4%2F", json=FACILITY)
     assert client.connections.retrieve("https://fhir.example.org/r4/").id == "fhirsrc_1"
 
 
 @responses.activate
 @pytest.mark.parametrize("cursor", [None, "", "same"])
-def test_iterate_cursor_leads_nowhere(client: MedblocksClient, cursor: str | None) -> None:
+def test_iterate_raises_where_the_cursor_leads_nowhere(
+    client: MedblocksClient, cursor: str | None
+) -> None:
     responses.get(
         f"{BASE}/connections", json={**page(FACILITY), "has_more": True, "next_cursor": cursor}
     )
-    found = client.connections.iterate()
-    assert next(found).id == "fhirsrc_1"
+    facilities = client.connections.iterate()
+    assert next(facilities).id == "fhirsrc_1"
     with pytest.raises(UnexpectedReplyError):
-        list(found)
+        list(facilities)
 
 
 @responses.activate
-def test_iterate_asks_when_needed(client: MedblocksClient) -> None:
+def test_iterate_asks_for_a_page_only_when_needed(client: MedblocksClient) -> None:
     responses.get(f"{BASE}/connections", json=page(FACILITY, next_cursor="c"))
     next(client.connections.iterate())
     assert len(responses.calls) == 1

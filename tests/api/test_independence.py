@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 
-def test_import_without_django() -> None:
+def test_client_imports_neither_django_nor_the_app() -> None:
     program = (
         "import sys; from medblocks_connect.api import MedblocksClient; "
         "ours = {n for n in sys.modules if n.startswith('medblocks_connect')}; "

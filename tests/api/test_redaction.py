@@ -1,12 +1,15 @@
-"""What may stay of a text from Medblocks."""
+"""Redaction of texts from Medblocks, and the mask of a secret."""
 
 from __future__ import annotations
 
+import pprint
+import sys
 import time
 
 import pytest
+from django.views.debug import ExceptionReporter
 
-from medblocks_connect.api.redaction import Redactor
+from medblocks_connect.api.redaction import Redactor, Secret
 
 KEY = "plain-key-77"
 
@@ -29,7 +32,7 @@ def redact(text: object, *private: str) -> str:
         ({"a": 1}, ""),
     ],
 )
-def test_secrets(text: object, expected: str) -> None:
+def test_keys_and_session_urls_are_redacted(text: object, expected: str) -> None:
     assert redact(text) == expected
 
 
@@ -49,17 +52,17 @@ def test_secrets(text: object, expected: str) -> None:
         ('bad "\u00c9va \\"Luk\\""', ('\u00c9va "Luk"',), 'bad "[redacted]"'),
     ],
 )
-def test_private_values(text: str, private: tuple[str, ...], expected: str) -> None:
+def test_private_values_are_redacted(text: str, private: tuple[str, ...], expected: str) -> None:
     assert redact(text, *private) == expected
 
 
-def test_secret_at_the_cut() -> None:
+def test_key_at_the_cut_is_redacted() -> None:
     shown = redact("x" * 495 + " mb_sk_live_secret")
     assert len(shown) <= 500
     assert "mb_" not in shown
 
 
-def test_private_value_at_the_cut() -> None:
+def test_private_value_at_the_cut_is_redacted() -> None:
     note = "b" * 3_000
     assert "bb" not in redact(f"a {note} c {note}", note)
 
@@ -71,5 +74,37 @@ def test_hostile_text_costs_little() -> None:
     assert time.process_time() - started < 0.5
 
 
-def test_request_id_keeps_numbers() -> None:
+def test_request_id_keeps_a_number_that_is_a_patient_id() -> None:
     assert Redactor(KEY, ("1",)).redact_secrets("req 1", 100) == "req 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "mask"),
+    [
+        ("mb_sk_live_abc", "'mb_sk_live_********'"),
+        ("mb_sk_sbx_abc", "'mb_sk_sbx_********'"),
+        ("mb_sk_abc", "'********'"),
+        ("whsec_abc", "'********'"),
+        ("", "'********'"),
+    ],
+)
+def test_secret_shows_its_mask_in_repr_and_pprint(text: str, mask: str) -> None:
+    secret = Secret(text)
+    assert repr(secret) == mask
+    assert pprint.pformat({"a": [secret]}, width=1) == f"{{'a': [{mask}]}}"
+
+
+def test_secret_formats_as_its_text() -> None:
+    assert f"Bearer {Secret('mb_sk_live_abc')}" == "Bearer mb_sk_live_abc"
+
+
+def test_secret_in_a_frame_is_masked_on_djangos_error_page() -> None:
+    def fail(held: Secret) -> None:
+        raise LookupError
+
+    try:
+        fail(Secret("mb_sk_live_" + "abc" * 3))  # the page quotes these lines, too
+    except LookupError:
+        page = ExceptionReporter(None, *sys.exc_info()).get_traceback_html()
+    assert "mb_sk_live_********" in page
+    assert "abc" * 3 not in page

@@ -63,7 +63,7 @@ def client() -> MedblocksClient:
         pytest.param(OK + b" " * 2 * 1024 * 1024, id="case-15-larger-than-the-cap"),
     ],
 )
-def test_unexpected_body(client: MedblocksClient, body: bytes) -> None:
+def test_unreadable_body_is_an_unexpected_reply(client: MedblocksClient, body: bytes) -> None:
     responses.get(HEALTH, body=body, headers={"X-Request-Id": "req_1"})
     with pytest.raises(UnexpectedReplyError) as caught:
         client.health()
@@ -84,7 +84,9 @@ def test_unexpected_body(client: MedblocksClient, body: bytes) -> None:
         (None, b'{"ok": true, "new": {"deep": [1, 2.5, -1e3]}}'),
     ],
 )
-def test_good_body(client: MedblocksClient, encoding: str | None, body: bytes) -> None:
+def test_plain_or_gzip_body_is_read(
+    client: MedblocksClient, encoding: str | None, body: bytes
+) -> None:
     responses.get(HEALTH, body=body, headers={"Content-Encoding": encoding} if encoding else {})
     assert client.health().ok
 
@@ -103,14 +105,16 @@ def test_good_body(client: MedblocksClient, encoding: str | None, body: bytes) -
         ("gzip", gzip.compress(OK + b" " * 3_000_000, mtime=0)),
     ],
 )
-def test_bad_encoding(client: MedblocksClient, encoding: str, body: bytes) -> None:
+def test_wrong_or_broken_encoding_is_an_unexpected_reply(
+    client: MedblocksClient, encoding: str, body: bytes
+) -> None:
     responses.get(HEALTH, body=body, headers={"Content-Encoding": encoding})
     with pytest.raises(UnexpectedReplyError):
         client.health()
 
 
 @responses.activate
-def test_bomb_is_not_unpacked(client: MedblocksClient) -> None:
+def test_gzip_bomb_is_not_unpacked(client: MedblocksClient) -> None:
     """Case 15: refused is not enough, the 100 MB must never be in memory."""
     packed = gzip.compress(b" " * 100_000_000, mtime=0)
     responses.get(HEALTH, body=packed, headers={"Content-Encoding": "gzip"})
@@ -144,7 +148,7 @@ def envelope(**fields: Any) -> bytes:
         (418, b"", InvalidRequestError, "http_418"),
     ],
 )
-def test_error_answer(
+def test_error_answer_has_class_code_and_request_id(
     client: MedblocksClient,
     status: int,
     body: bytes,
@@ -178,7 +182,9 @@ def test_error_fields_are_bounded(client: MedblocksClient) -> None:
 
 @responses.activate
 @pytest.mark.parametrize("status", [199, 304, 600, 999])
-def test_status_of_no_kind(client: MedblocksClient, status: int) -> None:
+def test_status_neither_success_nor_error_is_an_unexpected_reply(
+    client: MedblocksClient, status: int
+) -> None:
     responses.get(HEALTH, status=status, body=OK)
     with pytest.raises(UnexpectedReplyError) as caught:
         client.health()

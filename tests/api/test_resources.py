@@ -80,7 +80,7 @@ def test_unknown_fields_are_ignored(read: Callable[[object], Any], payload: Any)
 
 @pytest.mark.parametrize("junk", [None, [], "text", 7, True, [{}]])
 @pytest.mark.parametrize("read", [read for read, _ in READERS])
-def test_not_an_object(read: Callable[[object], Any], junk: object) -> None:
+def test_json_that_is_no_object_is_refused(read: Callable[[object], Any], junk: object) -> None:
     with pytest.raises(UnexpectedReplyError):
         read(junk)
 
@@ -110,7 +110,7 @@ def test_junk_in_a_field_is_read_or_refused(
         (read_page, page(FACILITY), "next_cursor"),
     ],
 )
-def test_wrong_type_is_named(
+def test_field_of_wrong_type_is_named_in_the_error(
     read: Callable[[object], Any], payload: dict[str, Any], name: str
 ) -> None:
     with pytest.raises(UnexpectedReplyError) as caught:
@@ -136,7 +136,7 @@ def test_wrong_type_is_named(
     ],
 )
 @pytest.mark.parametrize("absent", [None, "", 7, "MISSING"])
-def test_required(
+def test_missing_required_field_is_refused(
     read: Callable[[object], Any], payload: dict[str, Any], name: str, absent: object
 ) -> None:
     changed = {key: value for key, value in payload.items() if key != name}
@@ -148,14 +148,14 @@ def test_required(
 
 
 @pytest.mark.parametrize("bad", ["a\x00", "a\n", " a", "\ud800", "a" * 501, "a\u202e", "e\u0301"])
-def test_id_that_cleaning_would_change(bad: str) -> None:
+def test_id_that_cleaning_would_change_is_refused(bad: str) -> None:
     with pytest.raises(UnexpectedReplyError):
         FhirSource.from_json({**FACILITY, "id": bad})
     with pytest.raises(UnexpectedReplyError):
         PatientSession.from_json(session(recommended_connection_ids=[bad]))
 
 
-def test_id_of_500_characters() -> None:
+def test_id_of_500_characters_is_kept() -> None:
     assert len(FhirSource.from_json({**FACILITY, "id": "a" * 500}).id) == 500
 
 
@@ -173,7 +173,7 @@ def test_id_of_500_characters() -> None:
         ("fhir_base_url", "https://fhir/r4", "https://fhir/r4"),
     ],
 )
-def test_facility_text(name: str, given: str | None, expected: str) -> None:
+def test_facility_text_is_cleaned(name: str, given: str | None, expected: str) -> None:
     assert getattr(FhirSource.from_json({**FACILITY, name: given}), name) == expected
 
 
@@ -187,11 +187,13 @@ def test_facility_text(name: str, given: str | None, expected: str) -> None:
         (Patient.from_json, PATIENT, "name", 255),
     ],
 )
-def test_text_is_bounded(read: Any, payload: dict[str, Any], name: str, longest: int) -> None:
+def test_long_text_is_cut_to_its_limit(
+    read: Any, payload: dict[str, Any], name: str, longest: int
+) -> None:
     assert len(getattr(read({**payload, name: "x" * 10_000}), name)) == longest
 
 
-def test_session_whole() -> None:
+def test_session_is_read_field_by_field() -> None:
     whole = PatientSession.from_json(FULL_SESSION)
     created = datetime(2026, 5, 1, 10, tzinfo=timezone.utc)
     assert (whole.id, whole.status, whole.patient_id) == ("ps_1", "open", "p-1234")
@@ -210,7 +212,7 @@ def test_connection_status_never_seen_is_kept() -> None:
     assert found.status == "Paused-2"
 
 
-def test_patient_connection_whole() -> None:
+def test_patient_connection_has_session_and_scopes() -> None:
     connection = Patient.from_json(PATIENT).connections[0]
     assert (connection.patient_session_id, connection.scopes) == ("ps_1", ("patient/*.read",))
 
@@ -218,7 +220,7 @@ def test_patient_connection_whole() -> None:
 @pytest.mark.parametrize(
     "missing", [{"id": "p"}, {"id": "p", "connections": None, "metadata": None}]
 )
-def test_patient_bare(missing: dict[str, Any]) -> None:
+def test_patient_with_an_id_alone_has_empty_fields(missing: dict[str, Any]) -> None:
     assert Patient.from_json(missing) == Patient("p", "", "", {}, None, ())
 
 
@@ -228,7 +230,7 @@ def test_metadata_is_cleaned() -> None:
     assert found == {"a": ["b", {"c": 1, "d": None}]}
 
 
-def test_metadata_nested_too_deeply() -> None:
+def test_metadata_nested_too_deeply_is_refused() -> None:
     nested: Any = {}
     for _ in range(30):
         nested = {"a": nested}
@@ -244,7 +246,9 @@ def test_repr_names_no_patient() -> None:
 
 
 @pytest.mark.parametrize(("read", "payload"), READERS)
-def test_frozen_hashable_picklable(read: Callable[[object], Any], payload: Any) -> None:
+def test_resources_are_frozen_hashable_and_picklable(
+    read: Callable[[object], Any], payload: Any
+) -> None:
     found = read(payload)
     assert hash(found) == hash(read(payload))
     assert pickle.loads(pickle.dumps(found)) == found
@@ -253,7 +257,7 @@ def test_frozen_hashable_picklable(read: Callable[[object], Any], payload: Any) 
 
 
 @pytest.mark.parametrize("has_more", [None, "MISSING", False])
-def test_page_last(has_more: object) -> None:
+def test_page_without_more_has_no_cursor(has_more: object) -> None:
     payload = {"data": [FACILITY], "has_more": has_more}
     if has_more == "MISSING":
         del payload["has_more"]
@@ -261,7 +265,7 @@ def test_page_last(has_more: object) -> None:
     assert (len(found.data), found.has_more, found.next_cursor) == (1, False, "")
 
 
-def test_page_cursor() -> None:
+def test_page_with_more_has_its_cursor() -> None:
     found = read_page(page(FACILITY, next_cursor="a/+="))
     assert (found.has_more, found.next_cursor) == (True, "a/+=")
 
@@ -283,7 +287,7 @@ def test_page_cursor() -> None:
         (" 2026-05-01T10:00:00Z ", (2026, 5, 1, 10, 0, 0, 0)),
     ],
 )
-def test_time(text: str, expected: tuple[int, ...]) -> None:
+def test_time_is_read_as_utc(text: str, expected: tuple[int, ...]) -> None:
     """Case 46."""
     assert parse_time(text) == datetime(*expected, tzinfo=timezone.utc)
 
@@ -308,12 +312,12 @@ def test_time(text: str, expected: tuple[int, ...]) -> None:
         [],
     ],
 )
-def test_time_unreadable(text: object) -> None:
+def test_unreadable_time_is_none(text: object) -> None:
     """Case 46."""
     assert parse_time(text) is None
 
 
-def test_page_leaves_out_what_it_cannot_read_where_that_is_asked_for():
+def test_unreadable_item_is_left_out_only_where_asked():
     payload = page(FACILITY, {**FACILITY, "id": None}, 7)
     found = Page.from_json(payload, FhirSource.from_json, leaves_out_unreadable=True)
     assert (len(found.data), found.unreadable) == (1, 2)

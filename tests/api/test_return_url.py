@@ -1,4 +1,4 @@
-"""What a return URL claims."""
+"""Reading and writing of a return URL's claim."""
 
 from __future__ import annotations
 
@@ -56,26 +56,26 @@ FAILURE = "patient_id=p1&patient_session_id=ps_1&success=false&error=user_denied
         ],
     ],
 )
-def test_success(query: Any) -> None:
+def test_success_is_read_from_every_form_of_query(query: Any) -> None:
     assert parse_return_url(query) == ReturnedSuccess("ps_1", "p1", "f1")
 
 
-def test_malformed_where_the_host_replaced_bytes() -> None:
+def test_id_with_replaced_bytes_is_malformed() -> None:
     """Django puts U+FFFD where a query is not UTF-8."""
     assert parse_return_url({"patient_session_id": ["a\ufffd"]}) is None
 
 
-def test_success_without_facility_or_patient() -> None:
+def test_success_without_facility_or_patient_is_read() -> None:
     assert parse_return_url("patient_session_id=a&success=true") == ReturnedSuccess("a", "", "")
 
 
 @pytest.mark.parametrize("extra", ["", "&error_description="])
-def test_failure(extra: str) -> None:
+def test_failure_is_read_with_its_code(extra: str) -> None:
     assert parse_return_url(FAILURE + extra) == ReturnedFailure("ps_1", "p1", "user_denied", "")
 
 
 @pytest.mark.parametrize("error", ["", "&error=", "&error=%00%20"])
-def test_failure_without_code(error: str) -> None:
+def test_failure_without_code_is_an_unknown_error(error: str) -> None:
     found = parse_return_url("patient_session_id=a&success=false" + error)
     assert found == ReturnedFailure("a", "", "unknown_error", "")
 
@@ -91,19 +91,19 @@ def test_failure_without_code(error: str) -> None:
         pytest.param("x" * 1_000_000, "x" * 1999 + "\u2026", id="case-24-1-mb"),
     ],
 )
-def test_failure_description(description: str, expected: str) -> None:
+def test_failure_description_is_cleaned(description: str, expected: str) -> None:
     found = parse_return_url(f"{FAILURE}&error_description={description}")
     assert isinstance(found, ReturnedFailure)
     assert found.error_description == expected
 
 
-def test_failure_description_lone_surrogate() -> None:
+def test_lone_surrogate_in_failure_description_is_removed() -> None:
     """Case 24."""
     lists = {"patient_session_id": ["a"], "success": ["false"], "error_description": ["x\ud800y"]}
     assert parse_return_url(lists) == ReturnedFailure("a", "", "unknown_error", "xy")
 
 
-def test_hosted_page() -> None:
+def test_return_without_success_is_from_the_hosted_page() -> None:
     found = parse_return_url("patient_id=p1&patient_session_id=ps_1")
     assert found == ReturnedFromHostedPage("ps_1", "p1")
 
@@ -140,7 +140,7 @@ def test_hosted_page() -> None:
         None,
     ],
 )
-def test_malformed(query: Any) -> None:
+def test_malformed_query_is_none(query: Any) -> None:
     assert parse_return_url(query) is None
 
 

@@ -27,7 +27,7 @@ from medblocks_connect.api import clean_text
         (["x"], ""),
     ],
 )
-def test_clean_text(given_text: object, expected: str) -> None:
+def test_clean_text_removes_what_no_database_stores(given_text: object, expected: str) -> None:
     assert clean_text(given_text, 100) == expected
 
 
@@ -40,7 +40,7 @@ def test_clean_text(given_text: object, expected: str) -> None:
         ("\x00" * 1000 + "abc", 3, "\u2026"),
     ],
 )
-def test_clean_text_cuts(given_text: str, length: int, expected: str) -> None:
+def test_clean_text_cuts_with_an_ellipsis(given_text: str, length: int, expected: str) -> None:
     assert clean_text(given_text, length) == expected
 
 

@@ -1,4 +1,4 @@
-"""When a call is tried again, what it raises, and what it tells nobody."""
+"""Retries of a call, its errors, and that no log and no error tells of the patient."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def failure_of(send: Send, client: MedblocksClient) -> MedblocksError:
 @responses.activate
 @pytest.mark.parametrize("send", [get, post, delete])
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_retry_status_is_repeated(
+def test_temporary_status_is_repeated(
     client: MedblocksClient, held_clock: HeldClock, send: Send, status: int
 ) -> None:
     answer_all(status=status)
@@ -80,7 +80,7 @@ def test_retry_status_is_repeated(
 @responses.activate
 @pytest.mark.parametrize("send", [get, post, delete])
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 413, 500, 501, 301])
-def test_retry_other_status_is_not_repeated(
+def test_other_status_is_not_repeated(
     client: MedblocksClient, held_clock: HeldClock, send: Send, status: int
 ) -> None:
     answer_all(status=status)
@@ -89,7 +89,9 @@ def test_retry_other_status_is_not_repeated(
 
 
 @responses.activate
-def test_retry_succeeds(client: MedblocksClient, held_clock: HeldClock) -> None:
+def test_retry_after_a_503_returns_the_session(
+    client: MedblocksClient, held_clock: HeldClock
+) -> None:
     responses.post(f"{BASE}/patient-sessions", status=503)
     responses.post(f"{BASE}/patient-sessions", json=session("p-1234"))
     assert post(client).id == "ps_1"
@@ -109,7 +111,7 @@ def test_retry_succeeds(client: MedblocksClient, held_clock: HeldClock) -> None:
         pytest.param(requests.exceptions.SSLError("bad"), id="case-8-certificate"),
     ],
 )
-def test_never_sent_is_repeated(
+def test_request_never_sent_is_repeated(
     client: MedblocksClient, held_clock: HeldClock, send: Send, error: Exception
 ) -> None:
     answer_all(body=error)
@@ -145,7 +147,7 @@ def test_max_retries_zero_tries_once(held_clock: HeldClock) -> None:
 
 
 @responses.activate
-def test_backoff_windows(held_clock: HeldClock) -> None:
+def test_backoff_waits_lie_in_their_windows(held_clock: HeldClock) -> None:
     answer_all(status=503)
     failure_of(get, MedblocksClient(KEY, max_retries=5, timeout=60))
     windows = [(0.25, 0.5), (0.5, 0.75), (1, 1.25), (2, 2.25), (2, 2.25)]
@@ -181,7 +183,7 @@ def test_backoff_stays_before_deadline(held_clock: HeldClock) -> None:
         pytest.param(None, None, 3, id="case-16-absent"),
     ],
 )
-def test_retry_after(
+def test_retry_after_header_is_waited_for(
     client: MedblocksClient,
     held_clock: HeldClock,
     header: str | None,
@@ -210,7 +212,9 @@ def test_retry_after(
 
 
 @responses.activate
-def test_timeout_of_one_call(client: MedblocksClient, held_clock: HeldClock) -> None:
+def test_timeout_of_one_call_ends_its_retries(
+    client: MedblocksClient, held_clock: HeldClock
+) -> None:
     answer_all(status=503)
     with pytest.raises(ServerError):
         client.patient_sessions.retrieve("ps_1", timeout=0.2)
@@ -329,7 +333,9 @@ def test_log_names_template_only(client: MedblocksClient, caplog: pytest.LogCapt
 
 
 @responses.activate
-def test_log_of_no_answer(client: MedblocksClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_of_no_answer_names_no_key(
+    client: MedblocksClient, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     answer_all(body=requests.ReadTimeout(KEY))
     failure_of(post, client)

@@ -15,7 +15,7 @@ def patient_page(open_page):
     return open_page("sam")
 
 
-def test_patient_approves(patient_page):
+def test_patient_who_approves_is_connected(patient_page):
     go_to_portal(patient_page)
     decide(patient_page, "Sign in and approve")
     expect(patient_page.get_by_role("heading", name="You are connected")).to_be_visible()
@@ -23,7 +23,7 @@ def test_patient_approves(patient_page):
     expect(patient_page).to_have_url(OUTCOME)
 
 
-def test_patient_cancels(patient_page):
+def test_patient_who_cancels_is_told_so(patient_page):
     go_to_portal(patient_page)
     decide(patient_page, "Cancel")
     stopped = patient_page.get_by_role("heading", name="You stopped before you were connected")
@@ -33,7 +33,7 @@ def test_patient_cancels(patient_page):
     assert "The user denied" not in shown
 
 
-def test_patient_cancels_and_tries_again(patient_page):
+def test_patient_who_tries_again_after_cancelling_is_connected(patient_page):
     go_to_portal(patient_page)
     decide(patient_page, "Cancel")
     patient_page.get_by_role("button", name="Try again").click()
@@ -43,7 +43,7 @@ def test_patient_cancels_and_tries_again(patient_page):
     expect(patient_page.get_by_role("heading", name="You are connected")).to_be_visible()
 
 
-def test_patient_sees_it_in_the_account(patient_page):
+def test_patient_who_connected_sees_it_in_the_account(patient_page):
     go_to_portal(patient_page)
     decide(patient_page, "Sign in and approve")
     patient_page.goto("/account/")
@@ -52,7 +52,7 @@ def test_patient_sees_it_in_the_account(patient_page):
     expect(latest).to_contain_text("Connected")
 
 
-def test_patient_presses_twice(patient_page):
+def test_patient_who_presses_twice_starts_one_session(patient_page):
     starts = []
     patient_page.on(
         "request", lambda request: starts.append(request) if "/start/" in request.url else None
@@ -63,14 +63,14 @@ def test_patient_presses_twice(patient_page):
     assert len(starts) == 1
 
 
-def test_patient_comes_back_with_the_back_button(patient_page):
+def test_patient_with_the_back_button_can_choose_again(patient_page):
     go_to_portal(patient_page)
     patient_page.go_back()
     patient_page.get_by_role("button", name=FACILITY).click()
     expect(patient_page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-def test_patient_shows_more(patient_page):
+def test_patient_who_shows_more_keeps_what_was_shown(patient_page):
     patient_page.goto("/records/search/")
     patient_page.get_by_role("searchbox").fill("clinic")
     more = patient_page.get_by_role("link", name="Show more")
@@ -82,20 +82,20 @@ def test_patient_shows_more(patient_page):
     expect(places.nth(20).get_by_role("button")).to_be_focused()
 
 
-def test_patient_mistypes(patient_page):
+def test_patient_who_mistypes_finds_the_place(patient_page):
     patient_page.goto("/records/search/")
     patient_page.get_by_role("searchbox").press_sequentially("rivrside genral", delay=20)
     first = patient_page.locator("[data-medblocks-list] > li").first
     expect(first).to_contain_text(FACILITY)
 
 
-def test_patient_finds_nothing(patient_page):
+def test_patient_who_finds_nothing_is_told_so(patient_page):
     patient_page.goto("/records/search/")
     patient_page.get_by_role("searchbox").fill("qqqq")
     expect(patient_page.get_by_text("We found nothing for “qqqq”.").first).to_be_visible()
 
 
-def test_patient_who_is_not_signed_in(open_page):
+def test_patient_who_is_not_signed_in_logs_in_first(open_page):
     page = open_page()
     page.goto("/")
     page.get_by_role("link", name="Connect your hospital").click()
@@ -105,7 +105,7 @@ def test_patient_who_is_not_signed_in(open_page):
     expect(page.get_by_role("searchbox")).to_be_visible()
 
 
-def test_patient_without_scripts(open_page):
+def test_patient_without_scripts_is_connected(open_page):
     page = open_page("sam", java_script_enabled=False)
     page.goto("/records/search/")
     page.get_by_role("searchbox").fill("riverside")
@@ -116,7 +116,7 @@ def test_patient_without_scripts(open_page):
 
 
 @pytest.mark.parametrize("path", ["/", "/account/", "/records/search/?q=consortium"])
-def test_patient_on_a_narrow_phone(open_page, path):
+def test_patient_on_a_narrow_phone_scrolls_nothing_sideways(open_page, path):
     page = open_page("sam", viewport={"width": 320, "height": 640})
     page.goto(path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -1,4 +1,4 @@
-"""What the tests of running sites share."""
+"""Fixtures for the tests of running sites."""
 
 from __future__ import annotations
 

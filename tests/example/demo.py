@@ -16,7 +16,7 @@ MANAGE = ROOT / "example_project" / "manage.py"
 
 
 def clean_environment(**added: str) -> dict[str, str]:
-    """The environment of somebody who has set nothing for this project, and what is added."""
+    """Return the environment of somebody who has set nothing for this project, and ``added``."""
     ours = ("MEDBLOCKS_", "DJANGO_", "DATABASE_URL", "CACHE_URL", "SECRET_KEY", "DEBUG", "ALLOWED_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, **added}
@@ -68,7 +68,7 @@ class Demo:
         for line in self.lines[ruler + 1 :]:
             if " RB-" not in line:
                 break
-            starts = [sum(widths[:each]) + 2 * each for each in range(len(widths))]
+            starts = [sum(widths[:column]) + 2 * column for column in range(len(widths))]
             rows.append(
                 [line[at : at + width].strip() for at, width in zip(starts, widths, strict=True)]
             )

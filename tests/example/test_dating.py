@@ -18,7 +18,7 @@ NOW = timezone.now()
 @pytest.fixture
 def date_back(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLE))
-    for name in [each for each in sys.modules if each.split(".")[0] == "riverbend"]:
+    for name in [module for module in sys.modules if module.split(".")[0] == "riverbend"]:
         monkeypatch.delitem(sys.modules, name)
     from riverbend.demo.dating import date_back
 
@@ -39,34 +39,34 @@ def _keys() -> list[int]:
     return list(PatientConnectionAttempt.objects.values_list("pk", flat=True))
 
 
-def test_dating_spreads_over_the_month_in_order(date_back, make):
+def test_ended_attempts_are_spread_over_the_month_in_order(date_back, make):
     back = NOW + timedelta(seconds=1)
     made = [make("failed", returned_at=back, finished_at=back) for _ in range(10)]
     assert date_back(_keys(), NOW) == 10
     rows = list(PatientConnectionAttempt.objects.order_by("pk"))
-    moments = [each.created_at for each in rows]
+    moments = [attempt.created_at for attempt in rows]
     assert moments == sorted(moments)
     assert moments[0] > NOW - timedelta(days=31)
     assert NOW - moments[0] > timedelta(days=20)
     assert moments[-1] < NOW
-    assert [each.status for each in rows] == [each.status for each in made]
+    assert [attempt.status for attempt in rows] == [attempt.status for attempt in made]
 
 
-def test_dating_gives_an_attempt_minutes(date_back, make):
+def test_ended_attempt_takes_minutes(date_back, make):
     make("failed", returned_at=NOW + timedelta(seconds=1))
     date_back(_keys(), NOW)
     attempt = PatientConnectionAttempt.objects.get()
     assert attempt.returned_at - attempt.created_at == timedelta(minutes=2)
 
 
-def test_dating_leaves_who_is_on_the_way(date_back, make):
+def test_ongoing_attempts_keep_their_time(date_back, make):
     make("started")
     make("returned")
     assert date_back(_keys(), NOW) == 0
-    assert {each.created_at for each in PatientConnectionAttempt.objects.all()} == {NOW}
+    assert {attempt.created_at for attempt in PatientConnectionAttempt.objects.all()} == {NOW}
 
 
-def test_dating_moves_the_timeline_along(date_back, make):
+def test_timeline_moves_with_its_attempt(date_back, make):
     attempt = make("succeeded", returned_at=NOW + timedelta(seconds=1), lost_at=NOW)
     for kind in ("created", "lost"):
         attempt.events.create(
@@ -75,11 +75,11 @@ def test_dating_moves_the_timeline_along(date_back, make):
     date_back(_keys(), NOW)
     attempt.refresh_from_db()
     assert attempt.lost_at - attempt.created_at == timedelta(days=6)
-    told = {event.kind: event.created_at for event in attempt.events.all()}
-    assert told == {"created": attempt.created_at, "lost": attempt.lost_at}
+    moments = {event.kind: event.created_at for event in attempt.events.all()}
+    assert moments == {"created": attempt.created_at, "lost": attempt.lost_at}
 
 
-def test_dating_leaves_attempts_of_another_day(date_back, make):
+def test_attempts_of_other_runs_keep_their_time(date_back, make):
     make("failed")
     ours = make("failed")
     assert date_back([ours.pk], NOW) == 1

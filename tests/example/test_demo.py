@@ -41,21 +41,21 @@ def run_demo(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-def test_demo_serves_when_it_says_so(demo):
+def test_demo_serves_once_it_prints_its_url(demo):
     assert "Riverbend Clinic" in requests.get(demo.url, timeout=10).text
 
 
 @pytest.mark.parametrize(
-    ("asked", "language", "words"),
+    ("accepted", "language", "words"),
     [("es-MX", "es", "Conectar su hospital"), ("en-GB", "en", "Connect your hospital")],
 )
-def test_demo_speaks_the_visitors_language(demo, asked, language, words):
-    page = requests.get(demo.url, headers={"Accept-Language": asked}, timeout=10).text
+def test_demo_answers_in_accepted_language(demo, accepted, language, words):
+    page = requests.get(demo.url, headers={"Accept-Language": accepted}, timeout=10).text
     assert f'<html lang="{language}">' in page
     assert words in page
 
 
-def test_demo_has_a_database_of_its_own(demo):
+def test_demo_writes_to_its_own_database(demo):
     rows = len(demo.history())
     with closing(sqlite3.connect(own_database(demo))) as database:
         counted = database.execute(
@@ -64,7 +64,7 @@ def test_demo_has_a_database_of_its_own(demo):
         assert counted.fetchone() == (rows,)
 
 
-def test_demo_sends_its_policy(demo):
+def test_demo_sends_content_security_policy(demo):
     policy = requests.get(demo.url, timeout=10).headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'self';")
 
@@ -86,13 +86,13 @@ def test_demo_history_has_every_outcome(demo):
     }
 
 
-def test_demo_history_size(demo):
+def test_demo_history_has_twelve_rows_of_five_patients(demo):
     rows = demo.history()
     assert len(rows) >= 12
     assert len({row[0] for row in rows}) == 5
 
 
-def test_demo_ctrl_c(demo):
+def test_demo_interrupted_stops_cleanly(demo):
     demo.history()
     assert demo.stop() == 0
     assert demo.lines[-1] == "The demo has stopped."
@@ -106,7 +106,7 @@ def test_demo_prints_no_request_and_no_traceback(demo):
     assert "Bad Gateway" not in printed
 
 
-def test_demo_port_taken():
+def test_demo_with_taken_port_fails():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = run_demo("--port", str(port))
@@ -116,13 +116,13 @@ def test_demo_port_taken():
     assert ended.stderr.count("\n") == 1
 
 
-def test_demo_impossible_port():
+def test_demo_with_impossible_port_fails():
     ended = run_demo("--port", "70000")
     assert ended.returncode == 1
     assert ended.stderr.startswith("CommandError: 70000 is no port")
 
 
-def test_demo_with_a_real_key():
+def test_demo_with_real_key_fails():
     ended = run_demo(MEDBLOCKS_API_KEY="mb_sk_sbx_something")
     assert ended.returncode == 1
     assert "unset MEDBLOCKS_API_KEY" in ended.stderr

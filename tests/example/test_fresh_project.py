@@ -19,7 +19,7 @@ from medblocks_connect.sandbox.fictional_catalog import all_facilities
 from tests.example.demo import ROOT, clean_environment
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FACILITY = next(each for each in all_facilities() if each.name == "Riverside General")
+FACILITY = next(place for place in all_facilities() if place.name == "Riverside General")
 
 USER_MODEL = """
 import uuid
@@ -167,23 +167,23 @@ def connect(browser, url, choice):
     return submit(browser, consent, f"{portal.url}/decision", choice=choice)
 
 
-def test_fresh_project_checks(project):
+def test_fresh_project_passes_checks(project):
     assert "no issues" in project.run("manage.py", "check", "--fail-level", "INFO")
 
 
-def test_fresh_project_is_not_signed_in(url):
+def test_fresh_project_sends_visitor_to_sign_in(url):
     answer = requests.get(f"{url}/search/", allow_redirects=False, timeout=10)
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith("/admin/login/?next=")
 
 
-def test_fresh_project_approve(browser, url):
+def test_fresh_project_approve_connects(browser, url):
     outcome = connect(browser, url, "approve")
     assert "You are connected" in outcome.text
     assert re.fullmatch(rf"{re.escape(url)}/attempts/[\w-]{{32}}/", outcome.url)
 
 
-def test_fresh_project_cancel(browser, url):
+def test_fresh_project_cancel_says_stopped(browser, url):
     outcome = connect(browser, url, "cancel")
     assert "You stopped before you were connected" in outcome.text
     assert "user_denied" not in outcome.text

@@ -11,17 +11,17 @@ CLINIC = ROOT / "example_project" / "riverbend"
 SPANISH = CLINIC / "locale" / "es" / "LC_MESSAGES"
 
 
-def test_clinic_has_its_spanish_for_every_text():
+def test_every_text_has_spanish():
     templates = (CLINIC / "templates" / "riverbend").glob("*.html")
     texts = {
         text
-        for each in templates
-        for text in re.findall(r'{% translate "([^"]+)" %}', each.read_text(encoding="utf-8"))
+        for template in templates
+        for text in re.findall(r'{% translate "([^"]+)" %}', template.read_text(encoding="utf-8"))
     }
     with (SPANISH / "django.mo").open("rb") as opened:
         installed = gettext.GNUTranslations(opened)._catalog
     assert texts
     assert set(installed) - {""} == texts
     written = (SPANISH / "django.po").read_text(encoding="utf-8")
-    told = re.findall(r'^msgstr "(.+)"$', written, re.MULTILINE)
-    assert set(told) == {text for key, text in installed.items() if key}
+    translations = re.findall(r'^msgstr "(.+)"$', written, re.MULTILINE)
+    assert set(translations) == {text for key, text in installed.items() if key}

@@ -1,4 +1,4 @@
-"""What the environment makes of the example project."""
+"""The example project's settings under different environments."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def shell(expression: str, **environment: str) -> str:
     return ran.stdout.strip()
 
 
-def test_settings_without_anything():
+def test_settings_without_environment_pass_checks():
     assert manage("check", "--fail-level", "INFO").returncode == 0
 
 
-def test_settings_production_passes_deployment_checks():
+def test_settings_production_pass_deployment_checks():
     checked = manage("check", "--deploy", "--fail-level", "INFO", **PRODUCTION)
     assert checked.returncode == 0, checked.stderr
 
 
-def test_settings_production_has_no_sandbox():
+def test_settings_production_have_no_sandbox():
     assert shell("'medblocks_connect.sandbox' in settings.INSTALLED_APPS", **PRODUCTION) == "False"
 
 
-def test_settings_production_needs_a_secret_key():
+def test_settings_production_without_secret_key_fail():
     without = {**PRODUCTION}
     del without["SECRET_KEY"]
     checked = manage("check", **without)
@@ -56,23 +56,23 @@ def test_settings_production_needs_a_secret_key():
     assert "Set the SECRET_KEY environment variable" in checked.stderr
 
 
-def test_settings_live_key_turns_debug_off():
+def test_settings_with_live_key_turn_debug_off():
     without = {**PRODUCTION}
     del without["DEBUG"]
     assert shell("settings.DEBUG", **without) == "False"
 
 
-def test_settings_sandbox_key_uses_the_real_medblocks():
-    asked = "settings.MEDBLOCKS_CONNECT.get('BASE_URL'), settings.DEBUG"
-    assert shell(asked, MEDBLOCKS_API_KEY="mb_sk_sbx_only_for_tests") == "None True"
+def test_settings_with_sandbox_key_use_real_medblocks():
+    expression = "settings.MEDBLOCKS_CONNECT.get('BASE_URL'), settings.DEBUG"
+    assert shell(expression, MEDBLOCKS_API_KEY="mb_sk_sbx_only_for_tests") == "None True"
 
 
-def test_settings_two_webhook_secrets():
-    asked = "settings.MEDBLOCKS_CONNECT['WEBHOOK_SECRETS']"
+def test_settings_split_two_webhook_secrets():
+    expression = "settings.MEDBLOCKS_CONNECT['WEBHOOK_SECRETS']"
     two = {**PRODUCTION, "MEDBLOCKS_WEBHOOK_SECRET": "whsec_old,whsec_new"}
-    assert shell(asked, **two) == "['whsec_old', 'whsec_new']"
+    assert shell(expression, **two) == "['whsec_old', 'whsec_new']"
 
 
-def test_settings_no_migration_is_missing():
+def test_settings_need_no_new_migration():
     checked = manage("makemigrations", "--check", "--dry-run", DATABASE_URL="sqlite://:memory:")
     assert checked.returncode == 0, checked.stdout

@@ -20,8 +20,8 @@ from django.http import HttpResponse
 from django.test import Client
 
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.models import SandboxSession
+from medblocks_connect.sandbox.portal import return_url_with_outcome
 from tests.faults.events import SECRET, post_event
 
 KEY = "mb_sk_sbx_key_of_the_clinic"
@@ -147,7 +147,7 @@ class Clinic:
 
     def come_back(self, client: Client | None = None, **changed: str | None) -> HttpResponse:
         """Follow the portal's redirect back; ``changed`` parameters replace its own."""
-        parts = urlsplit(flows.return_address(self.session))
+        parts = urlsplit(return_url_with_outcome(self.session))
         query = dict(pair.split("=", 1) for pair in parts.query.split("&"))
         query |= changed
         kept = "&".join(f"{name}={value}" for name, value in query.items() if value is not None)

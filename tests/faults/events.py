@@ -12,7 +12,11 @@ from django.utils import timezone
 
 from medblocks_connect.api import sign
 from medblocks_connect.sandbox.models import SandboxConnection, SandboxSession
-from medblocks_connect.sandbox.serializers import show_connection, show_session, write_moment
+from medblocks_connect.sandbox.serializers import (
+    serialize_connection,
+    serialize_datetime,
+    serialize_session,
+)
 
 SECRET = "whsec_of_the_clinic"
 WEBHOOK = "/records/webhook/"
@@ -31,14 +35,14 @@ def event(kind: str, about: Any, event_id: str = "evt_1", **other: Any) -> dict[
 
 
 def completed(session: SandboxSession, event_id: str = "evt_done") -> dict[str, Any]:
-    return event("patient_session.completed", show_session(session), event_id)
+    return event("patient_session.completed", serialize_session(session), event_id)
 
 
 def lost(connection: SandboxConnection, event_id: str = "evt_lost") -> dict[str, Any]:
-    about = show_connection(connection) | {
+    about = serialize_connection(connection) | {
         "status": "refresh_failed",
         "failure_code": "token_unavailable",
-        "failure_at": write_moment(timezone.now()),
+        "failure_at": serialize_datetime(timezone.now()),
     }
     return event("connection.token_refresh_failed", about, event_id)
 

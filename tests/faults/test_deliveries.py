@@ -15,7 +15,7 @@ from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.fictional_catalog import find_facility
-from medblocks_connect.sandbox.serializers import show_connection
+from medblocks_connect.sandbox.serializers import serialize_connection
 from tests.faults.clinic import RIVERSIDE
 from tests.faults.events import (
     completed,
@@ -281,7 +281,7 @@ def test_delivery_of_a_loss_ends_all_that_share_the_connection(clinic, heard):
         clinic.started()
         again = completed(clinic.session, f"evt_{clinic.session.session_id}")
         again["data"]["object"] |= {"status": "complete"}
-        again["data"]["object"]["connections"] = [show_connection(link) | {"id": link.conn_id}]
+        again["data"]["object"]["connections"] = [serialize_connection(link) | {"id": link.conn_id}]
         clinic.send(again)
     heard.clear()
     clinic.send(lost(link))

@@ -22,6 +22,7 @@ from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.models import SandboxSession
+from medblocks_connect.sandbox.portal import return_url_with_outcome
 from tests.faults.clinic import Clinic, Medblocks
 from tests.faults.events import SECRET, completed, post_event
 from tests.faults.processes import finish, start_process
@@ -65,7 +66,7 @@ def deliver(clinic: Clinic) -> Callable[[], int]:
 
 
 def come_back(clinic: Clinic) -> Callable[[], int]:
-    parts = urlsplit(flows.return_address(clinic.session))
+    parts = urlsplit(return_url_with_outcome(clinic.session))
     browser = Client(raise_request_exception=False)
     browser.cookies = clinic.client.cookies
     return lambda: browser.get(f"{parts.path}?{parts.query}").status_code
@@ -116,7 +117,7 @@ def test_race_of_everything_settles_once(racing, heard):
 
 def test_race_of_conflicting_claims_ends_connected(racing, heard):
     """One link said success, another failure: whoever comes first, Medblocks decides."""
-    parts = urlsplit(flows.return_address(racing.session))
+    parts = urlsplit(return_url_with_outcome(racing.session))
     true = f"{parts.path}?{parts.query}"
     false = true.replace("success=true", "success=false&error=user_denied")
 
@@ -134,7 +135,7 @@ def test_race_of_conflicting_claims_ends_connected(racing, heard):
 
 def test_race_of_processes_settles_once(racing, user):
     """Four processes with ten requests each, as a server with workers has them."""
-    parts = urlsplit(flows.return_address(racing.session))
+    parts = urlsplit(return_url_with_outcome(racing.session))
     event = json.dumps(completed(racing.session))
     requests = [
         ("webhook", event),

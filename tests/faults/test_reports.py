@@ -80,8 +80,8 @@ def broken(clinic, settings, monkeypatch) -> Clinic:
         (connections_page, "find_connection"),
         (missing_facility, "request_facility"),
         (formatting, "show_status"),  # while a list's template is rendered
-        (attempt_detail, "tell_story"),
-        (patient_pages, "find_history"),
+        (attempt_detail, "summarize"),
+        (patient_pages, "list_patient_attempts"),
     ):
         monkeypatch.setattr(module, name, break_with_private_words)
     return clinic

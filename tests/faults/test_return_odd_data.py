@@ -12,7 +12,7 @@ from django.utils import timezone
 from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.sandbox import flows
-from medblocks_connect.sandbox.serializers import write_moment
+from medblocks_connect.sandbox.serializers import serialize_datetime
 from tests.faults.clinic import RETURN, RIVERSIDE, SESSION, everything
 from tests.faults.events import completed
 
@@ -176,7 +176,7 @@ def test_connection_of_another_facility_decides_nothing(clinic, ours, expected):
 
 
 def hours_from_now(hours: float) -> str:
-    return write_moment(timezone.now() + timedelta(hours=hours))
+    return serialize_datetime(timezone.now() + timedelta(hours=hours))
 
 
 @pytest.mark.parametrize(

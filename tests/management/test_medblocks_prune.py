@@ -31,9 +31,9 @@ def make_attempt(db):
 
 
 def _prune(*options: str, **keywords: object) -> str:
-    told = io.StringIO()
-    call_command("medblocks_prune", *options, stdout=told, **keywords)
-    return told.getvalue()
+    output = io.StringIO()
+    call_command("medblocks_prune", *options, stdout=output, **keywords)
+    return output.getvalue()
 
 
 def _left() -> set[str]:
@@ -55,16 +55,16 @@ def test_prune_deletes_what_is_old_with_its_timeline(make_attempt):
     assert not AttemptEvent.objects.exists()
 
 
-def test_prune_in_batches_with_progress(make_attempt):
+def test_prune_in_batches_prints_progress(make_attempt):
     for _ in range(5):
         make_attempt(created_at=OLD)
-    told = _prune("--older-than", "6y", "--batch-size", "2")
-    assert "2 attempts deleted so far" in told
-    assert "  5 attempts deleted\n" in told
+    output = _prune("--older-than", "6y", "--batch-size", "2")
+    assert "2 attempts deleted so far" in output
+    assert "  5 attempts deleted\n" in output
     assert _left() == set()
 
 
-def test_prune_by_keywords(make_attempt):
+def test_prune_called_with_keywords_deletes_old(make_attempt):
     make_attempt(patient_id="old", created_at=OLD)
     make_attempt(patient_id="new")
     _prune(older_than="6y", batch_size=5)
@@ -78,7 +78,7 @@ def test_prune_reads_what_it_keeps_once(make_attempt):
         make_attempt(patient_id=f"{number}", status=status, created_at=made)
     with CaptureQueriesContext(connection) as captured:
         _prune("--older-than", "6y", "--batch-size", "2")
-    read = [each["sql"] for each in captured if "ORDER BY" in each["sql"]]
+    read = [query["sql"] for query in captured if "ORDER BY" in query["sql"]]
     goes_on = re.compile(r"created_at\W+>= '?\d{4}-")
     of_attempts = [sql for sql in read if "created_at" in sql and "patient_id" in sql]
     assert len(_left()) == 30
@@ -91,7 +91,7 @@ def test_prune_dry_run_counts_and_deletes_nothing(make_attempt):
     assert _left() == {"p-1"}
 
 
-def test_prune_keeps_who_is_connected_now(make_attempt):
+def test_prune_keeps_connected_attempts(make_attempt):
     make_attempt(patient_id="holds", status="succeeded", created_at=OLD)
     make_attempt(patient_id="lost", status="succeeded", created_at=OLD, lost_at=OLD)
     _prune("--older-than", "6y")
@@ -110,14 +110,14 @@ def test_prune_keeps_the_last_success_alone(make_attempt):
     assert set(left) == {"time 2", "elsewhere"}
 
 
-def test_prune_keeps_no_success_before_a_lost_one(make_attempt):
+def test_prune_deletes_success_before_a_lost_one(make_attempt):
     make_attempt(status="succeeded", created_at=OLD)
     make_attempt(status="succeeded", created_at=OLD, lost_at=OLD)
     _prune("--older-than", "6y")
     assert _left() == set()
 
 
-def test_prune_deletes_what_patients_told_long_ago(db):
+def test_prune_deletes_old_facility_requests(db):
     told_often = MissingFacility.objects.create(text="a", folded="a", last_at=timezone.now())
     FacilityRequest.objects.create(missing=told_often, patient_id="p", created_at=OLD)
     new = FacilityRequest.objects.create(missing=told_often, patient_id="p")
@@ -139,18 +139,18 @@ def test_prune_deletes_old_deliveries_and_keeps_new_ones(make_attempt):
 @pytest.mark.parametrize(
     "age", ["", "6", "y", "0y", "-1y", "6w", "6 y", "1.5y", "9999y", "\u0666y"]
 )
-def test_prune_refuses_an_age_that_is_none(db, age):
+def test_prune_refuses_a_malformed_age(db, age):
     with pytest.raises(CommandError):
         _prune("--older-than", age)
 
 
-def test_prune_refuses_a_keyword_that_is_no_age(db):
+def test_prune_refuses_a_keyword_without_unit(db):
     with pytest.raises(CommandError):
         _prune(older_than=6)
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "x", "1000000"])
-def test_prune_refuses_a_senseless_batch(db, size):
+def test_prune_refuses_a_batch_size_out_of_range(db, size):
     with pytest.raises(CommandError):
         _prune("--older-than", "6y", "--batch-size", size)
     with pytest.raises(CommandError):

@@ -1,4 +1,4 @@
-"""What one run of ``medblocks_reconcile`` tells cron: one line, and an exit code."""
+"""The output of ``medblocks_reconcile`` for cron: one line, and an exit code."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ def run(**options) -> tuple[str, int]:
     return out.getvalue(), 0
 
 
-def test_command_one_line(medblocks, make_old):
+def test_reconcile_prints_one_line(medblocks, make_old):
     make_old(1)
     make_old(2)
     answer(medblocks, 1, **ACTIVE)
     answer(medblocks, 2)
-    told, code = run()
-    assert told == "medblocks_reconcile: 2 asked (1 At the portal, 1 Connected).\n"
+    line, code = run()
+    assert line == "medblocks_reconcile: 2 asked (1 At the portal, 1 Connected).\n"
     assert code == 0
 
 
-def test_command_nothing_to_do(db):
+def test_reconcile_without_attempts_prints_zero(db):
     assert run() == ("medblocks_reconcile: 0 asked.\n", 0)
     assert run(verbosity=0) == ("", 0)
 
 
-def test_command_exit_code_when_limited(medblocks, make_old):
+def test_reconcile_throttled_exits_1(medblocks, make_old):
     make_old()
     medblocks.get(f"{BASE_URL}/patient-sessions/ps_1", status=429)
-    told, code = run()
-    assert "asked us to slow down" in told
-    assert "\n" not in told
+    line, code = run()
+    assert "asked us to slow down" in line
+    assert "\n" not in line
     assert code == 1
 
 
-def test_command_progress_on_a_terminal(medblocks, make_old):
+def test_reconcile_on_a_terminal_shows_progress(medblocks, make_old):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -72,37 +72,37 @@ def test_command_progress_on_a_terminal(medblocks, make_old):
         (429, "throttled", "Medblocks asked us to slow down"),
     ],
 )
-def test_command_says_why_it_stopped(medblocks, make_old, status, code, words):
+def test_reconcile_stopped_prints_the_reason(medblocks, make_old, status, code, words):
     for number in range(3):
         make_old(number)
         error = {"error": {"type": "", "code": code}}
         medblocks.get(f"{BASE_URL}/patient-sessions/ps_{number}", json=error, status=status)
-    told, exit_code = run()
-    assert f"1 asked (1 without a usable answer). {words}" in told
+    line, exit_code = run()
+    assert f"1 asked (1 without a usable answer). {words}" in line
     assert exit_code == 1
 
 
-def test_command_counts_a_delivery_that_fails_again(medblocks, make_old):
+def test_reconcile_counts_a_delivery_that_fails_again(medblocks, make_old):
     make_old()
     answer(medblocks, **ACTIVE)
     store_delivery("ps_1", {"id": "ps_1", "connections": "none"}, state="failed", tries=1)
-    told, code = run()
-    assert "1 webhook deliveries failed again" in told
-    assert "processed" not in told
+    line, code = run()
+    assert "1 webhook deliveries failed again" in line
+    assert "processed" not in line
     assert code == 1
     assert run() == ("medblocks_reconcile: 0 asked.\n", 0)
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-def test_command_refuses_a_limit_below_1(db, limit):
+def test_reconcile_refuses_a_limit_below_1(db, limit):
     with pytest.raises(CommandError, match="--limit"):
         call_command("medblocks_reconcile", limit=limit)
 
 
-def test_command_tells_of_an_error_here(medblocks, make_old, breaks_once):
+def test_reconcile_with_an_error_here_exits_1(medblocks, make_old, breaks_once):
     make_old()
     answer(medblocks, **ACTIVE)
     breaks_once(reconcile, "settle_with_waiting_deliveries")
-    told, code = run()
-    assert "1 not settled because of an error here" in told
+    line, code = run()
+    assert "1 not settled because of an error here" in line
     assert code == 1

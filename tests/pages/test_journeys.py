@@ -13,7 +13,7 @@ from tests.pages.scenes import SCENES, SEARCH
 pytestmark = [pytest.mark.browser, pytest.mark.pages, pytest.mark.django_db(transaction=True)]
 
 
-def test_journey_without_scripts(open_page, stage):
+def test_journey_without_scripts_ends_connected(open_page, stage):
     page = open_page(java_script_enabled=False)
     page.goto(SEARCH)
     page.get_by_role("searchbox").fill("riverside")
@@ -52,7 +52,7 @@ def test_two_patients_see_each_their_own(open_page, stage, user, other_user):
     assert mine.goto(attempt.get_absolute_url()).status == 200
 
 
-def test_connections_page_by_keyboard_alone(open_page, stage):
+def test_disconnect_page_by_keyboard_alone_can_be_left(open_page, stage):
     page = open_page()
     page.goto(SCENES["disconnect"].prepare(stage))
     page.keyboard.press("Tab")

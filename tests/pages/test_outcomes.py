@@ -76,7 +76,7 @@ def test_second_failure_gives_one_advice(show, make, status):
     ],
     ids=["other-place", "other-patient", "cancelled", "long-ago"],
 )
-def test_failure_that_is_no_second_one(show, make, earlier):
+def test_failure_that_is_no_second_one_offers_no_other_way(show, make, earlier):
     make(**{"status": "failed", "error": "oauth_error", **earlier})
     assert TWICE not in show(fail(make)).text
 
@@ -111,7 +111,7 @@ def test_page_without_an_attempt_leads_to_the_hosts_contact(browser, contact):
     assert 'href="tel:+15550100"' in browser.get("/records/return/").text
 
 
-@pytest.mark.parametrize("code", ["brand_new_code", *error_messages._MESSAGES])
+@pytest.mark.parametrize("code", ["brand_new_code", *error_messages.ERROR_MESSAGES])
 def test_message_names_nobody_to_ask(code):
     message = error_messages.describe_error(code)
     told = f"{message.title} {message.what_happened} {message.what_to_do}".lower()
@@ -320,7 +320,7 @@ def test_choosing_goes_straight_to_the_portal(browser, medblocks, user):
     assert browser.post("/records/start/", {"connection_id": FACILITY}).status_code == 303
 
 
-def test_setting_asks_first(browser, confirming):
+def test_choosing_with_the_setting_asks_first(browser, confirming):
     page = browser.post("/records/start/", {"connection_id": FACILITY})
     assert page.status_code == 200
     assert "Riverside General" in page.text
@@ -328,19 +328,19 @@ def test_setting_asks_first(browser, confirming):
     assert not PatientConnectionAttempt.objects.exists()
 
 
-def test_yes_goes_to_the_portal(browser, confirming, medblocks, user):
+def test_choosing_confirmed_goes_to_the_portal(browser, confirming, medblocks, user):
     medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(patient_id=str(user.pk)))
     answer = browser.post("/records/start/", {"connection_id": FACILITY, "confirmed": "yes"})
     assert answer.status_code == 303
 
 
-def test_setting_asks_for_a_place_nobody_can_name(browser, confirming, medblocks):
+def test_choosing_a_place_nobody_can_name_asks_first_too(browser, confirming, medblocks):
     medblocks.get(f"{BASE_URL}/connections/fhirsrc_gone", status=500, json={})
     page = browser.post("/records/start/", {"connection_id": "fhirsrc_gone"})
     assert "A hospital or clinic" in page.text
 
 
-def test_setting_asks_for_a_place_without_a_name_by_no_id(browser, confirming, medblocks):
+def test_choosing_a_place_without_a_name_shows_no_id(browser, confirming, medblocks):
     nameless = {"id": "fhirsrc_1", "name": "", "fhir_base_url": "https://fhir.example.org/r4"}
     medblocks.get(f"{BASE_URL}/connections/fhirsrc_1", json=nameless)
     page = browser.post("/records/start/", {"connection_id": "fhirsrc_1"})

@@ -28,7 +28,7 @@ FOR_PATIENTS = ("title", "what_happened", "what_to_do")
 
 
 def read_messages() -> set[str]:
-    codes = ["brand_new_code", *error_messages._MESSAGES]
+    codes = ["brand_new_code", *error_messages.ERROR_MESSAGES]
     told = [
         error_messages.describe_error(code, at_start=at_start)
         for code in codes

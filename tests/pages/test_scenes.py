@@ -81,7 +81,7 @@ def test_broken_policy_is_reported(open_page, stage):
     [{"forced_colors": "active"}, {"reduced_motion": "reduce"}, {"device_scale_factor": 2}],
     ids=["high-contrast", "reduced-motion", "zoom-200"],
 )
-def test_scene_works_for(open_page, stage, scene, options):
+def test_scene_works_for_every_patient(open_page, stage, scene, options):
     narrow = {"width": 640, "height": 400}  # 1280 px at 200 %
     page = open_page(viewport=narrow, **options)
     act(page, SCENES[scene], stage)

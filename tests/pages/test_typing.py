@@ -99,7 +99,7 @@ def found(open_page, stage):
     return page
 
 
-def test_search_by_arrow_keys(found):
+def test_search_by_arrow_keys_walks_the_places(found):
     places = found.locator("[name=connection_id]").evaluate_all("all => all.map(one => one.value)")
     walked = []
     for key in ("ArrowDown", "ArrowDown", "ArrowUp", "ArrowUp"):

@@ -38,8 +38,8 @@ class Caller:
 
     def start(self, **body):
         """Start a session at Riverside General and return its row."""
-        asked = {"patient_id": "pat-1", "return_url": RETURN_URL, "connection_id": RIVERSIDE}
-        response = self.post("/patient-sessions", asked | body)
+        required = {"patient_id": "pat-1", "return_url": RETURN_URL, "connection_id": RIVERSIDE}
+        response = self.post("/patient-sessions", required | body)
         assert response.status_code == 200, response.json()
         return SandboxSession.objects.get(session_id=response.json()["id"])
 

@@ -1,4 +1,4 @@
-"""Errors on order."""
+"""Queued faults of the API."""
 
 import pytest
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db
 BODY = {"patient_id": "pat-1", "return_url": RETURN_URL}
 
 
-def test_fault_answers_once(caller):
+def test_fault_answers_one_call(caller):
     queue_fault("create_patient_session", 502, "oauth_error")
     response = caller.post("/patient-sessions", BODY)
     assert response.status_code == 502
@@ -21,29 +21,29 @@ def test_fault_answers_once(caller):
     assert caller.post("/patient-sessions", BODY).status_code == 200
 
 
-def test_fault_answers_so_many_times(caller):
+def test_fault_with_times_answers_that_often(caller):
     queue_fault("search_connections", 500, "internal_error", times=2)
     assert [caller.get("/connections").status_code for _ in range(3)] == [500, 500, 200]
 
 
-def test_faults_answer_in_their_order(caller):
+def test_two_faults_answer_in_queued_order(caller):
     queue_fault("search_connections", 500, "internal_error")
     queue_fault("search_connections", 429, "throttled")
     assert [caller.get("/connections").status_code for _ in range(3)] == [500, 429, 200]
 
 
-def test_fault_retry_after(caller):
+def test_fault_with_retry_after_sends_header(caller):
     queue_fault("search_connections", 429, "throttled", retry_after=2)
     assert caller.get("/connections")["Retry-After"] == "2"
 
 
-def test_fault_after_the_work(caller):
+def test_fault_after_the_work_creates_session(caller):
     queue_fault("create_patient_session", 504, "internal_error", after_the_work=True)
     assert caller.post("/patient-sessions", BODY).status_code == 504
     assert SandboxSession.objects.count() == 1
 
 
-def test_fault_with_a_code_never_heard_of(caller):
+def test_fault_with_unknown_code_keeps_code_and_message(caller):
     queue_fault("get_patient", 418, "teapot", message="Short and stout.")
     response = caller.get("/patients/pat-1")
     assert response.status_code == 418
@@ -51,20 +51,20 @@ def test_fault_with_a_code_never_heard_of(caller):
     assert response.json()["error"]["message"] == "Short and stout."
 
 
-def test_fault_of_another_operation_waits(caller):
+def test_fault_of_another_operation_stays_queued(caller):
     queue_fault("get_patient", 500, "internal_error")
     assert caller.get("/connections").status_code == 200
     assert SandboxFault.objects.get().remaining == 1
 
 
-def test_fault_waits_behind_the_key(caller, client):
+def test_fault_stays_queued_for_call_without_key(caller, client):
     queue_fault("search_connections", 500, "internal_error")
     assert client.get("/make-believe/connections").status_code == 401
     assert SandboxFault.objects.get().remaining == 1
 
 
 @pytest.mark.parametrize("operation", Operation.values)
-def test_fault_for_every_operation(caller, operation):
+def test_fault_of_any_operation_answers_one_call(caller, operation):
     queue_fault(operation, 503, "internal_error")
     answers = [
         caller.get("/health"),
@@ -79,6 +79,6 @@ def test_fault_for_every_operation(caller, operation):
     assert [answer.status_code for answer in answers].count(503) == 1
 
 
-def test_fault_for_an_unknown_operation():
+def test_fault_for_unknown_operation_raises():
     with pytest.raises(ValueError, match="nonsense"):
         queue_fault("nonsense", 500, "internal_error")

@@ -1,4 +1,4 @@
-"""Where the sandbox refuses to run."""
+"""The sandbox's system checks."""
 
 from types import SimpleNamespace
 
@@ -11,7 +11,7 @@ from medblocks_connect.sandbox import checks
 URL = "http://127.0.0.1:8000/webhook/"
 
 
-def found(messages):
+def read_ids(messages):
     assert all(message.hint for message in messages)
     return [message.id.removeprefix("medblocks_sandbox.") for message in messages]
 
@@ -22,35 +22,35 @@ def started_without_debug(settings, monkeypatch):
     monkeypatch.setattr(apps.get_app_config("medblocks_sandbox"), "started_with_debug", False)
 
 
-def test_debug_on():
-    assert checks.check_debug() == []
+def test_debug_on_passes():
+    assert checks.check_sandbox_debug() == []
 
 
-def test_debug_off(started_without_debug):
-    assert found(checks.check_debug()) == ["E001"]
+def test_debug_off_is_refused(started_without_debug):
+    assert read_ids(checks.check_sandbox_debug()) == ["E001"]
 
 
-def test_debug_turned_off_by_a_test_runner(monkeypatch):
+def test_debug_off_by_test_runner_passes(monkeypatch):
     # What django.test.utils.setup_test_environment does: an assignment, and no override.
     assigned = SimpleNamespace(DEBUG=False, _wrapped=object())
     monkeypatch.setattr(checks, "settings", assigned)
-    assert checks.check_debug() == []
+    assert checks.check_sandbox_debug() == []
 
 
-def test_debug_turned_off_by_an_override(settings):
+def test_debug_off_by_override_is_refused(settings):
     settings.DEBUG = False
-    assert found(checks.check_debug()) == ["E001"]
+    assert read_ids(checks.check_sandbox_debug()) == ["E001"]
 
 
 @pytest.mark.django_db  # Django's own checks of models ask the database
 def test_checks_are_registered(started_without_debug, settings):
     settings.MEDBLOCKS_SANDBOX = {"API_KEY": "mb_sk_sbx_1"}
     ours = [message for message in run_checks() if message.id.startswith("medblocks_sandbox")]
-    assert sorted(found(ours)) == ["E001", "E003"]
+    assert sorted(read_ids(ours)) == ["E001", "E003"]
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("configured", "expected"),
     [
         ({}, []),
         ({"API_KEYS": ["mb_sk_sbx_1"]}, []),
@@ -71,12 +71,12 @@ def test_checks_are_registered(started_without_debug, settings):
         ({"WEBHOOK_URL": URL}, ["W001"]),
     ],
 )
-def test_settings(settings, given, expected):
-    settings.MEDBLOCKS_SANDBOX = given
-    assert found(checks.check_settings()) == expected
+def test_settings_give_expected_checks(settings, configured, expected):
+    settings.MEDBLOCKS_SANDBOX = configured
+    assert read_ids(checks.check_sandbox_settings()) == expected
 
 
-def test_settings_absent(settings):
+def test_settings_absent_pass(settings):
     if hasattr(settings, "MEDBLOCKS_SANDBOX"):
         del settings.MEDBLOCKS_SANDBOX
-    assert checks.check_settings() == []
+    assert checks.check_sandbox_settings() == []

@@ -1,4 +1,4 @@
-"""Who is let in, and what every answer carries."""
+"""Guards and headers of every endpoint."""
 
 import pytest
 from django.test import Client
@@ -9,14 +9,14 @@ from tests.sandbox.conftest import BASE, Caller
 pytestmark = pytest.mark.django_db
 
 
-def test_health_without_key(client):
+def test_health_without_key_answers(client):
     response = client.get(f"{BASE}/health")
     assert response.json()["ok"] is True
     assert response.json()["server_time"].endswith("Z")
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic bWI6a2V5"])
-def test_key_missing(client, header):
+def test_key_missing_is_refused(client, header):
     headers = {} if header is None else {"Authorization": header}
     response = client.get(f"{BASE}/connections", headers=headers)
     assert response.status_code == 401
@@ -27,43 +27,43 @@ def test_key_missing(client, header):
 @pytest.mark.parametrize(
     "key", ["nonsense", "mb_sk_", "mb_sk_sbx_", "mb_sk_test_1", "xmb_sk_sbx_1"]
 )
-def test_key_of_wrong_shape(client, key):
+def test_key_of_wrong_shape_is_refused(client, key):
     response = client.get(f"{BASE}/connections", headers={"Authorization": f"Bearer {key}"})
     assert response.status_code == 401
     assert response.json()["error"]["code"] == "invalid_api_key"
 
 
 @pytest.mark.parametrize("key", ["mb_sk_sbx_anything", "mb_sk_live_anything"])
-def test_key_of_right_shape(client, key):
+def test_key_of_right_shape_is_accepted(client, key):
     response = client.get(f"{BASE}/connections", headers={"Authorization": f"Bearer {key}"})
     assert response.status_code == 200
 
 
 @pytest.mark.parametrize(("key", "status"), [("mb_sk_sbx_ours", 200), ("mb_sk_sbx_other", 401)])
-def test_key_listed(client, settings, key, status):
+def test_key_is_accepted_only_if_listed(client, settings, key, status):
     settings.MEDBLOCKS_SANDBOX = {"API_KEYS": ["mb_sk_sbx_ours"]}
     response = client.get(f"{BASE}/connections", headers={"Authorization": f"Bearer {key}"})
     assert response.status_code == status
 
 
-def test_version_supported(caller):
+def test_version_supported_is_accepted(caller):
     assert caller.get("/connections", {"Version": "2026-04-25"}).status_code == 200
 
 
-def test_version_unsupported(caller):
+def test_version_unsupported_is_refused(caller):
     response = caller.get("/connections", {"Version": "2019-01-01"})
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "unsupported_api_version"
 
 
-def test_error_envelope(caller):
+def test_error_has_envelope_with_request_id(caller):
     response = caller.get("/connections/fhirsrc_nowhere")
     error = response.json()["error"]
     assert set(error) == {"type", "code", "message", "param", "doc_url", "request_id"}
     assert error["request_id"] == response["X-Request-Id"]
 
 
-def test_request_id_on_success(caller):
+def test_success_has_request_id_of_its_own(caller):
     first, second = caller.get("/connections"), caller.get("/connections")
     assert first["X-Request-Id"].startswith("req_")
     assert first["X-Request-Id"] != second["X-Request-Id"]
@@ -72,7 +72,7 @@ def test_request_id_on_success(caller):
 @pytest.mark.parametrize(
     "path", ["/nowhere", "/patient-sessions/", "/patients", "/c/12", "/v1/health"]
 )
-def test_unknown_address(caller, path):
+def test_unknown_address_is_not_found(caller, path):
     response = caller.get(path)
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "resource_not_found"
@@ -82,28 +82,28 @@ def test_unknown_address(caller, path):
     ("path", "allowed"),
     [("/patient-sessions", "POST"), ("/patients/p/connections/conn_1", "DELETE")],
 )
-def test_wrong_method(caller, path, allowed):
+def test_wrong_method_names_allowed_one(caller, path, allowed):
     response = caller.get(path)
     assert response.status_code == 405
     assert response["Allow"] == allowed
     assert response.json()["error"]["type"] == "invalid_request_error"
 
 
-def test_body_too_large(caller):
+def test_body_too_large_is_refused(caller):
     response = caller.post("/patient-sessions", b"x" * 100_001)
     assert response.status_code == 413
     assert response.json()["error"]["code"] == "payload_too_large"
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/connections", "/nowhere", "/c/" + "0" * 32])
-def test_nothing_without_debug(caller, settings, path):
+def test_debug_off_hides_every_address(caller, settings, path):
     settings.DEBUG = False
     response = caller.get(path)
     assert response.status_code == 404
     assert "X-Request-Id" not in response
 
 
-def test_hosts_own_guards_let_the_api_through(settings, session):
+def test_strict_host_middleware_lets_sandbox_through(settings, session):
     settings.MIDDLEWARE = [
         *settings.MIDDLEWARE,
         "django.contrib.auth.middleware.LoginRequiredMiddleware",
@@ -113,6 +113,6 @@ def test_hosts_own_guards_let_the_api_through(settings, session):
     assert strict.client.get(f"{BASE}/c/{session.token}").status_code == 200
 
 
-def test_view_is_outside_atomic_requests():
+def test_views_are_outside_atomic_requests():
     for path in ("/patient-sessions", "/c/" + "0" * 32 + "/decision"):
         assert resolve(BASE + path).func._non_atomic_requests == {"default"}

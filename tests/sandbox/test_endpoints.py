@@ -9,13 +9,13 @@ from django.utils import timezone
 
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.models import SandboxPatient
-from medblocks_connect.sandbox.serializers import write_moment
+from medblocks_connect.sandbox.serializers import serialize_datetime
 from tests.sandbox.conftest import RETURN_URL, RIVERSIDE
 
 pytestmark = pytest.mark.django_db
 
 
-def test_session_shape(caller):
+def test_session_has_documented_shape(caller):
     body = {
         "patient_id": "pat-1",
         "return_url": RETURN_URL,
@@ -49,51 +49,51 @@ def test_session_lasts_1800_seconds_by_default(session):
     assert session.expires_at - session.created_at == timedelta(seconds=1800)
 
 
-def test_session_lasts_as_long_as_asked(caller):
+def test_session_with_expires_in_lasts_that_long(caller):
     session = caller.start(expires_in=60)
     assert session.expires_at - session.created_at == timedelta(seconds=60)
 
 
-def test_session_creates_the_patient(caller):
+def test_session_creates_patient(caller):
     caller.start(patient_email="pat@clinic.example", patient_name="Pat")
     patient = caller.get("/patients/pat-1").json()
     assert (patient["email"], patient["name"]) == ("pat@clinic.example", "Pat")
 
 
-def test_session_updates_the_patient_by_what_is_given(caller):
+def test_session_updates_only_given_patient_properties(caller):
     caller.start(patient_email="pat@clinic.example", patient_name="Pat")
     caller.start(patient_name="Patricia")
     patient = SandboxPatient.objects.get()
     assert (patient.email, patient.name) == ("pat@clinic.example", "Patricia")
 
 
-def test_session_twice_makes_two(caller):
+def test_session_started_twice_makes_two(caller):
     assert caller.start().session_id != caller.start().session_id
 
 
-def test_session_read(caller, session):
-    found = caller.get(f"/patient-sessions/{session.session_id}").json()
-    assert (found["id"], found["url"]) == (session.session_id, session.url)
+def test_session_by_id_is_returned(caller, session):
+    body = caller.get(f"/patient-sessions/{session.session_id}").json()
+    assert (body["id"], body["url"]) == (session.session_id, session.url)
 
 
-def test_session_unknown(caller):
+def test_session_unknown_is_not_found(caller):
     assert caller.get("/patient-sessions/ps_none").status_code == 404
 
 
-def test_session_expires_by_the_clock(caller, session):
+def test_session_past_its_time_is_expired(caller, session):
     session.expires_at = timezone.now()
     session.save()
     assert caller.get(f"/patient-sessions/{session.session_id}").json()["status"] == "expired"
 
 
-def test_session_complete_stays_complete_after_its_time(caller, session):
+def test_session_complete_past_its_time_stays_complete(caller, session):
     flows.approve(session)
     session.expires_at = timezone.now()
     session.save()
     assert caller.get(f"/patient-sessions/{session.session_id}").json()["status"] == "complete"
 
 
-def test_session_with_active_connection(caller, session):
+def test_approved_session_shows_active_connection(caller, session):
     flows.approve(session)
     (connection,) = caller.get(f"/patient-sessions/{session.session_id}").json()["connections"]
     assert connection.pop("id").startswith("conn_")
@@ -106,7 +106,7 @@ def test_session_with_active_connection(caller, session):
     }
 
 
-def test_session_with_failed_connection(caller, session):
+def test_failed_session_shows_failed_connection(caller, session):
     flows.fail(session, "oauth_error")
     (connection,) = caller.get(f"/patient-sessions/{session.session_id}").json()["connections"]
     assert connection["id"] is None
@@ -121,7 +121,7 @@ def test_list_is_newest_first(caller):
     assert [item["id"] for item in data] == [second.session_id, first.session_id]
 
 
-def test_list_pages(caller):
+def test_list_with_cursor_gives_next_page(caller):
     first, second = caller.start(), caller.start()
     page = caller.get("/patients/pat-1/patient-sessions", limit=1).json()
     assert (page["data"][0]["id"], page["has_more"]) == (second.session_id, True)
@@ -132,7 +132,7 @@ def test_list_pages(caller):
 
 
 @pytest.mark.parametrize("status", ["open", "complete", "expired"])
-def test_list_by_status(caller, status):
+def test_list_with_status_gives_those_sessions(caller, status):
     sessions = {name: caller.start() for name in ("open", "complete", "expired")}
     flows.approve(sessions["complete"])
     flows.let_expire(sessions["expired"])
@@ -144,13 +144,13 @@ def test_list_by_status(caller, status):
 @pytest.mark.parametrize(
     ("name", "value"), [("status", "gone"), ("limit", "0"), ("starting_after", "eA"), ("q", "x")]
 )
-def test_list_parameter_refused(caller, session, name, value):
+def test_list_with_invalid_parameter_is_refused(caller, session, name, value):
     response = caller.get("/patients/pat-1/patient-sessions", **{name: value})
     assert response.status_code == 400
     assert response.json()["error"]["param"] == name
 
 
-def test_list_refuses_another_patients_cursor(caller, session):
+def test_list_with_another_patients_cursor_is_refused(caller, session):
     caller.start(patient_id="pat-2")
     caller.start(patient_id="pat-2")
     cursor = caller.get("/patients/pat-2/patient-sessions", limit=1).json()["next_cursor"]
@@ -174,7 +174,7 @@ def test_list_refuses_another_patients_cursor(caller, session):
         "a?b#c",
     ],
 )
-def test_patient_id_of_any_shape(caller, patient_id):
+def test_patient_id_of_any_shape_works_in_every_route(caller, patient_id):
     session = caller.start(patient_id=patient_id)
     connection = flows.approve(session)
     path = f"/patients/{quote(patient_id, safe='')}"
@@ -184,7 +184,7 @@ def test_patient_id_of_any_shape(caller, patient_id):
     assert caller.delete(f"{path}/connections/{connection.conn_id}").status_code == 200
 
 
-def test_patient_unknown(caller):
+def test_patient_unknown_is_not_found(caller):
     for path in ("/patients/nobody", "/patients/nobody/patient-sessions", "/patients/%00"):
         assert caller.get(path).status_code == 404
 
@@ -202,7 +202,7 @@ def test_patient_shows_connections_newest_first(caller):
     assert oldest["id"] is None
 
 
-def test_disconnect(caller, session):
+def test_disconnect_changes_status(caller, session):
     connection = flows.approve(session)
     response = caller.delete(f"/patients/pat-1/connections/{connection.conn_id}")
     assert response.json() == {
@@ -214,7 +214,7 @@ def test_disconnect(caller, session):
     assert shown["status"] == "disconnected"
 
 
-def test_disconnect_another_patients_connection(caller, session):
+def test_disconnect_of_another_patients_connection_is_not_found(caller, session):
     connection = flows.approve(session)
     caller.start(patient_id="pat-2")
     assert caller.delete(f"/patients/pat-2/connections/{connection.conn_id}").status_code == 404
@@ -222,14 +222,14 @@ def test_disconnect_another_patients_connection(caller, session):
     assert connection.status == "active"
 
 
-def test_moment_in_milliseconds_and_utc():
+def test_datetime_is_written_in_milliseconds_and_utc():
     paris = fixed_zone(timedelta(hours=2))
     moment = datetime(2026, 4, 25, 12, 0, 0, 123_456, tzinfo=paris)
-    assert write_moment(moment) == "2026-04-25T10:00:00.123Z"
+    assert serialize_datetime(moment) == "2026-04-25T10:00:00.123Z"
 
 
-def test_moment_without_time_zone(settings):
+def test_naive_datetime_is_in_site_time_zone(settings):
     settings.USE_TZ = False
     settings.TIME_ZONE = "America/New_York"
     moment = datetime(2026, 4, 25, 12, 0)  # noqa: DTZ001 - naive is what such a site stores
-    assert write_moment(moment) == "2026-04-25T16:00:00.000Z"
+    assert serialize_datetime(moment) == "2026-04-25T16:00:00.000Z"

@@ -15,13 +15,13 @@ def ids(response):
     return [item["id"] for item in response.json()["data"]]
 
 
-def test_catalog_is_make_believe_only():
+def test_catalog_uses_example_domains_only():
     for facility in all_facilities():
         for address in (facility.fhir_base_url, facility.portal_url, facility.logo_url):
             assert address is None or address.split("/")[2].endswith(".example")
 
 
-def test_catalog_has_what_searches_stumble_over():
+def test_catalog_has_hard_names_to_search():
     names = [facility.name for facility in all_facilities()]
     assert 190 <= len(names) <= 210
     assert Counter(names)["Maple Hollow Family Practice"] == 3
@@ -32,7 +32,7 @@ def test_catalog_has_what_searches_stumble_over():
     assert "Clínica Nuestra Señora del Río" in names
 
 
-def test_facility_shape(caller):
+def test_facility_has_documented_shape(caller):
     item = caller.get(f"/connections/{RIVERSIDE}").json()
     assert item == {
         "id": RIVERSIDE,
@@ -45,39 +45,39 @@ def test_facility_shape(caller):
     }
 
 
-def test_facility_by_fhir_base_url(caller):
+def test_facility_by_fhir_base_url_is_found(caller):
     address = "https%3A%2F%2Ffhir.riverside-general.example%2Finterconnect%2Fapi%2FFHIR%2FR4"
     assert caller.get(f"/connections/{address}").json()["id"] == RIVERSIDE
 
 
-def test_facility_unknown(caller):
+def test_facility_unknown_is_not_found(caller):
     response = caller.get("/connections/fhirsrc_nowhere")
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "resource_not_found"
 
 
 @pytest.mark.parametrize("text", ["riverside gen", "RIVERSIDE GEN", "side general"])
-def test_search_is_a_substring_in_any_case(caller, text):
+def test_search_with_substring_in_any_case_finds_facility(caller, text):
     assert ids(caller.get("/connections", q=text)) == [RIVERSIDE]
 
 
-def test_search_forgives_no_typo(caller):
+def test_search_with_typo_finds_nothing(caller):
     assert ids(caller.get("/connections", q="Riversde General")) == []
 
 
-def test_search_by_type(caller):
+def test_search_with_type_filters(caller):
     response = caller.get("/connections", q="lantern hill", type="cerner")
     assert ids(response) == ["fhirsrc_lantern_hill_clinic_cerner"]
 
 
-def test_search_gives_ten_by_default(caller):
+def test_search_without_limit_gives_ten(caller):
     response = caller.get("/connections").json()
     assert len(response["data"]) == 10
     assert response["resource_type"] == "list"
     assert response["has_more"] is True
 
 
-def test_search_pages_meet_every_facility_once(caller):
+def test_search_pages_hold_every_facility_once(caller):
     seen, cursor = [], {}
     while True:
         page = caller.get("/connections", limit=100, **cursor).json()
@@ -110,17 +110,17 @@ def test_cursor_is_opaque(caller):
         ("city", "Springfield"),
     ],
 )
-def test_search_parameter_refused(caller, name, value):
+def test_search_with_invalid_parameter_is_refused(caller, name, value):
     response = caller.get("/connections", **{name: value})
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "invalid_data"
     assert response.json()["error"]["param"] == name
 
 
-def test_search_parameter_twice(caller):
+def test_search_with_repeated_parameter_is_refused(caller):
     response = caller.get("/connections", q=["river", "lake"])
     assert response.json()["error"]["param"] == "q"
 
 
-def test_find_facility_unknown():
+def test_find_facility_with_unknown_id_gives_none():
     assert find_facility("fhirsrc_nowhere") is None

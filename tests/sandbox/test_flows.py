@@ -1,4 +1,4 @@
-"""What each deed of the patient does."""
+"""Flows: the outcome of each action on sessions and connections."""
 
 import threading
 
@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.models import SandboxConnection, SandboxEvent, SandboxSession
-from tests.sandbox.conftest import RETURN_URL, RIVERSIDE
+from tests.sandbox.conftest import RIVERSIDE
 
 pytestmark = pytest.mark.django_db
 
@@ -21,111 +21,73 @@ def status(session):
     return stored(session).status_at(timezone.now())
 
 
-def test_approve(session):
+def test_approve_activates_connection(session):
     connection = flows.approve(session)
     assert status(session) == "complete"
     assert (connection.status, connection.connection_id) == ("active", RIVERSIDE)
     assert connection.conn_id.startswith("conn_")
 
 
-def test_approve_return_address(session):
-    flows.approve(session)
-    assert flows.return_address(session) == (
-        f"{RETURN_URL}?patient_id=pat-1&patient_session_id={session.session_id}"
-        f"&success=true&connection_id={RIVERSIDE}"
-    )
-
-
-def test_cancel(session):
+def test_cancel_fails_connection(session):
     connection = flows.cancel(session)
     assert status(session) == "complete"
     assert connection.conn_id is None
     assert (connection.status, connection.failure_code) == ("failed", "user_denied")
 
 
-def test_fail_return_address(session):
-    flows.fail(session, "token_exchange_failed")
-    assert flows.return_address(session) == (
-        f"{RETURN_URL}?patient_id=pat-1&patient_session_id={session.session_id}&success=false"
-        "&error=token_exchange_failed"
-        "&error_description=Token+endpoint+responded+with+status+400%3A+invalid_grant"
-    )
-
-
-def test_fail_with_a_code_never_heard_of(session):
-    flows.fail(session, "moon_phase")
-    assert "error=moon_phase&error_description=" in flows.return_address(session)
-
-
-def test_fail_without_a_code(session):
+def test_fail_without_code_raises(session):
     with pytest.raises(ValueError, match="code"):
         flows.fail(session, "")
     assert status(session) == "open"
 
 
-def test_let_expire(session):
+def test_let_expire_expires_session_without_event(session):
     flows.let_expire(session)
     assert status(session) == "expired"
     assert not SandboxEvent.objects.exists()
 
 
-def test_return_address_keeps_a_query(caller):
-    session = caller.start(return_url="https://clinic.example/return/?tab=1#top")
-    flows.approve(session)
-    address = flows.return_address(session)
-    assert address.startswith("https://clinic.example/return/?tab=1&patient_id=pat-1&")
-    assert address.endswith("#top")
-
-
-def test_hosted_approve_returns_only_the_two_ids(hosted):
-    flows.approve(hosted, RIVERSIDE)
-    assert flows.return_address(hosted) == (
-        f"{RETURN_URL}?patient_id=pat-1&patient_session_id={hosted.session_id}"
-    )
-
-
-def test_hosted_approve_without_a_facility(hosted):
+def test_approve_without_facility_raises(hosted):
     with pytest.raises(ValueError, match="facility"):
         flows.approve(hosted)
     assert status(hosted) == "open"
 
 
-def test_finish_without_connection(hosted):
-    flows.finish(hosted)
+def test_complete_without_connection_records_event(hosted):
+    flows.complete_without_connection(hosted)
     assert status(hosted) == "complete"
     assert not SandboxConnection.objects.exists()
     assert SandboxEvent.objects.get().type == "patient_session.completed"
 
 
-DEEDS = {
+ACTIONS = {
     "approve": flows.approve,
-    "approve_and_stay_away": flows.approve_and_stay_away,
     "cancel": flows.cancel,
     "fail": lambda session: flows.fail(session, "oauth_error"),
-    "finish": flows.finish,
+    "finish": flows.complete_without_connection,
     "let_expire": flows.let_expire,
 }
 
 
-@pytest.mark.parametrize("second", DEEDS)
-@pytest.mark.parametrize("first", DEEDS)
-def test_first_deed_wins(session, first, second):
-    DEEDS[first](session)
+@pytest.mark.parametrize("second", ACTIONS)
+@pytest.mark.parametrize("first", ACTIONS)
+def test_second_action_changes_nothing(session, first, second):
+    ACTIONS[first](session)
     before = status(session), list(SandboxConnection.objects.values())
-    with pytest.raises(flows.SessionOver):
-        DEEDS[second](stored(session))
+    with pytest.raises(flows.SessionClosed):
+        ACTIONS[second](stored(session))
     assert (status(session), list(SandboxConnection.objects.values())) == before
 
 
-def test_deed_after_the_time(session):
+def test_approve_after_expiry_raises(session):
     SandboxSession.objects.update(expires_at=timezone.now())
-    with pytest.raises(flows.SessionOver):
+    with pytest.raises(flows.SessionClosed):
         flows.approve(session)
 
 
-@pytest.mark.parametrize("deed", ["approve", "approve_and_stay_away", "cancel", "fail"])
-def test_completed_event_holds_the_whole_session(session, caller, deed):
-    DEEDS[deed](session)
+@pytest.mark.parametrize("action", ["approve", "cancel", "fail"])
+def test_completed_event_holds_the_whole_session(session, caller, action):
+    ACTIONS[action](session)
     event = SandboxEvent.objects.get()
     shown = caller.get(f"/patient-sessions/{session.session_id}").json()
     assert event.type == "patient_session.completed"
@@ -134,7 +96,7 @@ def test_completed_event_holds_the_whole_session(session, caller, deed):
     assert len(shown["connections"]) == 1
 
 
-def test_event_envelope(session):
+def test_event_has_documented_envelope(session):
     flows.approve(session)
     event = SandboxEvent.objects.get()
     assert event.event_id.startswith("evt_")
@@ -143,50 +105,50 @@ def test_event_envelope(session):
     assert event.payload["object"] == "event"
 
 
-def test_lose_access(session):
+def test_lose_access_records_event(session):
     connection = flows.approve(session)
     event = flows.lose_access(connection)
-    about = event.payload["data"]["object"]
+    resource = event.payload["data"]["object"]
     assert event.type == "connection.token_refresh_failed"
-    assert set(about) == {
+    assert set(resource) == {
         "id", "connection_id", "status", "failure_code", "failure_at", "created_at",
     }  # fmt: skip
-    assert (about["id"], about["status"]) == (connection.conn_id, "refresh_failed")
-    assert about["failure_code"]
+    assert (resource["id"], resource["status"]) == (connection.conn_id, "refresh_failed")
+    assert resource["failure_code"]
 
 
-def test_lose_access_twice(session):
+def test_lose_access_twice_records_one_event(session):
     connection = flows.approve(session)
     flows.lose_access(connection)
-    with pytest.raises(flows.NotActive):
+    with pytest.raises(flows.ConnectionNotActive):
         flows.lose_access(connection)
     assert SandboxEvent.objects.filter(type="connection.token_refresh_failed").count() == 1
 
 
-def test_sync_records(session):
+def test_sync_records_records_event(session):
     event = flows.sync_records(flows.approve(session), total=7)
-    about = event.payload["data"]["object"]
+    resource = event.payload["data"]["object"]
     assert event.type == "records.sync.completed"
-    assert set(about) == {
+    assert set(resource) == {
         "resource_type", "patient_id", "connection_id", "total", "errors", "duration_ms",
     }  # fmt: skip
-    assert (about["patient_id"], about["connection_id"]) == ("pat-1", RIVERSIDE)
-    assert about["total"] == 7
+    assert (resource["patient_id"], resource["connection_id"]) == ("pat-1", RIVERSIDE)
+    assert resource["total"] == 7
 
 
-def test_sync_records_failed(session):
+def test_sync_records_failed_records_error(session):
     event = flows.sync_records(flows.approve(session), ok=False)
     assert event.type == "records.sync.failed"
     assert event.payload["data"]["object"]["error_message"]
 
 
-def test_sync_records_of_a_failed_connection(session):
+def test_sync_records_of_failed_connection_raises(session):
     connection = flows.cancel(session)
-    with pytest.raises(flows.NotActive):
+    with pytest.raises(flows.ConnectionNotActive):
         flows.sync_records(connection)
 
 
-def test_text_forms_keep_what_is_private(session):
+def test_str_and_repr_hide_token_and_patient(session):
     connection = flows.cancel(session)
     event = SandboxEvent.objects.get()
     for thing in (session, session.patient, connection, event):
@@ -196,22 +158,22 @@ def test_text_forms_keep_what_is_private(session):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_clicks_at_once_have_one_outcome(caller):
+def test_concurrent_clicks_have_one_outcome(caller):
     session = caller.start()
     together = threading.Barrier(8)
     outcomes = []
 
-    def click(deed):
+    def click(action):
         together.wait()
         try:
-            outcomes.append(deed(stored(session)).status)
-        except flows.SessionOver:
+            outcomes.append(action(stored(session)).status)
+        except flows.SessionClosed:
             outcomes.append("over")
         finally:
             database.close()
 
-    deeds = [flows.approve, flows.cancel] * 4
-    clicks = [threading.Thread(target=click, args=[deed]) for deed in deeds]
+    actions = [flows.approve, flows.cancel] * 4
+    clicks = [threading.Thread(target=click, args=[action]) for action in actions]
     for thread in clicks:
         thread.start()
     for thread in clicks:

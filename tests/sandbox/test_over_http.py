@@ -11,10 +11,10 @@ from tests.sandbox.conftest import BASE, KEY, RIVERSIDE
 @pytest.fixture
 def start(live_server):
     def start(**body):
-        asked = {"patient_id": "pat-1", "return_url": f"{live_server.url}/clinic/return/"}
+        required = {"patient_id": "pat-1", "return_url": f"{live_server.url}/clinic/return/"}
         response = requests.post(
             f"{live_server.url}{BASE}/patient-sessions",
-            json=asked | body,
+            json=required | body,
             headers=KEY,
             timeout=10,
         )
@@ -24,7 +24,7 @@ def start(live_server):
     return start
 
 
-def test_session_from_start_to_return(live_server, start):
+def test_session_over_http_goes_from_start_to_return(live_server, start):
     session = start(patient_id="a/b ü", connection_id=RIVERSIDE)
     assert session["url"].startswith(f"{live_server.url}{BASE}/c/")
     with requests.Session() as browser:
@@ -43,7 +43,7 @@ def test_session_from_start_to_return(live_server, start):
     assert patient["connections"][0]["status"] == "active"
 
 
-def test_large_body_gets_its_answer(live_server):
+def test_large_body_over_http_is_answered(live_server):
     response = requests.post(
         f"{live_server.url}{BASE}/patient-sessions", data=b"x" * 2_000_000, headers=KEY, timeout=10
     )
@@ -60,7 +60,7 @@ def browser_page(chromium):
 
 
 @pytest.mark.browser
-def test_portal_in_a_browser_under_a_strict_policy(settings, start, browser_page):
+def test_portal_in_browser_works_under_strict_policy(settings, start, browser_page):
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.sandbox.csp.only_own_files"]
     page = browser_page
     page.goto(start()["url"])

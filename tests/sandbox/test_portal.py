@@ -7,6 +7,13 @@ from django.test import Client
 
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.models import SandboxConnection, SandboxSession
+from medblocks_connect.sandbox.portal import (
+    APPROVE,
+    CANCEL,
+    CHOICES,
+    FAULTS,
+    return_url_with_outcome,
+)
 from tests.sandbox.conftest import BASE, RETURN_URL, RIVERSIDE
 
 pytestmark = pytest.mark.django_db
@@ -27,13 +34,13 @@ def stored(session):
     return SandboxSession.objects.get(pk=session.pk)
 
 
-def test_first_page_says_first_what_it_does_not_do(client):
+def test_index_states_limits_first(client):
     text = client.get(f"{BASE}/").content.decode()
     assert text.index("What it does not do") < text.index("What it does</h2>")
     assert "http://testserver/make-believe</code>" in text
 
 
-def test_sign_in_page(client, session):
+def test_sign_in_page_names_facility(client, session):
     response = client.get(session.url)
     text = response.content.decode()
     assert response.status_code == 200
@@ -79,7 +86,7 @@ def test_consent_page_offers_every_choice(client, session):
         ),
     ],
 )
-def test_choice_sends_back(client, session, choice, status, code, query):
+def test_choice_sends_back_with_outcome(client, session, choice, status, code, query):
     response = decide(client, session, choice)
     connection = SandboxConnection.objects.get()
     assert response.status_code == 302
@@ -88,14 +95,14 @@ def test_choice_sends_back(client, session, choice, status, code, query):
     assert (connection.status, connection.failure_code) == (status, code)
 
 
-def test_choice_to_stay_away(client, session):
+def test_choice_stay_away_approves_and_stays(client, session):
     response = decide(client, session, "stay_away")
     assert response.status_code == 200
     assert "You may close this tab" in response.content.decode()
     assert SandboxConnection.objects.get().status == "active"
 
 
-def test_choice_to_let_it_expire(client, session):
+def test_choice_expire_shows_expired_link(client, session):
     response = decide(client, session, "expire")
     assert response.status_code == 410
     assert "This link has expired" in response.content.decode()
@@ -103,26 +110,26 @@ def test_choice_to_let_it_expire(client, session):
 
 
 @pytest.mark.parametrize("choice", ["", "approved", "__class__"])
-def test_choice_unknown(client, session, choice):
+def test_choice_unknown_is_refused(client, session, choice):
     response = decide(client, session, choice)
     assert response.status_code == 400
     assert BANNER in response.content.decode()
     assert stored(session).completed_at is None
 
 
-def test_second_click_ends_where_the_first_did(client, session):
+def test_second_click_leads_where_first_did(client, session):
     first = decide(client, session, "cancel")
     second = decide(client, session, "approve")
     assert (second.status_code, second.url) == (302, first.url)
     assert SandboxConnection.objects.get().status == "failed"
 
 
-def test_second_click_to_stay_away_stays(client, session):
+def test_second_click_on_stay_away_stays(client, session):
     decide(client, session, "stay_away")
     assert decide(client, session, "stay_away").status_code == 410
 
 
-def test_click_after_expiry(client, session):
+def test_click_after_expiry_changes_nothing(client, session):
     flows.let_expire(session)
     for response in (decide(client, session, "approve"), client.post(portal(session, "/done"))):
         assert response.status_code == 410
@@ -131,29 +138,75 @@ def test_click_after_expiry(client, session):
 
 @pytest.mark.parametrize("page", ["", "/consent"])
 @pytest.mark.parametrize(
-    ("deed", "text"),
+    ("action", "text"),
     [(flows.approve, "This link has been used"), (flows.let_expire, "This link has expired")],
 )
-def test_page_of_a_session_that_is_over(client, session, page, deed, text):
-    deed(session)
+def test_page_of_closed_session_says_so(client, session, page, action, text):
+    action(session)
     response = client.get(portal(session, page))
     assert response.status_code == 410
     assert text in response.content.decode()
 
 
-def test_portal_ignores_a_facility_that_the_session_does_not_name(client, session):
+def test_choices_have_names_of_their_own():
+    assert list(CHOICES) == [choice.name for choice in (APPROVE, CANCEL, *FAULTS)]
+
+
+def test_choices_have_error_codes_of_their_own():
+    codes = [choice.error for choice in CHOICES.values() if choice.error]
+    assert len(codes) == len(set(codes))
+
+
+def test_return_url_after_approval(session):
+    flows.approve(session)
+    assert return_url_with_outcome(session) == (
+        f"{RETURN_URL}?patient_id=pat-1&patient_session_id={session.session_id}"
+        f"&success=true&connection_id={RIVERSIDE}"
+    )
+
+
+def test_return_url_after_failure_carries_code_and_description(session):
+    flows.fail(session, "token_exchange_failed")
+    assert return_url_with_outcome(session) == (
+        f"{RETURN_URL}?patient_id=pat-1&patient_session_id={session.session_id}&success=false"
+        "&error=token_exchange_failed"
+        "&error_description=Token+endpoint+responded+with+status+400%3A+invalid_grant"
+    )
+
+
+def test_return_url_after_unknown_failure_code_has_description(session):
+    flows.fail(session, "moon_phase")
+    assert "error=moon_phase&error_description=" in return_url_with_outcome(session)
+
+
+def test_return_url_with_query_keeps_it(caller):
+    session = caller.start(return_url="https://clinic.example/return/?tab=1#top")
+    flows.approve(session)
+    url = return_url_with_outcome(session)
+    assert url.startswith("https://clinic.example/return/?tab=1&patient_id=pat-1&")
+    assert url.endswith("#top")
+
+
+def test_return_url_of_hosted_session_carries_only_two_ids(hosted):
+    flows.approve(hosted, RIVERSIDE)
+    assert return_url_with_outcome(hosted) == (
+        f"{RETURN_URL}?patient_id=pat-1&patient_session_id={hosted.session_id}"
+    )
+
+
+def test_foreign_facility_is_ignored_for_session_with_one(client, session):
     decide(client, session, "approve", "fhirsrc_lantern_hill_clinic")
     assert SandboxConnection.objects.get().connection_id == RIVERSIDE
 
 
-def test_portal_ignores_an_address_to_go_to(client, session):
+def test_foreign_return_url_is_ignored(client, session):
     form = {"choice": "approve", "return_url": "https://evil.example/", "next": "//evil.example"}
     response = client.post(portal(session, "/decision?next=//evil.example"), form)
     assert response.url.startswith(RETURN_URL)
 
 
 @pytest.mark.parametrize("path", [f"/c/{'0' * 32}", f"/c/{'0' * 32}/done"])
-def test_portal_unknown_link_is_make_believe_too(client, path):
+def test_unknown_link_says_make_believe(client, path):
     response = client.get(BASE + path)
     assert response.status_code in {404, 405}
     assert BANNER in response.content.decode()
@@ -161,7 +214,7 @@ def test_portal_unknown_link_is_make_believe_too(client, path):
 
 
 @pytest.mark.parametrize("page", ["/sign-in", "/decision", "/done"])
-def test_post_without_forgery_token(session, page):
+def test_post_without_csrf_token_is_refused(session, page):
     client = Client(enforce_csrf_checks=True)
     form = {"choice": "approve", "facility": RIVERSIDE}
     response = client.post(portal(session, page), form)
@@ -178,25 +231,25 @@ def test_get_changes_nothing(client, session, page):
     assert stored(session).completed_at is None
 
 
-def test_hosted_page_recommends_first(client, caller):
+def test_hosted_page_lists_recommended_first(client, caller):
     session = caller.start_hosted(recommended_connection_ids=[RIVERSIDE])
     text = client.get(session.url).content.decode()
     assert text.index("Recommended") < text.index("Riverside General") < text.index("All others")
     assert text.count("Riverside General") == 1
 
 
-def test_hosted_page_searches(client, hosted):
+def test_hosted_page_with_query_searches(client, hosted):
     text = client.get(hosted.url, {"q": "señora"}).content.decode()
     assert "Clínica Nuestra Señora del Río" in text
     assert text.count("<li>") == 1
 
 
-def test_hosted_page_finds_nothing(client, hosted):
+def test_hosted_page_with_unknown_query_finds_nothing(client, hosted):
     text = client.get(hosted.url, {"q": "<b>"}).content.decode()
     assert "Nothing is called “&lt;b&gt;”" in text
 
 
-def test_hosted_page_from_pick_to_return(client, hosted):
+def test_hosted_page_goes_from_facility_to_return(client, hosted):
     text = client.get(hosted.url, {"q": "riverside general"}).content.decode()
     (link,) = re.findall(r'href="([^"]+facility=[^"]+)"', text)
     assert 'name="facility" value="fhirsrc_riverside_general"' in client.get(link).content.decode()
@@ -207,19 +260,19 @@ def test_hosted_page_from_pick_to_return(client, hosted):
     assert SandboxConnection.objects.get().connection_id == RIVERSIDE
 
 
-def test_hosted_page_consent_without_a_pick(client, hosted):
+def test_hosted_consent_without_facility_goes_back(client, hosted):
     assert client.get(portal(hosted, "/consent")).url == portal(hosted)
 
 
 @pytest.mark.parametrize("page", ["/sign-in", "/decision"])
-def test_hosted_page_unknown_pick(client, hosted, page):
+def test_hosted_page_with_unknown_facility_is_refused(client, hosted, page):
     form = {"choice": "approve", "facility": "fhirsrc_nowhere"}
     response = client.post(portal(hosted, page), form)
     assert response.status_code == 400
     assert BANNER in response.content.decode()
 
 
-def test_hosted_page_left_without_a_pick(client, caller):
+def test_hosted_page_left_without_facility_completes_session(client, caller):
     session = caller.start_hosted(return_button_label="Back to Riverbend")
     assert "Back to Riverbend" in client.get(session.url).content.decode()
     response = client.post(portal(session, "/done"))
@@ -227,7 +280,7 @@ def test_hosted_page_left_without_a_pick(client, caller):
     assert stored(session).completed_at is not None
 
 
-def test_every_page_is_plain_and_marked(client, session, hosted, caller):
+def test_every_page_is_marked_and_needs_no_script(client, session, hosted, caller):
     over, away = caller.start(), caller.start()
     flows.let_expire(over)
     pages = [
@@ -251,6 +304,6 @@ def test_every_page_is_plain_and_marked(client, session, hosted, caller):
         assert response["Referrer-Policy"] == "same-origin"
 
 
-def test_page_escapes_what_the_site_sent(client, caller):
+def test_page_escapes_button_label(client, caller):
     session = caller.start_hosted(return_button_label="<b>Back</b>")
     assert "&lt;b&gt;Back&lt;/b&gt;" in client.get(session.url).content.decode()

@@ -1,4 +1,4 @@
-"""What POST /patient-sessions takes and refuses."""
+"""The body of POST /patient-sessions: what is accepted and refused."""
 
 import pytest
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.django_db
 GOOD = {"patient_id": "pat-1", "return_url": RETURN_URL}
 
 
-def refused(response, status=400):
+def read_error(response, status=400):
     assert response.status_code == status, response.content
     assert not SandboxSession.objects.exists()
     return response.json()["error"]
@@ -52,16 +52,16 @@ def refused(response, status=400):
         ("idempotency_key", "1"),
     ],
 )
-def test_property_refused(caller, name, value):
-    error = refused(caller.post("/patient-sessions", GOOD | {name: value}))
+def test_invalid_property_is_refused(caller, name, value):
+    error = read_error(caller.post("/patient-sessions", GOOD | {name: value}))
     assert error["code"] == "invalid_data"
     assert error["param"] == name
 
 
 @pytest.mark.parametrize("name", ["patient_id", "return_url"])
-def test_property_missing(caller, name):
+def test_missing_property_is_refused(caller, name):
     body = {key: value for key, value in GOOD.items() if key != name}
-    error = refused(caller.post("/patient-sessions", body))
+    error = read_error(caller.post("/patient-sessions", body))
     assert (error["code"], error["param"]) == ("invalid_data", name)
 
 
@@ -82,14 +82,14 @@ def test_property_missing(caller, name):
         ("recommended_connection_ids", [RIVERSIDE]),
     ],
 )
-def test_property_accepted(caller, name, value):
+def test_valid_property_is_accepted(caller, name, value):
     response = caller.post("/patient-sessions", GOOD | {name: value})
     assert response.status_code == 200, response.json()
 
 
-def test_both_connection_properties(caller):
+def test_both_connection_properties_are_refused(caller):
     both = {"connection_id": RIVERSIDE, "recommended_connection_ids": []}
-    assert refused(caller.post("/patient-sessions", GOOD | both))["code"] == "bad_request"
+    assert read_error(caller.post("/patient-sessions", GOOD | both))["code"] == "bad_request"
 
 
 @pytest.mark.parametrize(
@@ -109,16 +109,16 @@ def test_both_connection_properties(caller):
         b'{"expires_in": ' + b"9" * 5_000 + b"}",
     ],
 )
-def test_body_malformed(caller, body):
-    assert refused(caller.post("/patient-sessions", body))["code"] == "bad_request"
+def test_malformed_body_is_refused(caller, body):
+    assert read_error(caller.post("/patient-sessions", body))["code"] == "bad_request"
 
 
 @pytest.mark.parametrize(
     "body",
     [{"connection_id": "fhirsrc_nowhere"}, {"recommended_connection_ids": ["fhirsrc_nowhere"]}],
 )
-def test_facility_unknown(caller, body):
-    error = refused(caller.post("/patient-sessions", GOOD | body), 404)
+def test_unknown_facility_is_not_found(caller, body):
+    error = read_error(caller.post("/patient-sessions", GOOD | body), 404)
     assert error["code"] == "resource_not_found"
     assert error["param"] == next(iter(body))
 
@@ -132,9 +132,9 @@ def test_facility_unknown(caller, body):
         ("fhirsrc_crooked_mile", 400, "bad_request"),
     ],
 )
-def test_facility_that_always_refuses(caller, facility, status, code):
+def test_refusing_facility_answers_its_error(caller, facility, status, code):
     body = GOOD | {"connection_id": facility}
-    assert refused(caller.post("/patient-sessions", body), status)["code"] == code
+    assert read_error(caller.post("/patient-sessions", body), status)["code"] == code
 
 
 def test_facility_by_fhir_base_url_is_named_by_its_id(caller):
@@ -142,6 +142,6 @@ def test_facility_by_fhir_base_url_is_named_by_its_id(caller):
     assert caller.start(connection_id=address).connection_id == RIVERSIDE
 
 
-def test_refused_call_makes_no_patient(caller):
+def test_refused_body_makes_no_patient(caller):
     caller.post("/patient-sessions", GOOD | {"expires_in": 1})
     assert not SandboxPatient.objects.exists()

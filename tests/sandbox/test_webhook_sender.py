@@ -43,7 +43,7 @@ def test_send_event_signs_the_body(receiver, session):
     assert json.loads(request.body)["type"] == "patient_session.completed"
 
 
-def test_send_event_answered(receiver, session):
+def test_send_event_answered_2xx_is_delivered(receiver, session):
     receiver.post(URL, status=204)
     flows.approve(session)
     webhook_sender.send_event(SandboxEvent.objects.get())
@@ -53,7 +53,7 @@ def test_send_event_answered(receiver, session):
 
 
 @pytest.mark.parametrize("status", [302, 400, 500])
-def test_send_event_refused(receiver, session, status):
+def test_send_event_answered_otherwise_is_not_delivered(receiver, session, status):
     receiver.post(URL, status=status, headers={"Location": "http://127.0.0.1:9/elsewhere"})
     flows.approve(session)
     assert webhook_sender.send_event(SandboxEvent.objects.get()) is False
@@ -62,7 +62,7 @@ def test_send_event_refused(receiver, session, status):
     assert len(receiver.calls) == 1
 
 
-def test_send_event_unanswered(receiver, session):
+def test_send_event_without_answer_is_not_delivered(receiver, session):
     receiver.post(URL, body=requests.ConnectTimeout())
     flows.approve(session)
     assert webhook_sender.send_event(SandboxEvent.objects.get()) is False
@@ -70,7 +70,7 @@ def test_send_event_unanswered(receiver, session):
     assert (event.attempts, event.last_status, event.delivered_at) == (1, None, None)
 
 
-def test_send_event_again_sends_the_same_bytes(receiver, session):
+def test_send_event_twice_sends_same_bytes(receiver, session):
     receiver.post(URL, status=200)
     flows.approve(session)
     webhook_sender.send_event(SandboxEvent.objects.get())
@@ -80,7 +80,7 @@ def test_send_event_again_sends_the_same_bytes(receiver, session):
 
 
 @pytest.mark.parametrize(
-    "given",
+    "configured",
     [
         {},
         {"WEBHOOK_URL": URL},
@@ -88,15 +88,15 @@ def test_send_event_again_sends_the_same_bytes(receiver, session):
         {"WEBHOOK_URL": "http://10.0.0.1/", "WEBHOOK_SECRET": SECRET},
     ],
 )
-def test_send_event_nowhere(settings, session, given):
-    settings.MEDBLOCKS_SANDBOX = given
+def test_send_event_without_receiver_sends_nothing(settings, session, configured):
+    settings.MEDBLOCKS_SANDBOX = configured
     flows.approve(session)
     with responses.RequestsMock() as mock:
         assert webhook_sender.send_event(SandboxEvent.objects.get()) is False
         assert len(mock.calls) == 0
 
 
-def test_command_sends_what_is_not_delivered(receiver, session, capsys):
+def test_command_sends_undelivered_events(receiver, session, capsys):
     receiver.post(URL, status=500)
     receiver.post(URL, status=200)
     flows.sync_records(flows.approve(session))
@@ -109,7 +109,7 @@ def test_command_sends_what_is_not_delivered(receiver, session, capsys):
     assert "0 of 0 events delivered" in capsys.readouterr().out
 
 
-def test_command_without_a_receiver():
+def test_command_without_receiver_fails():
     with pytest.raises(CommandError, match="WEBHOOK_URL"):
         call_command("sandbox_send_webhooks")
 
@@ -149,7 +149,7 @@ def wait_for_senders():
             thread.join(timeout=10)
 
 
-def test_send_event_past_a_proxy(real_receiver, session, monkeypatch):
+def test_send_event_ignores_proxy(real_receiver, session, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
@@ -170,7 +170,7 @@ def test_event_is_sent_after_the_commit(real_receiver, caller):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_event_of_a_deed_undone_is_not_sent(real_receiver, caller):
+def test_event_of_rolled_back_action_is_not_sent(real_receiver, caller):
     session = caller.start()
 
     def approve_and_break():

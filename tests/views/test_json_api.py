@@ -11,9 +11,9 @@ from medblocks_connect.models import PatientConnectionAttempt
 from tests.attempts.conftest import (
     BASE_URL,
     FACILITY,
-    medblocks,  # noqa: F401 - a fixture
     session_json,
 )
+from tests.views.bad_ids import BAD_IDS
 
 pytestmark = pytest.mark.django_db
 
@@ -34,7 +34,7 @@ def error_of(response):
     return response.status_code, error["code"]
 
 
-def refuse(medblocks, method, path, status, code):  # noqa: F811
+def refuse(medblocks, method, path, status, code):
     error = {"type": "any", "code": code, "message": "In Medblocks' words"}
     medblocks.add(method, f"{BASE_URL}{path}", status=status, json={"error": error})
 
@@ -42,7 +42,7 @@ def refuse(medblocks, method, path, status, code):  # noqa: F811
 # CSRF.
 
 
-def test_search_gives_the_token_that_a_start_needs(patient_client, user, medblocks):  # noqa: F811
+def test_search_gives_the_token_that_a_start_needs(patient_client, user, medblocks):
     medblocks.get(f"{BASE_URL}/connections", json=NOTHING)
     medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(patient_id=str(user.pk)))
     patient_client.get(f"{CONNECTIONS}?q=river")
@@ -108,7 +108,7 @@ def test_head_of_a_search_is_answered(browser):
 # Whose account.
 
 
-def test_own_patient_id_as_a_number_is_ignored(browser, user, medblocks):  # noqa: F811
+def test_own_patient_id_as_a_number_is_ignored(browser, user, medblocks):
     medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(patient_id=str(user.pk)))
     assert post(browser, {"connection_id": FACILITY, "patient_id": user.pk}).status_code == 200
 
@@ -137,25 +137,74 @@ def test_any_other_patient_id_is_forbidden(browser, settings, patient_id, monkey
         ("", "http_409"),
     ],
 )
-def test_foreign_code_is_repeated_only_where_it_is_one(browser, medblocks, code, shown):  # noqa: F811
+def test_foreign_code_is_repeated_only_where_it_is_one(browser, medblocks, code, shown):
     refuse(medblocks, "POST", "/patient-sessions", 409, code)
     refused = post(browser, {"connection_id": FACILITY})
     assert error_of(refused) == (502, shown)
     assert PatientConnectionAttempt.objects.get().error == (code or "http_409")
 
 
-def test_unknown_code_at_the_start_speaks_of_no_portal(browser, medblocks):  # noqa: F811
+def test_unknown_code_at_the_start_speaks_of_no_portal(browser, medblocks):
     refuse(medblocks, "POST", "/patient-sessions", 409, "brand_new_code")
     message = post(browser, {"connection_id": FACILITY}).json()["error"]["message"]
     assert message.startswith("We could not start the connection.")
 
 
 @pytest.mark.parametrize("query", ["q=river&starting_after=garbage", "q=river&type=bogus"])
-def test_search_that_medblocks_does_not_take_is_a_bad_request(browser, medblocks, query):  # noqa: F811
+def test_search_that_medblocks_does_not_take_is_a_bad_request(browser, medblocks, query):
     refuse(medblocks, "GET", "/connections", 400, "invalid_data")
     assert error_of(browser.get(f"{CONNECTIONS}?{query}")) == (400, "bad_request")
 
 
-def test_search_while_medblocks_is_away(browser, medblocks):  # noqa: F811
+def test_search_while_medblocks_is_away_is_503(browser, medblocks):
     refuse(medblocks, "GET", "/connections", 500, "internal_error")
     assert error_of(browser.get(f"{CONNECTIONS}?q=river")) == (503, "search_unavailable")
+
+
+@pytest.mark.parametrize("connection_id", [*BAD_IDS.values(), None, 7, ["a"], {"a": 1}])
+def test_json_start_case_4_bad_id_is_400_before_any_call(browser, medblocks, connection_id):
+    body = {"connection_id": connection_id}
+    response = browser.post(SESSIONS, body, content_type="application/json")
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "bad_request"
+    assert len(medblocks.calls) == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"nope", b"\xff", b"[" * 10_000, b'"x"'])
+def test_json_start_malformed_body_is_400(browser, body):
+    response = browser.post(SESSIONS, body, content_type="application/json")
+    assert response.status_code == 400
+
+
+def test_json_start_large_body_is_413(browser):
+    body = json.dumps({"connection_id": "x", "padding": "x" * 20_000})
+    response = browser.post(SESSIONS, body, content_type="application/json")
+    assert response.status_code == 413
+
+
+def test_json_start_case_3_somebody_elses_patient_id_is_403(browser):
+    body = {"connection_id": FACILITY, "patient_id": "somebody else"}
+    response = browser.post(SESSIONS, body, content_type="application/json")
+    assert response.status_code == 403
+    assert not PatientConnectionAttempt.objects.exists()
+
+
+def test_json_start_own_patient_id_is_ignored(browser, user, medblocks):
+    medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(patient_id=str(user.pk)))
+    body = {"connection_id": FACILITY, "patient_id": str(user.pk)}
+    response = browser.post(SESSIONS, body, content_type="application/json")
+    assert response.json() == {"url": session_json()["url"]}
+
+
+def test_json_start_refused_says_it_in_words(browser, medblocks):
+    medblocks.post(
+        f"{BASE_URL}/patient-sessions",
+        status=401,
+        json={"error": {"type": "authentication_error", "code": "invalid_api_key", "message": "m"}},
+    )
+    body = {"connection_id": FACILITY}
+    response = browser.post(SESSIONS, body, content_type="application/json")
+    assert response.status_code == 503
+    error = response.json()["error"]
+    assert error["code"] == "invalid_api_key"
+    assert error["message"].startswith("This is not available")

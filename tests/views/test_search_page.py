@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from medblocks_connect.models import FacilityRequest, MissingFacility
 from medblocks_connect.views import throttling
+from tests.attempts.conftest import BASE_URL
 from tests.views.search_pages import SETTLED, TYPING, configure, names, post, search, text_of
+
+SEARCH = "/records/search/"
 
 pytestmark = pytest.mark.django_db
 
@@ -151,14 +155,14 @@ def test_prefetch_is_not_counted(client_in, add_catalog):
 MISSED = "childrens hospital of boston"  # Philadelphia's is like it
 
 
-def test_places_that_are_only_alike_are_called_so(client_in, add_catalog):
+def test_places_that_are_merely_similar_are_called_so(client_in, add_catalog):
     add_catalog()
     page = search(client_in, MISSED)
     assert "No place has exactly this name. Names like it: 1 place found" in text_of(page)
     assert re.search(r'id="medblocks-missing" open', page)
 
 
-def test_search_that_found_only_the_like_is_counted(client_in, add_catalog):
+def test_search_that_found_merely_similar_names_is_counted(client_in, add_catalog):
     add_catalog()
     search(client_in, MISSED, TYPING)
     assert not MissingFacility.objects.exists()
@@ -166,7 +170,7 @@ def test_search_that_found_only_the_like_is_counted(client_in, add_catalog):
     assert MissingFacility.objects.get().searches == 1
 
 
-def test_place_that_was_found_is_not_called_alike(client_in, add_catalog):
+def test_place_that_has_the_name_is_not_called_similar(client_in, add_catalog):
     add_catalog()
     page = search(client_in, "rivrside genral")
     assert "No place has exactly this name." not in page
@@ -247,3 +251,26 @@ def test_json_finds_misspelt_names_too(client_in, add_catalog):
     found = client_in.get("/records/api/connections/", {"q": "rivrside genral"}).json()
     assert found["data"][0]["name"] == "Riverside General Hospital"
     assert found["has_more"] is False
+
+
+@pytest.mark.parametrize("query", ["starting_after=garbage", "type=bogus"])
+def test_search_that_medblocks_does_not_take_shows_the_first_page(browser, medblocks, query):
+    asked = []
+
+    def answer(request):
+        asked.append(request.params)
+        if "starting_after" in request.params or "type" in request.params:
+            return 400, {}, json.dumps({"error": {"code": "invalid_data", "message": "m"}})
+        found = {"id": "fhirsrc_1", "name": "River Clinic", "fhir_base_url": "https://f.example/r4"}
+        return 200, {}, json.dumps({"data": [found], "has_more": False, "next_cursor": None})
+
+    medblocks.add_callback("GET", f"{BASE_URL}/connections", answer)
+    page = browser.get(f"{SEARCH}?q=river&{query}").text
+    assert "fhirsrc_1" in page
+    assert "1 place found" in page
+    assert len(asked) == 2
+
+
+def test_search_that_medblocks_never_takes_is_called_unavailable(browser, medblocks):
+    medblocks.get(f"{BASE_URL}/connections", status=400, json={})
+    assert "cannot be reached" in browser.get(f"{SEARCH}?q=river&starting_after=x").text

@@ -28,7 +28,7 @@ def test_facility_alone_tells_no_portal(client_in, add_catalog):
     assert "Portal:" not in page
 
 
-def test_twins_of_different_portals(client_in, add_catalog):
+def test_same_names_of_different_portals_show_the_portals(client_in, add_catalog):
     rows = add_catalog(("Mercy", "epic"), ("MERCY", "epic"))
     for row, host in zip(rows, ("east", "west"), strict=True):
         row.portal_url = f"https://www.{host}.example/login"
@@ -39,20 +39,20 @@ def test_twins_of_different_portals(client_in, add_catalog):
     assert "Entry" not in page
 
 
-def test_twins_without_portals_tell_their_record_systems_address(client_in, add_catalog):
+def test_same_names_without_portals_show_the_servers(client_in, add_catalog):
     add_catalog(("Mercy", "epic"), ("Mercy", "epic"), fhir_base_url="https://fhir.east.example/r4")
     page = text_of(search(client_in, "mercy"))
     assert page.count("Server: fhir.east.example") == 2
 
 
-def test_twins_that_nothing_tells_apart_are_numbered(client_in, add_catalog):
+def test_same_names_that_nothing_tells_apart_are_numbered(client_in, add_catalog):
     add_catalog(("Mercy", "epic"), ("Mercy", "epic"))
     page = text_of(search(client_in, "mercy"))
     assert "Place 1 of 2 with this name" in page
     assert "Place 2 of 2 with this name" in page
 
 
-def test_twins_are_numbered_over_all_pages(client_in, add_catalog):
+def test_same_names_are_numbered_over_all_pages(client_in, add_catalog):
     add_catalog(*[("Mercy", "epic")] * 25)
     first = text_of(search(client_in, "mercy", TYPING))
     second = text_of(search(client_in, "mercy", TYPING, starting_after="local:20"))
@@ -60,7 +60,7 @@ def test_twins_are_numbered_over_all_pages(client_in, add_catalog):
     assert "Place 21 of 25 with this name" in second
 
 
-def test_twin_of_the_next_page_is_told_apart(client_in, add_catalog):
+def test_same_name_on_the_next_page_is_told_apart(client_in, add_catalog):
     rows = add_catalog(*[("Mercy", "epic")] * 21)
     for number, row in enumerate(rows):
         row.portal_url = f"https://portal-{number}.example/login"
@@ -69,7 +69,7 @@ def test_twin_of_the_next_page_is_told_apart(client_in, add_catalog):
     assert second.count("Portal: portal-") == 1
 
 
-def test_twins_of_two_groups_are_told_apart(client_in, add_catalog, connect, settings):
+def test_same_names_of_two_groups_are_told_apart(client_in, add_catalog, connect, settings):
     add_catalog(("Mercy", "epic"), ("Mercy", "epic"))
     connect(0, lost_at=timezone.now())
     configure(settings, PINNED_FACILITIES=["fhirsrc_1"])

@@ -36,23 +36,23 @@ def test_throttle_allows_the_rate(now, rate):
     assert count_allowed(ANN, "start") == 3
 
 
-def test_throttle_default(now):
+def test_throttle_by_default_allows_20_starts_and_120_searches(now):
     assert count_allowed(ANN, "start", 25) == 20
     assert count_allowed(ANN, "search", 125) == 120
 
 
-def test_throttle_is_each_patients_own(now, rate):
+def test_throttle_of_another_patient_is_untouched(now, rate):
     rate(start="1/m")
     assert [count_request(ANN, "start"), count_request(BOB, "start")] == [0, 0]
     assert count_request(ANN, "start") > 0
 
 
-def test_throttle_is_each_actions_own(now, rate):
+def test_throttle_of_another_action_is_untouched(now, rate):
     rate(start="1/m", search="1/m")
     assert [count_request(ANN, "start"), count_request(ANN, "search")] == [0, 0]
 
 
-def test_throttle_window_ends(now, rate):
+def test_throttle_after_its_window_allows_again(now, rate):
     rate(start="1/m")
     count_request(ANN, "start")
     wait = count_request(ANN, "start")
@@ -69,14 +69,14 @@ def test_throttle_says_how_long(now, rate, passed, wait):
 
 
 @pytest.mark.parametrize(("unit", "seconds"), [("s", 1), ("m", 60), ("h", 3600), ("d", 86400)])
-def test_throttle_units(now, rate, unit, seconds):
+def test_throttle_by_unit_lasts_that_long(now, rate, unit, seconds):
     rate(start=f"1/{unit}")
     now[0] -= now[0] % seconds
     count_request(ANN, "start")
     assert count_request(ANN, "start") == seconds + 1
 
 
-def test_throttle_switched_off(now, rate):
+def test_throttle_of_none_allows_all(now, rate):
     rate(start=None)
     assert count_allowed(ANN, "start", 50) == 50
 
@@ -88,7 +88,7 @@ def test_throttle_key_names_nobody(now, rate, monkeypatch):
     assert "ann" not in keys[0]
 
 
-def test_throttle_counter_that_vanishes(now, rate, monkeypatch):
+def test_throttle_whose_counter_vanishes_allows(now, rate, monkeypatch):
     """Evicted between two steps: better one request too many than an error."""
     rate(start="1/m")
     count_request(ANN, "start")
@@ -115,7 +115,7 @@ def test_throttle_outlives_the_caches_own_time(now, rate, settings, tmp_path):
         pytest.param("/records/api/connections/?q=riverside", "search", id="case-40-json"),
     ],
 )
-def test_throttled_answer(patient_client, now, rate, path, action):
+def test_throttled_search_is_429_with_retry_after(patient_client, now, rate, path, action):
     rate(search="1/m")
     patient_client.get(path)
     answered = patient_client.get(path)
@@ -124,7 +124,7 @@ def test_throttled_answer(patient_client, now, rate, path, action):
 
 
 @pytest.mark.parametrize("path", ["/records/start/", "/records/api/patient-sessions/"])
-def test_throttled_start(patient_client, now, rate, path, settings):
+def test_throttled_start_is_429(patient_client, now, rate, path, settings):
     rate(start="1/m")
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "MAX_RETRIES": 0}
     patient_client.cookies["csrftoken"] = "c" * 32
@@ -138,13 +138,13 @@ def test_throttled_start(patient_client, now, rate, path, settings):
     assert statuses == [503, 429]
 
 
-def test_throttled_confirmation(patient_client, now, rate, settings, monkeypatch):
+def test_throttled_confirmation_names_no_place(patient_client, now, rate, settings, monkeypatch):
     """To name the place on it may ask Medblocks, so it counts as a start."""
     rate(start="2/m")
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "CONFIRM_BEFORE_PORTAL": True}
     named = []
     monkeypatch.setattr(
-        start_connection, "name_place", lambda each: named.append(each) or {"name": each}
+        start_connection, "describe_place", lambda each: named.append(each) or {"name": each}
     )
     patient_client.handler.enforce_csrf_checks = False
     answers = [

@@ -62,7 +62,7 @@ HEADERS = [
 
 
 @pytest.mark.parametrize("header", HEADERS)
-def test_webhook_bad_header(receiver, django_assert_num_queries, header):
+def test_webhook_with_a_bad_header_is_400(receiver, django_assert_num_queries, header):
     with django_assert_num_queries(0):
         answered = post_event(receiver, BODY, signature=header)
     assert answered.status_code == 400
@@ -70,7 +70,7 @@ def test_webhook_bad_header(receiver, django_assert_num_queries, header):
     assert answered.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
-def test_webhook_case_30_missing_header(receiver, django_assert_num_queries):
+def test_webhook_case_30_without_a_header_is_400(receiver, django_assert_num_queries):
     with django_assert_num_queries(0):
         assert receiver.post(WEBHOOK, BODY, content_type="application/json").status_code == 400
 
@@ -84,7 +84,9 @@ def test_webhook_case_30_missing_header(receiver, django_assert_num_queries):
         pytest.param(301, 400, id="case-31-301-ahead"),
     ],
 )
-def test_webhook_tolerance(receiver, monkeypatch, seconds, status):
+def test_webhook_signed_300_seconds_off_is_taken_and_301_refused(
+    receiver, monkeypatch, seconds, status
+):
     monkeypatch.setattr(webhook_receiver.time, "time", lambda: float(NOW))
     assert post_event(receiver, BODY, signature=signed_at(NOW + seconds)).status_code == status
 
@@ -98,7 +100,7 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("body", [pytest.param(v, id=f"case-32-{k}") for k, v in CHANGED.items()])
-def test_webhook_changed_body(receiver, body):
+def test_webhook_with_a_changed_body_is_400(receiver, body):
     assert post_event(receiver, body, signature=sign_now(BODY)).status_code == 400
     assert not WebhookDelivery.objects.exists()
 
@@ -118,7 +120,7 @@ def test_webhook_changed_body(receiver, body):
         pytest.param(b'{"id": ' + b"9" * 5000 + b"}", id="case-32-5000-digits"),
     ],
 )
-def test_webhook_signed_nonsense(receiver, body):
+def test_webhook_of_signed_nonsense_is_400(receiver, body):
     assert post_event(receiver, body).status_code == 400
     assert not WebhookDelivery.objects.exists()
 
@@ -140,7 +142,7 @@ def test_webhook_signed_nonsense(receiver, body):
     ],
     ids=lambda given: f"case-32-{str(given)[:40]!r}",
 )
-def test_webhook_missing_and_odd_parts_are_stored(receiver, given):
+def test_webhook_with_missing_and_odd_parts_is_stored(receiver, given):
     assert post_event(receiver, given).status_code == 200
     assert post_event(receiver, given).status_code == 200
     assert WebhookDelivery.objects.count() == 1
@@ -160,7 +162,7 @@ def test_webhook_keeps_what_the_event_says(receiver):
 
 
 @pytest.mark.parametrize("method", ["get", "head", "put", "delete", "options"])
-def test_webhook_other_method(receiver, method, django_assert_num_queries):
+def test_webhook_by_another_method_is_405(receiver, method, django_assert_num_queries):
     with django_assert_num_queries(0):
         assert getattr(receiver, method)(WEBHOOK).status_code == 405
 
@@ -177,19 +179,21 @@ def test_webhook_other_method(receiver, method, django_assert_num_queries):
         pytest.param([" "], " ", 400, id="case-33-blank"),
     ],
 )
-def test_webhook_rotation(receiver, settings, secrets, used, status):
+def test_webhook_signed_by_a_current_secret_alone_is_taken(
+    receiver, settings, secrets, used, status
+):
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "WEBHOOK_SECRETS": secrets}
     answered = post_event(receiver, BODY, signature=sign(BODY, used, int(time.time())))
     assert answered.status_code == status
 
 
-def test_webhook_too_large(receiver, django_assert_num_queries):
+def test_webhook_beyond_the_limit_is_413(receiver, django_assert_num_queries):
     body = b'{"a": "' + b"a" * webhook_receiver.BODY_MAX_BYTES + b'"}'
     with django_assert_num_queries(0):
         assert post_event(receiver, body).status_code == 413
 
 
-def test_webhook_just_small_enough(receiver):
+def test_webhook_at_the_limit_is_taken(receiver):
     body = BODY + b" " * (webhook_receiver.BODY_MAX_BYTES - len(BODY))
     assert post_event(receiver, body).status_code == 200
 
@@ -223,7 +227,7 @@ HOSTS = [
 
 
 @pytest.mark.parametrize(("changed", "how"), HOSTS)
-def test_webhook_in_a_strict_host(receiver, settings, changed, how):
+def test_webhook_in_a_strict_host_is_processed(receiver, settings, changed, how):
     for name, value in changed.items():
         if name == "MIDDLEWARE+":
             settings.MIDDLEWARE = [*settings.MIDDLEWARE, value]
@@ -233,7 +237,7 @@ def test_webhook_in_a_strict_host(receiver, settings, changed, how):
     assert delivery().state == "processed"
 
 
-def test_webhook_case_37_https_behind_a_proxy_that_says_nothing(receiver, settings):
+def test_webhook_case_37_behind_a_silent_https_proxy_is_redirected(receiver, settings):
     """Django takes it for http: what the docs say a host behind a proxy needs is needed."""
     settings.SECURE_SSL_REDIRECT = True
     assert post_event(receiver, BODY).status_code == 301

@@ -1,4 +1,4 @@
-"""A patient's browser without scripts: it reads pages and presses what is on them."""
+"""A patient's browser without scripts: it reads pages and presses their buttons."""
 
 import re
 from html import unescape
@@ -43,8 +43,8 @@ class Browser:
         page = self._http.get(
             urljoin(self._url, "/records/search/"), params={"q": facility[:40]}, timeout=30
         )
-        for connection_id, shown in _FACILITY.findall(page.text):
-            if facility in unescape(_TAG.sub("", shown)):
+        for connection_id, label in _FACILITY.findall(page.text):
+            if facility in unescape(_TAG.sub("", label)):
                 fields = {"connection_id": unescape(connection_id)}
                 return self._submit(page, "/records/start/", fields)
         raise LookupError(f"{facility} is not among the results")
@@ -54,12 +54,12 @@ class Browser:
         consent = self._submit(portal, f"{portal.url}/sign-in", {})
         return self._submit(consent, f"{portal.url}/decision", {"choice": choice})
 
-    def look_at_latest_attempt(self) -> requests.Response:
+    def open_latest_attempt(self) -> requests.Response:
         """Open the attempt that the account page names first."""
-        found = _ATTEMPT.search(self.get("/account/").text)
-        if found is None:
+        link = _ATTEMPT.search(self.get("/account/").text)
+        if link is None:
             raise LookupError("the account page names no attempt")
-        return self.get(found[1])
+        return self.get(link[1])
 
     def _submit(
         self, page: requests.Response, path: str, fields: dict[str, str]

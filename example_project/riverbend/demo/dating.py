@@ -1,7 +1,7 @@
-"""When the demo's history happened: over the last 30 days, where it really took half a minute.
+"""Dates the demo's history, made in half a minute, back over the last 30 days.
 
-The only place of the demo that changes rows of the app, and times are all it changes: what came
-of each attempt stays as the real pages made it.
+The only place of the demo that changes rows of the app, and it changes times alone: the outcome of
+each attempt stays as the real pages made it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ DAYS: Final = 30
 
 Status = PatientConnectionAttempt.Status
 
-# Whoever is on the way now is on the way today.
-_STAY: Final = {Status.CREATED, Status.STARTED, Status.RETURNED}
-_HELD: Final = timedelta(days=6)
+# A patient who is at the portal now left today.
+_ONGOING: Final = {Status.CREATED, Status.STARTED, Status.RETURNED}
+_LONGEST_ACCESS: Final = timedelta(days=6)
 _ATTEMPT_TIMES: Final = (
     "returned_at",
     "failure_at",
@@ -38,42 +38,42 @@ def date_back(keys: Iterable[int], now: datetime) -> int:
 
     Return how many these are.
     """
-    made = PatientConnectionAttempt.objects.filter(pk__in=list(keys))
-    ended = list(made.exclude(status__in=_STAY).order_by("pk"))
-    for place, attempt in enumerate(ended):
-        back = timedelta(days=DAYS - 1) * (len(ended) - place) / len(ended)
+    attempts = PatientConnectionAttempt.objects.filter(pk__in=list(keys))
+    ended = list(attempts.exclude(status__in=_ONGOING).order_by("pk"))
+    for index, attempt in enumerate(ended):
+        back = timedelta(days=DAYS - 1) * (len(ended) - index) / len(ended)
         day = timezone.localtime(now - back)
-        start = min(day.replace(hour=9 + place * 5 % 9, minute=place * 7 % 60), now - back / 2)
-        clock = _Clock(attempt, start, _minutes_taken(attempt, place))
-        # What was lost was held for some days, and lost before now.
-        lost_at = start + min(_HELD, (now - start) / 2) if attempt.lost_at else None
+        start = min(day.replace(hour=9 + index * 5 % 9, minute=index * 7 % 60), now - back / 2)
+        clock = _Clock(attempt, start, _duration(attempt, index))
+        # Access that was lost had been held for some days.
+        lost_at = start + min(_LONGEST_ACCESS, (now - start) / 2) if attempt.lost_at else None
         _date_attempt(attempt, clock, lost_at)
     return len(ended)
 
 
 @dataclass(frozen=True)
 class _Clock:
-    """Turns a real moment of an attempt into the one that is told."""
+    """Converts the real moments of an attempt into those of its new day."""
 
     attempt: PatientConnectionAttempt
     start: datetime
-    taken: timedelta
+    duration: timedelta
 
-    def told(self, moment: datetime | None) -> datetime | None:
+    def convert(self, moment: datetime | None) -> datetime | None:
         if moment is None:
             return None
         end = self.attempt.returned_at or self.attempt.finished_at or self.attempt.created_at
-        really = max(end - self.attempt.created_at, timedelta(milliseconds=1))
-        part = max(moment - self.attempt.created_at, timedelta(0)) / really
+        real_duration = max(end - self.attempt.created_at, timedelta(milliseconds=1))
+        fraction = max(moment - self.attempt.created_at, timedelta(0)) / real_duration
         # What came after the end (a webhook, a second look) came at once.
-        return self.start + self.taken * min(part, 1.2)
+        return self.start + self.duration * min(fraction, 1.2)
 
 
-def _minutes_taken(attempt: PatientConnectionAttempt, place: int) -> timedelta:
+def _duration(attempt: PatientConnectionAttempt, index: int) -> timedelta:
     if attempt.status == Status.EXPIRED:
         return timedelta(minutes=35)
     reached_portal = attempt.patient_session_id is not None
-    return timedelta(minutes=2 + place * 3 % 7) if reached_portal else timedelta(seconds=1)
+    return timedelta(minutes=2 + index * 3 % 7) if reached_portal else timedelta(seconds=1)
 
 
 def _date_attempt(
@@ -81,20 +81,20 @@ def _date_attempt(
 ) -> None:
     for event in attempt.events.all():
         at_loss = lost_at if event.kind == AttemptEvent.Kind.LOST else None
-        _move(event, ("occurred_at", "created_at"), clock, at_loss)
+        _date_row(event, ("occurred_at", "created_at"), clock, at_loss)
     for delivery in attempt.deliveries.all():
         at_loss = lost_at if delivery.event_type == "connection.token_refresh_failed" else None
-        _move(delivery, ("occurred_at", "received_at", "processed_at"), clock, at_loss)
-    times: dict[str, Any] = {name: clock.told(getattr(attempt, name)) for name in _ATTEMPT_TIMES}
+        _date_row(delivery, ("occurred_at", "received_at", "processed_at"), clock, at_loss)
+    times: dict[str, Any] = {name: clock.convert(getattr(attempt, name)) for name in _ATTEMPT_TIMES}
     if attempt.expires_at:
         times["expires_at"] = clock.start + timedelta(minutes=30)
     rows = PatientConnectionAttempt.objects.filter(pk=attempt.pk)
     rows.update(created_at=clock.start, lost_at=lost_at, **times)
 
 
-def _move(row: Model, names: Iterable[str], clock: _Clock, at_loss: datetime | None) -> None:
+def _date_row(row: Model, names: Iterable[str], clock: _Clock, at_loss: datetime | None) -> None:
     moments = {name: getattr(row, name) for name in names}
-    told = {name: at_loss or clock.told(moment) for name, moment in moments.items() if moment}
-    for name, moment in told.items():
+    dated = {name: at_loss or clock.convert(moment) for name, moment in moments.items() if moment}
+    for name, moment in dated.items():
         setattr(row, name, moment)
-    row.save(update_fields=list(told))
+    row.save(update_fields=list(dated))

@@ -1,4 +1,4 @@
-"""Who lives in the demo: five invented patients, and one member of staff."""
+"""The people of the demo: five invented patients, and one member of staff."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -26,7 +26,7 @@ TOMAS: Final = Person("tomas", "Tomas", "Lind")
 MEI: Final = Person("mei", "Mei", "Tanaka")
 STAFF: Final = Person("staff", "Robin", "Hale", is_staff=True)
 
-_STAFF_MAY: Final = "^(view|ask|export|process)_"
+_STAFF_PERMISSIONS: Final = "^(view|ask|export|process)_"
 
 PEOPLE: Final = (PAT, SAM, JUNE, TOMAS, MEI, STAFF)
 
@@ -48,4 +48,4 @@ def create_people() -> None:
         user.save()
         if person.is_staff:
             ours = Permission.objects.filter(content_type__app_label="medblocks_connect")
-            user.user_permissions.set(ours.filter(codename__regex=_STAFF_MAY))
+            user.user_permissions.set(ours.filter(codename__regex=_STAFF_PERMISSIONS))

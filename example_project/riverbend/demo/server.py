@@ -1,4 +1,4 @@
-"""How the demo serves: threads of this process, loopback only, and no line per request."""
+"""The demo's server: threads of this process, loopback only, and no line per request."""
 
 import logging
 import socketserver
@@ -45,10 +45,10 @@ def _show_errors_only() -> None:
     # Refused starts are part of the demo (Django logs a line for each 4xx and 5xx); a view that
     # breaks is not, and its traceback is always shown.
     for name in ("django.request", "medblocks_connect"):
-        logging.getLogger(name).addFilter(_is_broken)
+        logging.getLogger(name).addFilter(_has_traceback)
     for handler in logging.getLogger("django").handlers:
-        handler.addFilter(_is_broken)
+        handler.addFilter(_has_traceback)
 
 
-def _is_broken(record: logging.LogRecord) -> bool:
+def _has_traceback(record: logging.LogRecord) -> bool:
     return record.exc_info is not None

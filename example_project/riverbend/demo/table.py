@@ -4,15 +4,15 @@ from collections.abc import Iterable
 from typing import Final
 
 from medblocks_connect.models import PatientConnectionAttempt
-from riverbend.demo.history import Story
+from riverbend.demo.history import Scenario
 
 FACILITY_WIDTH: Final = 30
 HEADINGS: Final = ("Patient", "Number", "Facility", "What they did", "What staff see")
 
 
-def show_table(history: Iterable[tuple[Story, PatientConnectionAttempt]]) -> str:
+def show_table(history: Iterable[tuple[Scenario, PatientConnectionAttempt]]) -> str:
     """Return one line per attempt, as the database has it now, under a line of headings."""
-    rows = [HEADINGS, *(_row(story, attempt) for story, attempt in history)]
+    rows = [HEADINGS, *(_row(scenario, attempt) for scenario, attempt in history)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -22,13 +22,13 @@ def show_table(history: Iterable[tuple[Story, PatientConnectionAttempt]]) -> str
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _row(story: Story, attempt: PatientConnectionAttempt) -> tuple[str, ...]:
+def _row(scenario: Scenario, attempt: PatientConnectionAttempt) -> tuple[str, ...]:
     attempt.refresh_from_db()
     return (
-        story.person.first_name,
+        scenario.person.first_name,
         attempt.patient_id,
         _shorten(attempt.facility),
-        story.told,
+        scenario.description,
         _outcome(attempt),
     )
 

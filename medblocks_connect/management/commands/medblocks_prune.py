@@ -1,4 +1,4 @@
-"""How long evidence is kept: for ever, unless somebody says how old is too old."""
+"""``medblocks_prune``: deletes evidence older than the age given; without an age, nothing."""
 
 from __future__ import annotations
 
@@ -110,10 +110,10 @@ def _batches(rows: QuerySet[Any], order: str, size: int) -> Iterator[list[Any]]:
 
 
 def _read_cutoff(age: Any) -> datetime:
-    found = _AGE.fullmatch(str(age))
-    if found is None:
+    match = _AGE.fullmatch(str(age))
+    if match is None:
         raise CommandError(f"{age!r} is no age such as 6y, 18m or 90d")
-    number, unit = int(found[1]), found[2]
+    number, unit = int(match[1]), match[2]
     now = timezone.now()
     try:
         return (

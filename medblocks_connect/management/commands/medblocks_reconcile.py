@@ -1,4 +1,4 @@
-"""``medblocks_reconcile``: what cron runs so that no attempt stays without its outcome."""
+"""``medblocks_reconcile``: settles the attempts that have no confirmed outcome; cron runs it."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class Command(BaseCommand):
         if shows_progress and done.asked:
             self.stderr.write("")
         if not done.is_finished:
-            raise CommandError(_summarise(done), returncode=1)
+            raise CommandError(_format_summary(done), returncode=1)
         if verbosity > 0:
-            self.stdout.write(_summarise(done))
+            self.stdout.write(_format_summary(done))
 
 
-def _summarise(done: Reconciliation) -> str:
+def _format_summary(done: Reconciliation) -> str:
     labels = dict(PatientConnectionAttempt.Status.choices)
     parts = [f"{count} {labels[status]}" for status, count in sorted(done.statuses.items())]
     if done.adopted:
@@ -75,6 +75,6 @@ def _summarise(done: Reconciliation) -> str:
         parts.append(f"{done.unanswered} without a usable answer")
     if done.broken:
         parts.append(f"{done.broken} not settled because of an error here, see the log")
-    told = f"medblocks_reconcile: {done.asked} asked"
-    told = f"{told} ({', '.join(parts)})" if parts else told
-    return f"{told}. {_STOPPED[done.stopped]}." if done.stopped else f"{told}."
+    line = f"medblocks_reconcile: {done.asked} asked"
+    line = f"{line} ({', '.join(parts)})" if parts else line
+    return f"{line}. {_STOPPED[done.stopped]}." if done.stopped else f"{line}."

@@ -1,4 +1,4 @@
-"""``medblocks_sync_facilities``: what cron runs so that patients search without Medblocks."""
+"""``medblocks_sync_facilities``: copies Medblocks' catalog, for the local search; cron runs it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """``manage.py demo``: one command from nothing to a clinic that can be clicked through.
 
-It decides the order: the port first, then the database, then the pages, then the history.
+It fixes the order: the port first, then the database, then the pages, then the history.
 """
 
 import os
@@ -22,7 +22,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.sandbox.conf import given_settings
+from medblocks_connect.sandbox.conf import raw_settings
 from riverbend.demo.people import PASSWORD, PAT, SAM, STAFF, create_people
 from riverbend.demo.server import DemoServer
 
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         try:
             self._serve(server)
         except KeyboardInterrupt:
-            self._say("\nThe demo has stopped.")
+            self._print("\nThe demo has stopped.")
 
     def _serve(self, server: DemoServer) -> None:
         database = _prepare_database(server.port)
@@ -62,16 +62,16 @@ class Command(BaseCommand):
         _point_at_own_sandbox(server.url)
         server.start()
         try:
-            _expect_answer(server.url)
-            self._say(_describe_places(server.url, database))
+            _require_answer(server.url)
+            self._print(_describe_urls(server.url, database))
             call_command("medblocks_sync_facilities", pause=0, verbosity=0)
-            self._say(_live_through_history(server.url))
-            self._say("Ctrl-C stops the demo.")
+            self._print(_create_history(server.url))
+            self._print("Ctrl-C stops the demo.")
             threading.Event().wait()
         finally:
             server.stop()
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self.stdout.write(f"{text}\n")
         self.stdout.flush()
 
@@ -95,7 +95,7 @@ def _take_port(port: int) -> DemoServer:
 
 
 def _prepare_database(port: int) -> str:
-    """Turn to a fresh file for this port, unless the environment names a database; say which."""
+    """Use a fresh file for this port, unless the environment names a database; return which."""
     if "DATABASE_URL" in os.environ:
         return "the one that DATABASE_URL names; nothing in it is removed"
     DATABASES.mkdir(exist_ok=True)
@@ -112,16 +112,16 @@ def _point_at_own_sandbox(url: str) -> None:
     base_url = urljoin(url, reverse("medblocks_sandbox:index")).rstrip("/")
     settings.MEDBLOCKS_CONNECT["BASE_URL"] = base_url
     webhook_url = urljoin(url, reverse("medblocks_connect:webhook"))
-    given_settings()["WEBHOOK_URL"] = webhook_url
+    raw_settings()["WEBHOOK_URL"] = webhook_url
 
 
-def _expect_answer(url: str) -> None:
+def _require_answer(url: str) -> None:
     with requests.Session() as http:
         http.trust_env = False  # a proxy would be asked for an address of this machine
         http.get(url, timeout=30).raise_for_status()
 
 
-def _describe_places(url: str, database: str) -> str:
+def _describe_urls(url: str, database: str) -> str:
     return f"""
 Riverbend Clinic is open at {url}/
 
@@ -134,19 +134,19 @@ Patients now try to connect, through the real pages; their history follows withi
 """
 
 
-def _live_through_history(url: str) -> str:
+def _create_history(url: str) -> str:
     # Here and not above: the sandbox's models cannot be imported where it is not installed.
     from riverbend.demo.dating import DAYS, date_back
-    from riverbend.demo.history import Story, live_through_stories, wait_for_webhooks
+    from riverbend.demo.history import Scenario, run_scenarios, wait_for_webhooks
     from riverbend.demo.table import show_table
 
-    history: list[tuple[Story, PatientConnectionAttempt]] = []
-    broken = ""
+    history: list[tuple[Scenario, PatientConnectionAttempt]] = []
+    problem = ""
     try:
-        history.extend(live_through_stories(url))
+        history.extend(run_scenarios(url))
     except (requests.RequestException, LookupError) as error:
-        broken = f"The history broke off here, the clinic is open all the same: {error}\n"
+        problem = f"The history broke off here, the clinic is open all the same: {error}\n"
     wait_for_webhooks()
-    dated = date_back((attempt.pk for _story, attempt in history), timezone.now())
-    told = f"\nThe {dated} attempts that have ended are dated back over the last {DAYS} days.\n"
-    return show_table(history) + broken + told
+    dated = date_back((attempt.pk for _scenario, attempt in history), timezone.now())
+    footer = f"\nThe {dated} attempts that have ended are dated back over the last {DAYS} days.\n"
+    return show_table(history) + problem + footer

@@ -1,4 +1,4 @@
-"""Whose webhook it is."""
+"""Signing and verifying webhooks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def refusal(header: Any, *, body: bytes = BODY, secrets: Any = (SECRET,), now: f
     return caught.value.reason
 
 
-def test_sign() -> None:
+def test_sign_writes_time_and_digest() -> None:
     assert sign(BODY, SECRET, NOW) == f"t=1700000000,v1={DIGEST}"
 
 
@@ -37,18 +37,18 @@ def test_sign() -> None:
         f"t={NOW}," + "v1=00," * 99 + f"v1={DIGEST}",
     ],
 )
-def test_verify(header: str) -> None:
+def test_verify_takes_a_valid_header_however_ordered(header: str) -> None:
     verify(BODY, header, [SECRET], now=NOW)
 
 
 @pytest.mark.parametrize("shift", [0, 300, -300, 300.9])
-def test_verify_within_tolerance(shift: float) -> None:
+def test_verify_takes_a_time_within_tolerance(shift: float) -> None:
     """Case 31."""
     verify(BODY, sign(BODY, SECRET, NOW), [SECRET], now=NOW + shift)
 
 
 @pytest.mark.parametrize("shift", [301, -301, 10**9, -(10**9)])
-def test_verify_outside_tolerance(shift: float) -> None:
+def test_verify_refuses_a_time_outside_tolerance(shift: float) -> None:
     """Case 31."""
     assert refusal(sign(BODY, SECRET, NOW), now=NOW + shift) == "outside_tolerance"
 
@@ -81,24 +81,24 @@ def test_verify_outside_tolerance(shift: float) -> None:
         pytest.param(f"t=0{NOW},v1={DIGEST}", "mismatch", id="t-written-otherwise"),
     ],
 )
-def test_verify_refuses(header: Any, reason: str) -> None:
+def test_verify_refuses_header_with_its_reason(header: Any, reason: str) -> None:
     assert refusal(header) == reason
 
 
 @given(st.integers(0, len(BODY) - 1), st.integers(1, 255))
-def test_verify_one_byte_changed(position: int, change: int) -> None:
+def test_verify_refuses_a_body_with_one_byte_changed(position: int, change: int) -> None:
     """Case 32."""
     changed = bytearray(BODY)
     changed[position] ^= change
     assert refusal(sign(BODY, SECRET, NOW), body=bytes(changed)) == "mismatch"
 
 
-def test_verify_spaced_otherwise() -> None:
+def test_verify_refuses_a_body_spaced_otherwise() -> None:
     """Case 32."""
     assert refusal(sign(BODY, SECRET, NOW), body=b'{"id": "evt_1"}') == "mismatch"
 
 
-def test_verify_rotation() -> None:
+def test_verify_takes_both_secrets_of_a_rotation() -> None:
     """Case 33."""
     for secret in ("old", "new"):
         verify(BODY, sign(BODY, secret, NOW), ["old", "new"], now=NOW)
@@ -106,21 +106,21 @@ def test_verify_rotation() -> None:
 
 
 @pytest.mark.parametrize("secrets", [[], [""], ["  "]])
-def test_verify_empty_secret(secrets: list[str]) -> None:
+def test_verify_refuses_empty_secrets(secrets: list[str]) -> None:
     """Case 33."""
     assert refusal(sign(BODY, "", NOW), secrets=secrets) == "no_secret"
 
 
-def test_verify_empty_secret_among_others() -> None:
+def test_verify_never_takes_an_empty_secret_among_others() -> None:
     assert refusal(sign(BODY, "", NOW), secrets=["", SECRET]) == "mismatch"
 
 
-def test_verify_one_secret_for_a_list() -> None:
+def test_verify_with_one_secret_for_a_list_raises_type_error() -> None:
     with pytest.raises(TypeError):
         verify(BODY, sign(BODY, "w", NOW), SECRET, now=NOW)
 
 
-def test_verify_checks_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_compares_every_secret_with_every_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[bytes] = []
 
     def compare(one: bytes, other: bytes) -> bool:
@@ -133,5 +133,5 @@ def test_verify_checks_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.text(), st.floats(0, 1e12))
-def test_verify_any_header_is_refused(header: str, now: float) -> None:
+def test_verify_refuses_any_random_header(header: str, now: float) -> None:
     refusal(header, now=now)

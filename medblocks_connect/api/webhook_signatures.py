@@ -1,4 +1,4 @@
-"""When a webhook is Medblocks' own: its body, byte for byte, signed with a secret that we share.
+"""Webhook signatures: a webhook is Medblocks' own if a secret that we share signed its very bytes.
 
 The header is ``Medblocks-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "{t}.{body}">``, with
 a tolerance of five minutes (Medblocks' webhook documentation).

@@ -1,0 +1,30 @@
+"""The filters and columns of every list have what themes of the admin read and set."""
+
+from __future__ import annotations
+
+import pytest
+
+from medblocks_connect import admin
+
+ADMIN = "/admin/medblocks_connect"
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["patientconnectionattempt", "patienthistory", "lostconnection", "webhookdelivery", "facility"],
+)
+def test_filter_of_every_list_has_what_themes_read(root, model):
+    """django-unfold and django-jazzmin render filters themselves, some by ``parameter_name``."""
+    filters = root.get(f"{ADMIN}/{model}/").context["cl"].filter_specs
+    assert filters
+    for shown in filters:
+        assert str(shown.title)
+        assert shown.parameter_name in shown.expected_parameters()
+        assert isinstance(shown.used_parameters, dict)
+        assert shown.template
+
+
+@pytest.mark.parametrize("name", admin.__all__)
+def test_column_of_no_list_is_named_request(name):
+    """django-unfold's ``ModelAdmin`` keeps the request in ``self.request``, over such a column."""
+    assert "request" not in getattr(admin, name).list_display
