@@ -1,4 +1,4 @@
-"""The outcome of an attempt: a pure function of all evidence. A new kind of it concludes here.
+"""The outcome of an attempt: a pure function of all the evidence.
 
 Evidence arrives late, twice, in any order, or never. Each piece alone would conclude an
 :class:`Outcome`; :func:`merge` joins two. Merging is commutative, associative and idempotent, so

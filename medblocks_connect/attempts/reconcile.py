@@ -22,13 +22,14 @@ from django.utils import timezone as django_timezone
 
 from medblocks_connect.api import MedblocksError, NotFoundError, PatientSession
 from medblocks_connect.attempts.database_retry import retry_on_deadlock
+from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import CLOCK_TOLERANCE, Failure, Outcome, Rank, Status
 from medblocks_connect.attempts.session_evidence import (
     end_of_session,
     get_name_columns,
     read_session,
 )
-from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
+from medblocks_connect.attempts.settle import settle
 from medblocks_connect.attempts.start import DUPLICATE_SESSION
 from medblocks_connect.attempts.webhook_deliveries import (
     process_waiting_deliveries,

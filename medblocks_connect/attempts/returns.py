@@ -5,9 +5,10 @@ from __future__ import annotations
 from django.utils import timezone
 
 from medblocks_connect.api import ReturnClaim, ReturnedFailure, ReturnedSuccess
+from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import conclude_from_return
 from medblocks_connect.attempts.queries import find_attempt
-from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
+from medblocks_connect.attempts.settle import settle
 from medblocks_connect.attempts.verification import verify_attempt
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.patients import Patient

@@ -10,8 +10,8 @@ from typing import Any
 from django.utils import timezone as django_timezone
 
 from medblocks_connect.api import MedblocksError, PatientSession, UnexpectedReplyError
+from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import Outcome, Rank, conclude_from_session
-from medblocks_connect.attempts.settle import Evidence, Kind, Source
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.lookup import find_known_facility, get_facility
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt

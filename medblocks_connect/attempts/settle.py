@@ -1,4 +1,4 @@
-"""Settling: evidence of every kind becomes the attempt's outcome here, its only writer.
+"""Settling: evidence becomes the attempt's outcome here, its only writer.
 
 Reads first, then begins its transaction with a conditional UPDATE: a transaction that reads and
 then writes fails on SQLite under load. Whoever loses the race reads and merges again. Every new
@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,6 +19,7 @@ from django.utils import timezone
 
 from medblocks_connect import signals
 from medblocks_connect.attempts.database_retry import RetryLimit
+from medblocks_connect.attempts.evidence import Evidence
 from medblocks_connect.attempts.outcome import (
     Failure,
     Outcome,
@@ -31,9 +31,6 @@ from medblocks_connect.attempts.outcome import (
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.timezones import to_stored_time, to_utc
 
-Source = AttemptEvent.Source
-Kind = AttemptEvent.Kind
-
 _MAX_REFUSALS = 3
 """How often the database may refuse to write before that is an error."""
 
@@ -43,24 +40,6 @@ _STATUS_SIGNALS: Mapping[Status, Signal] = {
     Status.EXPIRED: signals.attempt_expired,
     Status.SUCCEEDED: signals.attempt_succeeded,
 }
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """One thing that one source said, and what it alone would conclude.
-
-    ``facts`` are columns of the attempt that came along and are no matter of rank, such as the
-    session's id or when the patient came back. The first to tell one stands.
-    """
-
-    source: AttemptEvent.Source
-    kind: AttemptEvent.Kind
-    outcome: Outcome
-    request_id: str = ""
-    occurred_at: datetime | None = None  # aware
-    error: str = ""  # a code that belongs on the timeline and decides nothing
-    detail: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ from medblocks_connect.api import (
     PatientSession,
     clean_text,
 )
+from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import Failure, Outcome, Rank
-from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
+from medblocks_connect.attempts.settle import settle
 from medblocks_connect.attempts.webhook_deliveries import process_waiting_deliveries
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.lookup import get_facility

@@ -10,8 +10,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from medblocks_connect.api import MedblocksError
+from medblocks_connect.attempts.evidence import Source
 from medblocks_connect.attempts.session_evidence import read_session
-from medblocks_connect.attempts.settle import Source
 from medblocks_connect.attempts.webhook_deliveries import settle_with_waiting_deliveries
 from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt

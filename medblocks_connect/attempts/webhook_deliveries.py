@@ -20,13 +20,8 @@ from django.utils import timezone
 
 from medblocks_connect import signals
 from medblocks_connect.attempts.database_retry import RetryLimit, retry_on_deadlock
-from medblocks_connect.attempts.settle import (
-    AttemptChange,
-    Evidence,
-    plan_change,
-    settle,
-    write_change,
-)
+from medblocks_connect.attempts.evidence import Evidence
+from medblocks_connect.attempts.settle import AttemptChange, plan_change, settle, write_change
 from medblocks_connect.attempts.webhook_events import EventEffect, read_effect, read_records
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 

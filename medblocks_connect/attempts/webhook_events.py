@@ -23,9 +23,9 @@ from medblocks_connect.api.json_fields import (
     MAX_SHORT_ID_LENGTH,
     MAX_STATUS_LENGTH,
 )
+from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import LOST_STATUSES, Outcome, OutcomeConnection
 from medblocks_connect.attempts.session_evidence import read_session
-from medblocks_connect.attempts.settle import Evidence, Kind, Source
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 from medblocks_connect.timezones import to_stored_time, to_utc
 

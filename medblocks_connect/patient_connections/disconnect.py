@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from medblocks_connect.api import NoAnswerError, NotFoundError, UnexpectedReplyError
+from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import Outcome, OutcomeConnection
-from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
+from medblocks_connect.attempts.settle import settle
 from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patients import Patient

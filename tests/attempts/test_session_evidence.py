@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from medblocks_connect.api import FhirSource, PatientSession
+from medblocks_connect.attempts.evidence import Source
 from medblocks_connect.attempts.session_evidence import read_session
-from medblocks_connect.attempts.settle import Source
 from medblocks_connect.facilities.facility_cache import remember
 from tests.attempts.conftest import FACILITY, connection_json, session_json
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from medblocks_connect import signals
 from medblocks_connect.api import ReturnedFailure, ReturnedSuccess
+from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import (
     Failure,
     Outcome,
@@ -18,15 +19,7 @@ from medblocks_connect.attempts.outcome import (
     Rank,
     conclude_from_return,
 )
-from medblocks_connect.attempts.settle import (
-    Evidence,
-    Kind,
-    Source,
-    plan_change,
-    read_outcome,
-    settle,
-    write_change,
-)
+from medblocks_connect.attempts.settle import plan_change, read_outcome, settle, write_change
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.attempts.conftest import FACILITY
 from tests.attempts.test_outcome import evidence, merge_all
