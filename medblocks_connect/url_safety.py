@@ -52,10 +52,10 @@ def is_public_https(url: str) -> bool:
         return False
     if any(character in url for character in " \\\"'<>"):
         return False
-    return not is_inner_host(host)
+    return not is_internal_host(host)
 
 
-def is_inner_host(host: str) -> bool:
+def is_internal_host(host: str) -> bool:
     """Return whether ``host`` is an address, or a name inside a machine or a network."""
     if "." not in host:
         return True

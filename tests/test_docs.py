@@ -1,4 +1,4 @@
-"""What the README and docs claim, held against the code: names, defaults, commands, files."""
+"""The README and docs, held against the code: names, defaults, commands, files."""
 
 from __future__ import annotations
 

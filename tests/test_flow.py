@@ -31,7 +31,7 @@ def test_flow_approve_connects(site, get_attempt):
     assert attempt.request_id
 
 
-def test_flow_approve_tells_the_story(site, get_attempt):
+def test_flow_approve_records_every_step(site, get_attempt):
     come_back(site, "approve")
     assert timeline(get_attempt()) == [
         ("site", "created", "created"),
@@ -41,7 +41,7 @@ def test_flow_approve_tells_the_story(site, get_attempt):
     ]
 
 
-def test_flow_row_carries_the_catalogs_name_and_kind(site, get_attempt):
+def test_flow_row_has_the_catalogs_name_and_type(site, get_attempt):
     come_back(site, "approve")
     attempt = get_attempt()
     assert (attempt.connection_name, attempt.connection_type) == ("Riverside General", "epic")
@@ -55,7 +55,7 @@ def test_flow_row_carries_the_catalogs_name_and_kind(site, get_attempt):
         ("token_exchange_failed", "token_exchange_failed", "The last step did not work"),
     ],
 )
-def test_flow_failure_is_told_in_words(site, get_attempt, choice, code, words):
+def test_flow_failure_shows_its_text(site, get_attempt, choice, code, words):
     outcome = come_back(site, choice)
     attempt = get_attempt()
     assert (attempt.status, attempt.error, attempt.unconfirmed) == ("failed", code, False)
@@ -65,7 +65,7 @@ def test_flow_failure_is_told_in_words(site, get_attempt, choice, code, words):
     assert code not in outcome.text
 
 
-def test_flow_clean_address_after_the_return(site, get_attempt):
+def test_flow_return_redirects_to_a_clean_address(site, get_attempt):
     outcome = come_back(site, "approve")
     assert outcome.url == f"{site.url}/records/attempts/{get_attempt().public_id}/"
     assert outcome.headers["Referrer-Policy"] == "no-referrer"
@@ -73,7 +73,7 @@ def test_flow_clean_address_after_the_return(site, get_attempt):
     assert [each.status_code for each in outcome.history] == [303]
 
 
-def test_flow_reload_of_the_return_tells_nothing_twice(site, get_attempt):
+def test_flow_reload_of_the_return_records_nothing_twice(site, get_attempt):
     portal = site.start(RIVERSIDE)
     back = site.decide(portal.headers["Location"], "approve").headers["Location"]
     pages = [site.get_absolute(back) for _ in range(3)]
@@ -127,15 +127,15 @@ def test_flow_start_with_a_facilitys_own_base_url(site, get_attempt):
     assert "Riverside General" in outcome.text
 
 
-def test_flow_json_pair(site):
-    found = site.get("/records/api/connections/?q=riverside general").json()
-    assert set(found) == {"data", "has_more", "next_cursor"}
-    assert set(found["data"][0]) == {"id", "name", "type", "logo_url", "portal_url"}
-    assert found["data"][0]["name"] == "Riverside General"
+def test_flow_by_json_searches_and_starts(site):
+    page = site.get("/records/api/connections/?q=riverside general").json()
+    assert set(page) == {"data", "has_more", "next_cursor"}
+    assert set(page["data"][0]) == {"id", "name", "type", "logo_url", "portal_url"}
+    assert page["data"][0]["name"] == "Riverside General"
     token = site.browser.cookies.get("csrftoken")
     started = site.browser.post(
         f"{site.url}/records/api/patient-sessions/",
-        json={"connection_id": found["data"][0]["id"]},
+        json={"connection_id": page["data"][0]["id"]},
         headers={"X-CSRFToken": token},
         timeout=10,
     )

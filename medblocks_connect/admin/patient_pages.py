@@ -94,11 +94,7 @@ class PatientAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Histories:
         """Return the attempts that are their patient's last."""
-        later = PatientConnectionAttempt.objects.filter(
-            Q(created_at__gt=OuterRef("created_at")) | Q(pk__gt=OuterRef("pk")),
-            patient_id=OuterRef("patient_id"),
-            created_at__gte=OuterRef("created_at"),
-        )
+        later = PatientConnectionAttempt.objects.later_attempts()
         described = "error_description", "claimed_error_description"
         queryset: Histories = super().get_queryset(request).defer(*described)
         return queryset.filter(~Exists(later), patient_id__gt="")
@@ -219,7 +215,7 @@ def show_patient_page(
 
 def list_patient_attempts(patient_id: str) -> list[PatientConnectionAttempt]:
     """Return the attempts of exactly this patient, newest first, one more than a page shows."""
-    attempts = PatientConnectionAttempt.objects.filter(patient_id=patient_id)
+    attempts = PatientConnectionAttempt.objects.of_patient(patient_id)
     # The database shortens descriptions to what is shown: one may have a megabyte.
     attempts = attempts.defer("error_description", "claimed_error_description").annotate(
         words=Left("error_description", formatting.LONG + 1)

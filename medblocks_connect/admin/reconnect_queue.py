@@ -27,7 +27,7 @@ from medblocks_connect.admin.links import attempt_url
 from medblocks_connect.admin.read_only import ReadOnlyAdmin
 from medblocks_connect.conf import conf
 from medblocks_connect.models import AttemptEvent, LostConnection, PatientConnectionAttempt
-from medblocks_connect.timezones import storable
+from medblocks_connect.timezones import to_stored_time
 
 Status = PatientConnectionAttempt.Status
 
@@ -60,7 +60,7 @@ class ReconnectQueueAdmin(ReadOnlyAdmin):
         described = "error_description", "claimed_error_description"
         # "After 1970" and not "not null", which no index of SQLite's serves; and nothing else that
         # an index could be entered by.
-        lost = queryset.filter(lost_at__gt=storable(_LONG_AGO))
+        lost = queryset.filter(lost_at__gt=to_stored_time(_LONG_AGO))
         won_back = PatientConnectionAttempt.objects.later_successes()
         return lost.filter(~Exists(won_back), ~Exists(disconnected)).defer(*described)
 

@@ -13,7 +13,7 @@ from medblocks_connect import __version__
 from medblocks_connect.admin.deidentify import show_code, show_facility_id
 from medblocks_connect.conf import conf
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
-from medblocks_connect.timezones import aware
+from medblocks_connect.timezones import to_utc
 
 
 def write_bundle(
@@ -60,4 +60,4 @@ def _line(event: AttemptEvent) -> str:
 
 
 def _time(moment: datetime | None) -> str:
-    return aware(moment).isoformat(timespec="seconds") if moment else ""
+    return to_utc(moment).isoformat(timespec="seconds") if moment else ""

@@ -1,4 +1,4 @@
-"""Repeating a write that the database refused: how often, and for how long."""
+"""Retry of refused writes: the only place that says how often and how long one is repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of an attempt: a pure function of the evidence.
+"""The outcome of an attempt: a pure function of all the evidence.
 
 Evidence arrives late, twice, in any order, or never. Each piece alone would conclude an
 :class:`Outcome`; :func:`merge` joins two. Merging is commutative, associative and idempotent, so
@@ -26,11 +26,11 @@ Status = PatientConnectionAttempt.Status
 NOT_CONNECTED = "not_connected"
 """Our code for a session that is complete and connected nothing."""
 
-LAPSE = timedelta(minutes=10)
+CLOCK_TOLERANCE = timedelta(minutes=10)
 """How far our clock and Medblocks' may differ before a session that is still called open, but
 past its ``expires_at``, counts as over."""
 
-GIVE_UP = timedelta(days=30)
+UNDECIDED_LIMIT = timedelta(days=30)
 """How long after its end a finished session may have a connection that is neither won nor failed
 (a status that was never seen before) until nobody asks about it any more."""
 
@@ -64,7 +64,7 @@ _STATUS = {
 
 @dataclass(frozen=True)
 class Failure:
-    """Why it did not work: Medblocks' code and, where there is one, the portal's words."""
+    """A failure: Medblocks' code and, where there is one, the portal's words."""
 
     error: str
     error_description: str = ""
@@ -72,8 +72,8 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Link:
-    """The patient's own link to the facility (``conn_…``); ``status`` is Medblocks' word."""
+class OutcomeConnection:
+    """The patient's own connection to the facility (``conn_…``), with Medblocks' status of it."""
 
     status: str
     patient_connection_id: str = ""
@@ -86,13 +86,13 @@ class Link:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What some evidence concludes: a status, why, and the claims and facts behind it."""
+    """A conclusion from some evidence: a status, its reason, and the claims and facts behind it."""
 
     rank: Rank = Rank.CREATED
     failure: Failure | None = None  # Medblocks' own; only where the rank is FAILED
     claimed_success: bool = False
     claimed_failure: Failure | None = None
-    link: Link | None = None
+    connection: OutcomeConnection | None = None
     settled: bool = False  # Medblocks has had its last word
 
     @property
@@ -134,19 +134,20 @@ class Outcome:
         return self.claimed_failure if self.rank is Rank.FAILED_CLAIMED else None
 
 
-def merge(one: Outcome, other: Outcome) -> Outcome:
+def merge(left: Outcome, right: Outcome) -> Outcome:
     """Join what two pieces of evidence conclude, whichever came first."""
-    rank = max(one.rank, other.rank)
-    failures = [each.failure for each in (one, other) if each.failure and rank is Rank.FAILED]
-    claims = [each.claimed_failure for each in (one, other) if each.claimed_failure]
-    links = [each.link for each in (one, other) if each.link]
+    both = (left, right)
+    rank = max(left.rank, right.rank)
+    failures = [outcome.failure for outcome in both if outcome.failure and rank is Rank.FAILED]
+    claims = [outcome.claimed_failure for outcome in both if outcome.claimed_failure]
+    connections = [outcome.connection for outcome in both if outcome.connection]
     return Outcome(
         rank=rank,
         failure=min(failures, key=_latest_first) if failures else None,
-        claimed_success=one.claimed_success or other.claimed_success,
+        claimed_success=left.claimed_success or right.claimed_success,
         claimed_failure=min(claims, key=_by_code) if claims else None,
-        link=max(links, key=_lost_last) if links else None,
-        settled=one.settled or other.settled,
+        connection=max(connections, key=_lost_last) if connections else None,
+        settled=left.settled or right.settled,
     )
 
 
@@ -158,9 +159,9 @@ def _by_code(failure: Failure) -> tuple[str, bool, str]:
     return failure.error, not failure.error_description, failure.error_description
 
 
-def _lost_last(link: Link) -> tuple[int, str, str]:
-    strength = 3 if link.is_lost else {"active": 2, "failed": 0}.get(link.status, 1)
-    return strength, link.status, link.patient_connection_id
+def _lost_last(connection: OutcomeConnection) -> tuple[int, str, str]:
+    strength = 3 if connection.is_lost else {"active": 2, "failed": 0}.get(connection.status, 1)
+    return strength, connection.status, connection.patient_connection_id
 
 
 def conclude_from_return(returned: ReturnClaim) -> Outcome:
@@ -181,25 +182,26 @@ def conclude_from_session(
     not say so itself.
     """
     ends_at = session.expires_at or ends_at
-    lapsed = ends_at is not None and now > ends_at + LAPSE
+    lapsed = ends_at is not None and now > ends_at + CLOCK_TOLERANCE
     connections = _connections_of_facility(session, connection_id)
-    if links := [_link_of(each) for each in connections if _was_won(each)]:
-        return Outcome(Rank.SUCCEEDED, link=max(links, key=_lost_last), settled=True)
-    if failed := [each for each in connections if each.status == "failed"]:
+    if active := list(filter(_was_active, connections)):
+        best = max(map(_to_outcome_connection, active), key=_lost_last)
+        return Outcome(Rank.SUCCEEDED, connection=best, settled=True)
+    if failed := [row for row in connections if row.status == "failed"]:
         failures = [
-            Failure(each.failure_code or "unknown_error", "", each.failure_at) for each in failed
+            Failure(row.failure_code or "unknown_error", "", row.failure_at) for row in failed
         ]
         over = lapsed or session.status in {"complete", "expired"}
         return Outcome(Rank.FAILED, failure=min(failures, key=_latest_first), settled=over)
     if session.status == "complete" and not connections:
         return Outcome(Rank.FAILED, failure=Failure(NOT_CONNECTED), settled=True)
     # A status that was never seen before: kept as it came, and no success.
-    link = _link_of(connections[0]) if connections else None
-    if session.status == "expired" or (lapsed and (link is None or session.status == "open")):
-        return Outcome(Rank.EXPIRED, link=link, settled=True)
+    first = _to_outcome_connection(connections[0]) if connections else None
+    if session.status == "expired" or (lapsed and (first is None or session.status == "open")):
+        return Outcome(Rank.EXPIRED, connection=first, settled=True)
     # The patient may have finished: only Medblocks can say what came of it.
-    given_up = ends_at is not None and now > ends_at + GIVE_UP
-    return Outcome(Rank.STARTED, link=link, settled=given_up)
+    given_up = ends_at is not None and now > ends_at + UNDECIDED_LIMIT
+    return Outcome(Rank.STARTED, connection=first, settled=given_up)
 
 
 def _connections_of_facility(
@@ -208,23 +210,23 @@ def _connections_of_facility(
     if not connection_id:
         return list(session.connections)
     # A session started with a raw FHIR base URL answers with the catalog's id for it.
-    ours = {_bare(connection_id), _bare(session.connection_id)}
-    found = [each for each in session.connections if _bare(each.connection_id) in ours]
-    if found or "://" not in connection_id or ours - {_bare(connection_id), ""}:
-        return found
+    ours = {_strip_slash(connection_id), _strip_slash(session.connection_id)}
+    matching = [each for each in session.connections if _strip_slash(each.connection_id) in ours]
+    if matching or "://" not in connection_id or ours - {_strip_slash(connection_id), ""}:
+        return matching
     # Or it repeats the URL, or names nothing: then the only facility that it holds is the one.
     is_only_one = len({each.connection_id for each in session.connections}) == 1
     return list(session.connections) if is_only_one else []
 
 
-def _bare(connection_id: str) -> str:
+def _strip_slash(connection_id: str) -> str:
     """Return an id as it compares: a FHIR base URL is the same with a slash at its end."""
     return connection_id.rstrip("/")
 
 
-def _was_won(connection: SessionConnection) -> bool:
+def _was_active(connection: SessionConnection) -> bool:
     return connection.status == "active" or connection.status in LOST_STATUSES
 
 
-def _link_of(connection: SessionConnection) -> Link:
-    return Link(connection.status, connection.id)
+def _to_outcome_connection(connection: SessionConnection) -> OutcomeConnection:
+    return OutcomeConnection(connection.status, connection.id)

@@ -32,8 +32,8 @@ def has_failed_twice(attempt: PatientConnectionAttempt) -> bool:
     """
     if not _is_failure(attempt):
         return False
-    earlier = PatientConnectionAttempt.objects.filter(
-        patient_id=attempt.patient_id,
+    own = PatientConnectionAttempt.objects.of_patient(attempt.patient_id)
+    earlier = own.filter(
         connection_id=attempt.connection_id,
         created_at__gte=attempt.created_at - _RECENT,
         id__lt=attempt.pk,

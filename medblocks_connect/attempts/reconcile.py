@@ -1,4 +1,4 @@
-"""How attempts that nobody settled are settled after all: which, in what order, and how politely.
+"""Reconciliation: attempts without a confirmed outcome are asked about and settled, in batches.
 
 Safe on several machines at once: each attempt is leased for a while before Medblocks is asked,
 with ``SKIP LOCKED`` where the database has it, else with a conditional UPDATE.
@@ -17,23 +17,29 @@ from itertools import islice
 from typing import Final
 
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q
 from django.utils import timezone as django_timezone
 
 from medblocks_connect.api import MedblocksError, NotFoundError, PatientSession
 from medblocks_connect.attempts.database_retry import retry_on_deadlock
-from medblocks_connect.attempts.outcome import LAPSE, Failure, Outcome, Rank, Status
-from medblocks_connect.attempts.session_evidence import end_of_session, name_facility, read_session
-from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
+from medblocks_connect.attempts.evidence import Evidence, Kind, Source
+from medblocks_connect.attempts.outcome import CLOCK_TOLERANCE, Failure, Outcome, Rank, Status
+from medblocks_connect.attempts.session_evidence import (
+    end_of_session,
+    get_name_columns,
+    read_session,
+)
+from medblocks_connect.attempts.settle import settle
 from medblocks_connect.attempts.start import DUPLICATE_SESSION
 from medblocks_connect.attempts.webhook_deliveries import (
     process_waiting_deliveries,
     retry_deliveries,
-    settle_and_catch_up,
+    settle_with_waiting_deliveries,
 )
 from medblocks_connect.conf import conf
 from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models.attempt import AttemptQuerySet
 
 logger = logging.getLogger("medblocks_connect.reconcile")
 
@@ -41,16 +47,16 @@ FAILURES_IN_A_ROW: Final = 3
 """After so many calls that Medblocks did not answer, the run ends: it is away."""
 
 _BATCH: Final = 20
-_MAX_SESSIONS_LOOKED_THROUGH: Final = 500
+_MAX_SESSIONS_SEARCHED: Final = 500
 
-_OLD: Final = timedelta(days=1)
+_HOURLY_FROM_AGE: Final = timedelta(days=1)
 """How old an attempt is when it is asked about every hour, and no longer in every run."""
 
-_HOUR: Final = timedelta(hours=1)
+_HOURLY_INTERVAL: Final = timedelta(hours=1)
 
-_NAMED_WITHIN: Final = timedelta(days=30)
+_NAMING_PERIOD: Final = timedelta(days=30)
 
-_ODD_FOR: Final = timedelta(days=1)
+_UNUSABLE_ANSWER_GRACE: Final = timedelta(days=1)
 """How long after a session's end Medblocks may answer oddly before its attempt has expired: an
 answer that some proxy makes up for an hour must not decide."""
 
@@ -64,7 +70,7 @@ _UNSETTLED = (
 
 @dataclass
 class Reconciliation:
-    """What a run did: how many attempts ended in which status, and why it stopped."""
+    """The account of a run: the attempts by the status they ended in, and why it stopped."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     adopted: int = 0
@@ -76,11 +82,11 @@ class Reconciliation:
 
     @property
     def asked(self) -> int:
-        """How many attempts Medblocks was asked about."""
+        """The number of attempts that Medblocks was asked about."""
         return self.statuses.total() + self.unanswered + self.broken
 
     @property
-    def is_whole(self) -> bool:
+    def is_finished(self) -> bool:
         """Return whether nothing of it has to be done again."""
         return not (self.unanswered or self.broken or self.failed_deliveries)
 
@@ -95,13 +101,13 @@ def reconcile_attempts(
     done = Reconciliation()
     done.deliveries, done.failed_deliveries = retry_deliveries(limit)
     with closing(_lease_attempts(limit)) as attempts:
-        _ask_about(attempts, done, on_progress)
+        _reconcile_all(attempts, done, on_progress)
     if not done.stopped:
-        _name_places()
+        _name_facilities()
     return done
 
 
-def _ask_about(
+def _reconcile_all(
     attempts: Iterator[PatientConnectionAttempt],
     done: Reconciliation,
     on_progress: Callable[[Reconciliation], None],
@@ -110,7 +116,7 @@ def _ask_about(
     for attempt in attempts:
         away_before, away = away, 0
         try:
-            done.adopted += _reconcile(attempt)
+            done.adopted += _reconcile_attempt(attempt)
             done.statuses[attempt.status] += 1
         except MedblocksError as error:
             done.unanswered += 1
@@ -121,7 +127,7 @@ def _ask_about(
             logger.error("Attempt %s was not settled: %s", attempt.pk, type(error).__name__)
             done.broken += 1
         finally:
-            _release(attempt, asked_at=django_timezone.now())
+            _end_lease(attempt, asked_at=django_timezone.now())
         on_progress(done)
         if done.stopped:
             break
@@ -140,12 +146,13 @@ def count_unsettled() -> int:
     return _unsettled(django_timezone.now()).count()
 
 
-def _unsettled(now: datetime) -> QuerySet[PatientConnectionAttempt]:
+def _unsettled(now: datetime) -> AttemptQuerySet:
     # Younger rows are still in the hands of the request that made them.
     in_hand = now - timedelta(seconds=conf.timeout)
     free = Q(leased_until__isnull=True) | Q(leased_until__lt=now)
     not_asked = Q(asked_at__isnull=True) | Q(asked_at__lt=now)
-    due = Q(created_at__gt=now - _OLD) | Q(asked_at__isnull=True) | Q(asked_at__lt=now - _HOUR)
+    due = Q(created_at__gt=now - _HOURLY_FROM_AGE) | Q(asked_at__isnull=True)
+    due |= Q(asked_at__lt=now - _HOURLY_INTERVAL)
     return PatientConnectionAttempt.objects.filter(
         _UNSETTLED, free, not_asked, due, settled_at__isnull=True, created_at__lt=in_hand
     ).order_by(F("asked_at").asc(nulls_first=True), "id")
@@ -161,7 +168,7 @@ def _lease_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, Non
     leased = 0
     while leased < limit:
         size = min(_BATCH, limit - leased)
-        lease = partial(_lease_batch, _unsettled(began), size, database)
+        lease = partial(_lease_batch, _unsettled(began).where_written(), size, database)
         batch = retry_on_deadlock(lease, database)
         if not batch:
             return
@@ -171,25 +178,24 @@ def _lease_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, Non
                 yield batch.pop(0)
         finally:
             # Untouched otherwise: they keep their place in the next run's line.
-            for each in batch:
-                _release(each)
+            for attempt in batch:
+                _end_lease(attempt)
 
 
 def _lease_batch(
-    unsettled: QuerySet[PatientConnectionAttempt], size: int, database: str
+    unsettled: AttemptQuerySet, size: int, database: str
 ) -> list[PatientConnectionAttempt]:
-    unsettled = unsettled.using(database)
     if not connections[database].features.has_select_for_update_skip_locked:
         # Read first, write after: SQLite refuses a transaction that does it in one.
-        return [each for each in unsettled[:size] if _lease(each, database)]
+        return [attempt for attempt in unsettled[:size] if _lease_attempt(attempt)]
     with transaction.atomic(using=database):
         batch = list(unsettled.select_for_update(skip_locked=True)[:size])
-        return [each for each in batch if _lease(each, database)]
+        return [attempt for attempt in batch if _lease_attempt(attempt)]
 
 
-def _lease(attempt: PatientConnectionAttempt, database: str) -> bool:
+def _lease_attempt(attempt: PatientConnectionAttempt) -> bool:
     until = django_timezone.now() + timedelta(seconds=conf.timeout * _BATCH)
-    same = PatientConnectionAttempt.objects.using(database).filter(
+    same = PatientConnectionAttempt.objects.where_written().filter(
         pk=attempt.pk, asked_at=attempt.asked_at, leased_until=attempt.leased_until
     )
     if not same.update(leased_until=until):
@@ -198,15 +204,15 @@ def _lease(attempt: PatientConnectionAttempt, database: str) -> bool:
     return True
 
 
-def _release(attempt: PatientConnectionAttempt, **changes: datetime) -> None:
+def _end_lease(attempt: PatientConnectionAttempt, **changes: datetime) -> None:
     database = router.db_for_write(PatientConnectionAttempt)
-    ours = PatientConnectionAttempt.objects.using(database).filter(
+    ours = PatientConnectionAttempt.objects.where_written().filter(
         pk=attempt.pk, leased_until=attempt.leased_until
     )
     retry_on_deadlock(partial(ours.update, leased_until=None, **changes), database)
 
 
-def _reconcile(attempt: PatientConnectionAttempt) -> bool:
+def _reconcile_attempt(attempt: PatientConnectionAttempt) -> bool:
     """Ask Medblocks and settle ``attempt``; whether its session was only now found.
 
     Raises ``MedblocksError`` when it cannot be asked, or answers oddly and may yet do better.
@@ -214,16 +220,16 @@ def _reconcile(attempt: PatientConnectionAttempt) -> bool:
     try:
         session = _find_session(attempt)
         if session is None:
-            _expire_if_past(attempt, LAPSE)
+            _expire_if_past(attempt, CLOCK_TOLERANCE)
             return False
         adopted = not attempt.patient_session_id
-        if adopted and not _adopt(attempt, session):
+        if adopted and not _adopt_session(attempt, session):
             return False
-        settle_and_catch_up(attempt, read_session(attempt, session, Source.MEDBLOCKS))
+        settle_with_waiting_deliveries(attempt, read_session(attempt, session, Source.MEDBLOCKS))
     except MedblocksError as error:
         # Neither a bad moment nor a bad key says anything of this attempt's session.
         says_nothing = error.is_temporary or error.is_key_refused
-        if says_nothing or not _expire_if_past(attempt, _ODD_FOR, error.code):
+        if says_nothing or not _expire_if_past(attempt, _UNUSABLE_ANSWER_GRACE, error.code):
             raise
         return False
     if adopted:
@@ -235,20 +241,20 @@ def _find_session(attempt: PatientConnectionAttempt) -> PatientSession | None:
     try:
         if attempt.patient_session_id:
             return get_client().patient_sessions.retrieve(attempt.patient_session_id)
-        return _look_through_sessions(attempt)
+        return _search_sessions(attempt)
     except NotFoundError:  # Medblocks knows no such session, or no such patient
         return None
 
 
-def _look_through_sessions(attempt: PatientConnectionAttempt) -> PatientSession | None:
+def _search_sessions(attempt: PatientConnectionAttempt) -> PatientSession | None:
     sessions = get_client().patients.iterate_patient_sessions(attempt.patient_id)
-    for session in islice(sessions, _MAX_SESSIONS_LOOKED_THROUGH):
+    for session in islice(sessions, _MAX_SESSIONS_SEARCHED):
         if session.metadata.get("attempt") == attempt.public_id:
             return session
     return None
 
 
-def _adopt(attempt: PatientConnectionAttempt, session: PatientSession) -> bool:
+def _adopt_session(attempt: PatientConnectionAttempt, session: PatientSession) -> bool:
     """Make ``session`` the attempt's own; whether no other attempt has it."""
     adopted = Evidence(
         Source.MEDBLOCKS,
@@ -277,22 +283,22 @@ def _expire_if_past(attempt: PatientConnectionAttempt, grace: timedelta, error: 
     return True
 
 
-def _name_places() -> None:
+def _name_facilities() -> None:
     """Name the facilities of attempts that a webhook settled: it has no time to ask."""
     nameless = PatientConnectionAttempt.objects.filter(
         status=Status.SUCCEEDED,
-        created_at__gt=django_timezone.now() - _NAMED_WITHIN,
+        created_at__gt=django_timezone.now() - _NAMING_PERIOD,
         connection_name="",
         asked_at__isnull=True,
         settled_at__isnull=False,
     ).exclude(connection_id="")
     for attempt in nameless[:_BATCH]:
         try:
-            told = name_facility(attempt.connection_id)
+            columns = get_name_columns(attempt.connection_id)
         except MedblocksError as error:
             if error.is_temporary or error.is_key_refused:
                 return
-            told = {}  # and not asked for again: nobody can tell it
+            columns = {}  # and not asked for again: nobody can tell it
         PatientConnectionAttempt.objects.filter(pk=attempt.pk).update(
-            **told, asked_at=django_timezone.now()
+            **columns, asked_at=django_timezone.now()
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from django.utils import timezone
 
 from medblocks_connect.api import ReturnClaim, ReturnedFailure, ReturnedSuccess
+from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import conclude_from_return
 from medblocks_connect.attempts.queries import find_attempt
-from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
+from medblocks_connect.attempts.settle import settle
 from medblocks_connect.attempts.verification import verify_attempt
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.patients import Patient
@@ -25,7 +26,7 @@ def record_return(patient: Patient, returned: ReturnClaim) -> PatientConnectionA
         attempt,
         Evidence(
             source=Source.RETURN,
-            kind=_kind(returned),
+            kind=_event_kind_of_return(returned),
             outcome=conclude_from_return(returned),
             facts={"returned_at": timezone.now()},
         ),
@@ -34,7 +35,7 @@ def record_return(patient: Patient, returned: ReturnClaim) -> PatientConnectionA
     return attempt
 
 
-def _kind(returned: ReturnClaim) -> AttemptEvent.Kind:
+def _event_kind_of_return(returned: ReturnClaim) -> AttemptEvent.Kind:
     if isinstance(returned, ReturnedSuccess):
         return Kind.CLAIMED_SUCCESS
     return Kind.CLAIMED_FAILURE if isinstance(returned, ReturnedFailure) else Kind.CAME_BACK

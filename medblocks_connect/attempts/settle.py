@@ -1,4 +1,4 @@
-"""How evidence becomes an attempt's outcome: the only writer of one.
+"""Settling: evidence becomes the attempt's outcome here, its only writer.
 
 Reads first, then begins its transaction with a conditional UPDATE: a transaction that reads and
 then writes fails on SQLite under load. Whoever loses the race reads and merges again. Every new
@@ -8,9 +8,8 @@ piece of evidence is appended to the timeline, and signals follow the commit, on
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,18 +19,23 @@ from django.utils import timezone
 
 from medblocks_connect import signals
 from medblocks_connect.attempts.database_retry import RetryLimit
-from medblocks_connect.attempts.outcome import Failure, Link, Outcome, Rank, Status, merge
+from medblocks_connect.attempts.evidence import Evidence
+from medblocks_connect.attempts.outcome import (
+    Failure,
+    Outcome,
+    OutcomeConnection,
+    Rank,
+    Status,
+    merge,
+)
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
-from medblocks_connect.timezones import aware, storable
+from medblocks_connect.timezones import to_stored_time, to_utc
 
-Source = AttemptEvent.Source
-Kind = AttemptEvent.Kind
-
-_REFUSALS = 3
+_MAX_REFUSALS = 3
 """How often the database may refuse to write before that is an error."""
 
-_ENDS = {Status.EXPIRED, Status.FAILED, Status.SUCCEEDED}
-_SIGNALS: Mapping[Status, Signal] = {
+_FINAL_STATUSES = {Status.EXPIRED, Status.FAILED, Status.SUCCEEDED}
+_STATUS_SIGNALS: Mapping[Status, Signal] = {
     Status.STARTED: signals.attempt_started,
     Status.EXPIRED: signals.attempt_expired,
     Status.SUCCEEDED: signals.attempt_succeeded,
@@ -39,31 +43,13 @@ _SIGNALS: Mapping[Status, Signal] = {
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """One thing that one source said, and what it alone would conclude.
-
-    ``facts`` are columns of the attempt that came along and are no matter of rank, such as the
-    session's id or when the patient came back. The first to tell one stands.
-    """
-
-    source: AttemptEvent.Source
-    kind: AttemptEvent.Kind
-    outcome: Outcome
-    request_id: str = ""
-    occurred_at: datetime | None = None  # aware
-    error: str = ""  # a code that belongs on the timeline and decides nothing
-    detail: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one piece of evidence changes about an attempt, and the signals due after it."""
+class AttemptChange:
+    """A change to an attempt by one piece of evidence, and the signals that are due after it."""
 
     attempt: PatientConnectionAttempt
-    changes: Mapping[str, Any]
+    columns: Mapping[str, Any]
     event: AttemptEvent
-    due: tuple[Signal, ...]
+    signals: Sequence[Signal]
 
 
 def settle(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
@@ -72,10 +58,10 @@ def settle(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
     Signals follow the commit. Raises what the database raises; then nothing of it was written.
     """
     database = router.db_for_write(PatientConnectionAttempt, instance=attempt)
-    limit = RetryLimit(refusals=_REFUSALS)
-    while not _is_known(attempt, evidence, database):
+    limit = RetryLimit(refusals=_MAX_REFUSALS)
+    while not _is_recorded(attempt, evidence, database):
         try:
-            if _settle_now(attempt, evidence, database):
+            if _settle_once(attempt, evidence, database):
                 return
         except OperationalError:
             # SQLite's wait for its lock ran out, or this was a deadlock's victim. Nothing was
@@ -85,54 +71,54 @@ def settle(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
         attempt.refresh_from_db(using=database)
 
 
-def _settle_now(attempt: PatientConnectionAttempt, evidence: Evidence, database: str) -> bool:
-    step = plan_step(attempt, evidence)
+def _settle_once(attempt: PatientConnectionAttempt, evidence: Evidence, database: str) -> bool:
+    change = plan_change(attempt, evidence)
     with transaction.atomic(using=database):
-        if not try_to_settle(step, database):
+        if not write_change(change, database):
             return False
-        for signal in step.due:
-            transaction.on_commit(partial(_send, signal, attempt), using=database)
+        for signal in change.signals:
+            transaction.on_commit(partial(_send_signal, signal, attempt), using=database)
     return True
 
 
-def _is_known(attempt: PatientConnectionAttempt, evidence: Evidence, database: str) -> bool:
-    """Return whether ``evidence`` changes nothing and was told: a reload then waits for no lock."""
-    if _changes(attempt, evidence):
+def _is_recorded(attempt: PatientConnectionAttempt, evidence: Evidence, database: str) -> bool:
+    """Return whether ``evidence`` is on the timeline and changes nothing: no lock is needed."""
+    if _changed_columns(attempt, evidence):
         return False
-    told = _event(attempt, evidence, {}).fingerprint
+    fingerprint = _build_event(attempt, evidence, {}).fingerprint
     events = AttemptEvent.objects.using(database)
-    return events.filter(attempt=attempt, fingerprint=told).exists()
+    return events.filter(attempt=attempt, fingerprint=fingerprint).exists()
 
 
-def plan_step(attempt: PatientConnectionAttempt, evidence: Evidence) -> Step:
+def plan_change(attempt: PatientConnectionAttempt, evidence: Evidence) -> AttemptChange:
     """Return what ``evidence`` changes about ``attempt``; nothing is written."""
-    changes = _changes(attempt, evidence)
-    event = _event(attempt, evidence, changes)
-    return Step(attempt, changes, event, _signals(attempt, changes))
+    changes = _changed_columns(attempt, evidence)
+    event = _build_event(attempt, evidence, changes)
+    return AttemptChange(attempt, changes, event, _due_signals(attempt, changes))
 
 
-def try_to_settle(step: Step, database: str) -> bool:
-    """Write ``step`` inside the caller's transaction, and to its attempt's object.
+def write_change(change: AttemptChange, database: str) -> bool:
+    """Write ``change`` inside the caller's transaction, and to its attempt's object.
 
     False where somebody else changed the attempt meanwhile: nothing was written, and the caller
     leaves the transaction, refreshes the attempt and plans anew.
     """
-    attempt = step.attempt
-    if step.changes:
+    attempt = change.attempt
+    if change.columns:
         unchanged = PatientConnectionAttempt.objects.using(database).filter(
             pk=attempt.pk, revision=attempt.revision
         )
-        if not unchanged.update(**step.changes, revision=attempt.revision + 1):
+        if not unchanged.update(**change.columns, revision=attempt.revision + 1):
             return False
         # Before the commit, so that the signals' receivers see the attempt as it is then.
         attempt.revision += 1
-        for name, value in step.changes.items():
+        for name, value in change.columns.items():
             setattr(attempt, name, value)
-    AttemptEvent.objects.using(database).bulk_create([step.event], ignore_conflicts=True)
+    AttemptEvent.objects.using(database).bulk_create([change.event], ignore_conflicts=True)
     return True
 
 
-def outcome_of(attempt: PatientConnectionAttempt) -> Outcome:
+def read_outcome(attempt: PatientConnectionAttempt) -> Outcome:
     """Read back the outcome that ``attempt``'s columns hold."""
     rank = Rank[attempt.status.upper()]
     if attempt.unconfirmed and rank is Rank.FAILED:
@@ -148,69 +134,69 @@ def outcome_of(attempt: PatientConnectionAttempt) -> Outcome:
         failure=Failure(
             attempt.error,
             own_words,
-            aware(attempt.failure_at) if attempt.failure_at else None,
+            to_utc(attempt.failure_at) if attempt.failure_at else None,
         )
         if rank is Rank.FAILED
         else None,
         claimed_success=attempt.claimed_success,
         claimed_failure=Failure(claimed_error, claimed_words) if claimed_error else None,
-        link=Link(attempt.connection_status, attempt.patient_connection_id)
+        connection=OutcomeConnection(attempt.connection_status, attempt.patient_connection_id)
         if attempt.connection_status
         else None,
         settled=attempt.settled_at is not None,
     )
 
 
-def _changes(attempt: PatientConnectionAttempt, evidence: Evidence) -> dict[str, Any]:
-    outcome = merge(outcome_of(attempt), evidence.outcome)
-    columns = _columns(outcome)
+def _changed_columns(attempt: PatientConnectionAttempt, evidence: Evidence) -> dict[str, Any]:
+    outcome = merge(read_outcome(attempt), evidence.outcome)
+    columns = _outcome_columns(outcome)
     facts = dict(evidence.facts)
-    if outcome.status in _ENDS:
+    if outcome.status in _FINAL_STATUSES:
         facts["finished_at"] = timezone.now()
     if outcome.settled:
         facts["settled_at"] = timezone.now()
-    if outcome.link and outcome.link.is_lost:
-        facts["lost_at"] = storable(evidence.occurred_at) or timezone.now()
+    if outcome.connection and outcome.connection.is_lost:
+        facts["lost_at"] = to_stored_time(evidence.occurred_at) or timezone.now()
     columns.update({name: value for name, value in facts.items() if not getattr(attempt, name)})
     return {name: value for name, value in columns.items() if getattr(attempt, name) != value}
 
 
-def _columns(outcome: Outcome) -> dict[str, Any]:
-    claimed, failure, link = outcome.claimed_failure, outcome.failure, outcome.link
+def _outcome_columns(outcome: Outcome) -> dict[str, Any]:
+    claimed, failure, connection = outcome.claimed_failure, outcome.failure, outcome.connection
     return {
         "status": outcome.status,
         "unconfirmed": outcome.unconfirmed,
         "error": outcome.error,
         "error_description": outcome.error_description,
-        "failure_at": storable(failure.failure_at) if failure else None,
+        "failure_at": to_stored_time(failure.failure_at) if failure else None,
         "claimed_success": outcome.claimed_success,
         "claimed_error": claimed.error if claimed else "",
         "claimed_error_description": claimed.error_description if claimed else "",
         "claim_disagrees": outcome.claim_disagrees,
-        "patient_connection_id": link.patient_connection_id if link else "",
-        "connection_status": link.status if link else "",
+        "patient_connection_id": connection.patient_connection_id if connection else "",
+        "connection_status": connection.status if connection else "",
     }
 
 
-def _event(
+def _build_event(
     attempt: PatientConnectionAttempt, evidence: Evidence, changes: Mapping[str, Any]
 ) -> AttemptEvent:
     outcome = evidence.outcome
-    said = outcome.failure or outcome.claimed_failure or Failure("")
+    failure = outcome.failure or outcome.claimed_failure or Failure("")
     event = AttemptEvent(
         attempt=attempt,
         source=evidence.source,
         kind=evidence.kind,
         status=changes.get("status", attempt.status),
-        error=evidence.error or said.error,
+        error=evidence.error or failure.error,
         detail=evidence.detail,
-        error_description=said.error_description,
+        error_description=failure.error_description,
         request_id=evidence.request_id,
-        connection_status=outcome.link.status if outcome.link else "",
-        occurred_at=storable(evidence.occurred_at),
+        connection_status=outcome.connection.status if outcome.connection else "",
+        occurred_at=to_stored_time(evidence.occurred_at),
     )
-    # The request id is no part of what was said: the same answer to a second question is told once.
-    told = (
+    # The request id is no part of it: the same answer to a second question is told once.
+    identity = (
         event.source,
         event.kind,
         event.error,
@@ -219,17 +205,17 @@ def _event(
         event.detail,
         evidence.occurred_at.isoformat() if evidence.occurred_at else "",
     )
-    event.fingerprint = hashlib.sha256(repr(told).encode()).hexdigest()
+    event.fingerprint = hashlib.sha256(repr(identity).encode()).hexdigest()
     return event
 
 
-def _signals(attempt: PatientConnectionAttempt, changes: Mapping[str, Any]) -> tuple[Signal, ...]:
-    due = [_SIGNALS[changes["status"]]] if changes.get("status") in _SIGNALS else []
+def _due_signals(attempt: PatientConnectionAttempt, changes: Mapping[str, Any]) -> list[Signal]:
+    due = [_STATUS_SIGNALS[changes["status"]]] if changes.get("status") in _STATUS_SIGNALS else []
     if _has_failed(attempt, changes) and not _has_failed(attempt, {}):
         due.append(signals.attempt_failed)
     if changes.get("lost_at"):
         due.append(signals.connection_lost)
-    return tuple(due)
+    return due
 
 
 def _has_failed(attempt: PatientConnectionAttempt, changes: Mapping[str, Any]) -> bool:
@@ -245,6 +231,6 @@ def _has_failed(attempt: PatientConnectionAttempt, changes: Mapping[str, Any]) -
     return status == Status.FAILED and (not unconfirmed or settled_at is not None)
 
 
-def _send(signal: Signal, attempt: PatientConnectionAttempt) -> None:
+def _send_signal(signal: Signal, attempt: PatientConnectionAttempt) -> None:
     # A receiver that raises must not turn the patient's page into an error: it is logged.
     signal.send_robust(sender=PatientConnectionAttempt, attempt=attempt)

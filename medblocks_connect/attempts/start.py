@@ -1,4 +1,4 @@
-"""A patient chooses a facility: the row first, then Medblocks, then the way to the portal.
+"""Starting an attempt: the row first, then Medblocks, then the way to the portal.
 
 The row is committed before Medblocks is asked, so that no attempt is lost to an error, a crash
 or a refusal.
@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -29,15 +30,16 @@ from medblocks_connect.api import (
     PatientSession,
     clean_text,
 )
+from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import Failure, Outcome, Rank
-from medblocks_connect.attempts.settle import Evidence, Kind, Source, settle
+from medblocks_connect.attempts.settle import settle
 from medblocks_connect.attempts.webhook_deliveries import process_waiting_deliveries
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.lookup import get_facility
 from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patients import Patient
-from medblocks_connect.timezones import storable
+from medblocks_connect.timezones import to_stored_time
 from medblocks_connect.url_safety import is_safe_redirect
 
 UNSAFE_URL = "unsafe_url"
@@ -87,9 +89,9 @@ def start_attempt(
     there is a row, and what the database raises.
     """
     client = get_client()
-    attempt = _record(patient, connection_id)
+    attempt = _insert_attempt(patient, connection_id)
     try:
-        return _start(client, attempt, patient, return_url, recommended)
+        return _start_at_medblocks(client, attempt, patient, return_url, recommended)
     except (StartRefusedError, AnyDatabaseError):
         raise
     except Exception:
@@ -99,7 +101,7 @@ def start_attempt(
         raise
 
 
-def _start(
+def _start_at_medblocks(
     client: MedblocksClient,
     attempt: PatientConnectionAttempt,
     patient: Patient,
@@ -109,9 +111,9 @@ def _start(
     deadline = time.monotonic() + conf.timeout
     connection_id = attempt.connection_id
     try:
-        facility = _look_up(connection_id) if connection_id else None
-        _note_facility(attempt, facility)
-        wanted = {
+        facility = _look_up_facility(connection_id) if connection_id else None
+        _settle_created(attempt, facility)
+        parameters = {
             "patient_id": patient.patient_id,
             "return_url": return_url,
             "connection_id": connection_id,
@@ -119,42 +121,46 @@ def _start(
             "expires_in": conf.session_expires_in,
             "metadata": {**patient.metadata, "attempt": attempt.public_id},
         }
-        session = _open_session(client, wanted, _describe(patient), deadline)
+        session = _create_session(client, parameters, _read_demographics(patient), deadline)
     except MedblocksError as error:
         refusal = error
     else:
-        return _open(attempt, session)
+        return _settle_started(attempt, session)
     _settle_refusal(attempt, refusal)
     raise StartRefusedError(attempt, _status_code(refusal))
 
 
-def _describe(patient: Patient) -> dict[str, Any]:
-    """Return what may go along of ``patient``: a slip in it must keep nobody from connecting."""
-    described = {"patient_name": clean_text(patient.name, _NAME_MAX_LENGTH)}
+def _read_demographics(patient: Patient) -> dict[str, Any]:
+    """Return the name and email, made valid: a slip in them must keep nobody from connecting."""
+    demographics = {"patient_name": clean_text(patient.name, _NAME_MAX_LENGTH)}
     email = clean_text(patient.email, _EMAIL_MAX_LENGTH)
     with suppress(ValidationError):
         validate_email(email)
-        described["patient_email"] = email
-    return described
+        demographics["patient_email"] = email
+    return demographics
 
 
-def _open_session(
-    client: MedblocksClient, wanted: dict[str, Any], described: dict[str, Any], deadline: float
+def _create_session(
+    client: MedblocksClient,
+    parameters: dict[str, Any],
+    demographics: dict[str, Any],
+    deadline: float,
 ) -> PatientSession:
-    """Ask for a session, and once more without what describes the patient if that is refused."""
+    """Ask for a session, and once more without the demographics where these are refused."""
+    create = partial(client.patient_sessions.create, **parameters)
     try:
-        return client.patient_sessions.create(**wanted, **described, timeout=_time_left(deadline))
+        return create(**demographics, timeout=_seconds_left(deadline))
     except InvalidRequestError as error:
-        if not described.get(error.param or ""):
+        if not demographics.get(error.param or ""):
             raise
-    return client.patient_sessions.create(**wanted, timeout=_time_left(deadline))
+    return create(timeout=_seconds_left(deadline))
 
 
-def _time_left(deadline: float) -> float:
+def _seconds_left(deadline: float) -> float:
     return max(deadline - time.monotonic(), 0.1)
 
 
-def _record(patient: Patient, connection_id: str) -> PatientConnectionAttempt:
+def _insert_attempt(patient: Patient, connection_id: str) -> PatientConnectionAttempt:
     database = router.db_for_write(PatientConnectionAttempt)
     attempt = PatientConnectionAttempt(patient_id=patient.patient_id, connection_id=connection_id)
     # durable: inside a caller's transaction the row would be gone with the caller's error.
@@ -163,7 +169,7 @@ def _record(patient: Patient, connection_id: str) -> PatientConnectionAttempt:
     return attempt
 
 
-def _look_up(connection_id: str) -> FhirSource | None:
+def _look_up_facility(connection_id: str) -> FhirSource | None:
     """Return the catalog's entry; None where Medblocks cannot say now, which stops nobody."""
     try:
         return get_facility(connection_id, timeout=conf.timeout * _NAME_SHARE)
@@ -173,7 +179,7 @@ def _look_up(connection_id: str) -> FhirSource | None:
         return None
 
 
-def _note_facility(attempt: PatientConnectionAttempt, facility: FhirSource | None) -> None:
+def _settle_created(attempt: PatientConnectionAttempt, facility: FhirSource | None) -> None:
     evidence = Evidence(
         Source.SITE,
         Kind.CREATED,
@@ -186,7 +192,7 @@ def _note_facility(attempt: PatientConnectionAttempt, facility: FhirSource | Non
     settle(attempt, evidence)
 
 
-def _open(attempt: PatientConnectionAttempt, session: PatientSession) -> StartedAttempt:
+def _settle_started(attempt: PatientConnectionAttempt, session: PatientSession) -> StartedAttempt:
     started = Evidence(
         Source.MEDBLOCKS,
         Kind.STARTED,
@@ -195,13 +201,13 @@ def _open(attempt: PatientConnectionAttempt, session: PatientSession) -> Started
         facts={
             "patient_session_id": session.id,
             "request_id": session.request_id,
-            "expires_at": storable(session.expires_at),
+            "expires_at": to_stored_time(session.expires_at),
         },
     )
     try:
         settle(attempt, started)
     except IntegrityError:
-        return _share_session(attempt, session)
+        return _follow_session(attempt, session)
     if not is_safe_redirect(session.url):
         _settle_failure(attempt, Failure(UNSAFE_URL), session.request_id)
         raise StartRefusedError(attempt, 502)
@@ -209,13 +215,14 @@ def _open(attempt: PatientConnectionAttempt, session: PatientSession) -> Started
     return StartedAttempt(attempt, session.url)
 
 
-def _share_session(attempt: PatientConnectionAttempt, session: PatientSession) -> StartedAttempt:
+def _follow_session(attempt: PatientConnectionAttempt, session: PatientSession) -> StartedAttempt:
     """Medblocks gave a session that another row has: follow it only where that is this patient's.
 
     Anything else would put one patient into another's session.
     """
     _settle_failure(attempt, Failure(DUPLICATE_SESSION), session.request_id)
-    holder = PatientConnectionAttempt.objects.get(patient_session_id=session.id)
+    attempts = PatientConnectionAttempt.objects.where_written()
+    holder = attempts.get(patient_session_id=session.id)
     same = (holder.patient_id, holder.connection_id) == (attempt.patient_id, attempt.connection_id)
     if not same or not is_safe_redirect(session.url):
         raise StartRefusedError(attempt, 502)

@@ -10,13 +10,13 @@ from django.db.models import Q
 from django.utils import timezone
 
 from medblocks_connect.api import MedblocksError
+from medblocks_connect.attempts.evidence import Source
 from medblocks_connect.attempts.session_evidence import read_session
-from medblocks_connect.attempts.settle import Source
-from medblocks_connect.attempts.webhook_deliveries import settle_and_catch_up
+from medblocks_connect.attempts.webhook_deliveries import settle_with_waiting_deliveries
 from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
 
-POLITE_INTERVAL = timedelta(seconds=3)
+VERIFICATION_INTERVAL = timedelta(seconds=3)
 """How long a patient's waiting page leaves Medblocks alone between two questions."""
 
 
@@ -33,25 +33,25 @@ def verify_attempt(attempt: PatientConnectionAttempt) -> MedblocksError | None:
         with suppress(OperationalError):
             now = timezone.now()
             PatientConnectionAttempt.objects.filter(pk=attempt.pk).update(asked_at=now)
-    return _ask(attempt)
+    return _verify_now(attempt)
 
 
-def _ask(attempt: PatientConnectionAttempt) -> MedblocksError | None:
+def _verify_now(attempt: PatientConnectionAttempt) -> MedblocksError | None:
     try:
         session = get_client().patient_sessions.retrieve(attempt.patient_session_id)
         evidence = read_session(attempt, session, Source.MEDBLOCKS)
     except MedblocksError as error:
         return error
-    settle_and_catch_up(attempt, evidence)
+    settle_with_waiting_deliveries(attempt, evidence)
     return None
 
 
 def verify_if_due(attempt: PatientConnectionAttempt) -> None:
     """Ask as :func:`verify_attempt` does, unless somebody just did."""
     now = timezone.now()
-    long_enough = Q(asked_at__isnull=True) | Q(asked_at__lt=now - POLITE_INTERVAL)
+    long_enough = Q(asked_at__isnull=True) | Q(asked_at__lt=now - VERIFICATION_INTERVAL)
     # The UPDATE decides: of several pages that wait for one attempt, one asks.
     if not attempt.patient_session_id:
         return
     if PatientConnectionAttempt.objects.filter(long_enough, pk=attempt.pk).update(asked_at=now):
-        _ask(attempt)
+        _verify_now(attempt)

@@ -1,4 +1,4 @@
-"""Waiting for Medblocks' word after a return: for how long, and when a page looks again."""
+"""Waiting after a return: the time that a page waits for Medblocks, and when it reloads itself."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from django.utils import timezone
 
 from medblocks_connect.models import PatientConnectionAttempt
 
-LOOK_FOR: Final = timedelta(minutes=2)
+MAX_WAIT: Final = timedelta(minutes=2)
 """How long after the return a page waits for Medblocks' word, before a mere claim is shown."""
 
-LOOK_EVERY_SECONDS: Final = 5
+RELOAD_SECONDS: Final = 5
 """How often a page that waits for Medblocks loads itself anew, at first."""
 
-LOOK_THEN_EVERY_SECONDS: Final = 15
+SLOW_RELOAD_SECONDS: Final = 15
 """How often it does so later: each time, a screen reader begins anew."""
 
 USUAL_WAIT: Final = timedelta(minutes=1)
@@ -34,18 +34,18 @@ def is_confirming(attempt: PatientConnectionAttempt) -> bool:
         return True
     if not attempt.unconfirmed or attempt.settled_at is not None or attempt.returned_at is None:
         return False
-    return timezone.now() < attempt.returned_at + LOOK_FOR
+    return timezone.now() < attempt.returned_at + MAX_WAIT
 
 
-def seconds_until_next_look(attempt: PatientConnectionAttempt, *, stopped: bool) -> int:
+def seconds_until_reload(attempt: PatientConnectionAttempt, *, stopped: bool) -> int:
     """Return in how many seconds the page of ``attempt`` loads itself anew; 0 for not at all."""
     came_back = attempt.returned_at
     if stopped or not is_confirming(attempt) or came_back is None:
         return 0
     # A page left open must not go on for ever.
-    if timezone.now() - came_back >= LOOK_FOR:
+    if timezone.now() - came_back >= MAX_WAIT:
         return 0
-    return LOOK_THEN_EVERY_SECONDS if is_long_wait(attempt) else LOOK_EVERY_SECONDS
+    return SLOW_RELOAD_SECONDS if is_long_wait(attempt) else RELOAD_SECONDS
 
 
 def is_long_wait(attempt: PatientConnectionAttempt) -> bool:

@@ -1,4 +1,4 @@
-"""What effect a webhook event has on an attempt: once, however often it comes.
+"""Webhook deliveries: each is stored, has its effect once, and is retried while it has none.
 
 Runs on what the database holds; Medblocks is never asked here. Whatever could not be done stays
 noted on the delivery, for ``medblocks_reconcile``, the admin or Medblocks' next try.
@@ -20,13 +20,8 @@ from django.utils import timezone
 
 from medblocks_connect import signals
 from medblocks_connect.attempts.database_retry import RetryLimit, retry_on_deadlock
-from medblocks_connect.attempts.settle import (
-    Evidence,
-    Step,
-    plan_step,
-    settle,
-    try_to_settle,
-)
+from medblocks_connect.attempts.evidence import Evidence
+from medblocks_connect.attempts.settle import AttemptChange, plan_change, settle, write_change
 from medblocks_connect.attempts.webhook_events import EventEffect, read_effect, read_records
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 
@@ -34,7 +29,7 @@ logger = logging.getLogger("medblocks_connect.webhooks")
 
 State = WebhookDelivery.State
 
-RECEIVERS_MAY_TAKE: Final = 2.0
+RECEIVER_SECONDS: Final = 2.0
 """Seconds that the host's signal receivers may take before the answer to Medblocks leaves without
 them (it waits 5); they run on in their thread."""
 
@@ -45,9 +40,9 @@ _WAIT_FOR_RECORDS: Final = timedelta(days=1)
 
 Store: TypeAlias = Callable[[WebhookDelivery, str], bool]
 
-_LEASE = timedelta(minutes=2)
+_LEASE_TIME = timedelta(minutes=2)
 
-_EFFECT: Final = (
+_EFFECT_COLUMNS: Final = (
     "attempt",
     "failure",
     "unsent_signals",
@@ -57,9 +52,9 @@ _EFFECT: Final = (
 )
 """The columns that processing writes, beside the number of tries."""
 
-_FAILED: Final = {"state": State.FAILED, "leased_until": None}
+_FAILED_COLUMNS: Final = {"state": State.FAILED, "leased_until": None}
 
-_SIGNALS: Final = {
+_SIGNALS_BY_NAME: Final = {
     "attempt_started": signals.attempt_started,
     "attempt_succeeded": signals.attempt_succeeded,
     "attempt_failed": signals.attempt_failed,
@@ -76,52 +71,50 @@ def receive_delivery(delivery: WebhookDelivery) -> None:
     Raises what the database raises when nothing could be stored; Medblocks then sends it again.
     """
     try:
-        _receive(delivery)
+        _store_and_process(delivery)
     except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept
         # Verified, and not to be lost because a step after it broke: kept, marked, tried again.
-        _note_failure(delivery, error)
-        _keep(delivery)
+        _mark_failed(delivery, error)
+        _store_failure(delivery)
 
 
-def process_delivery(delivery: WebhookDelivery, *, receivers_may_take: float | None = None) -> None:
+def process_delivery(delivery: WebhookDelivery, *, receiver_seconds: float | None = None) -> None:
     """Give a stored delivery, leased by this process, its effect, or note why it has none yet.
 
-    ``receivers_may_take`` is in seconds, None for as long as they like. Raises what the database
+    ``receiver_seconds`` is in seconds, None for as long as they like. Raises what the database
     raises when not even the failure could be noted.
     """
     try:
-        if not delivery.unsent_signals:
-            connected = _apply_effect(delivery, read_effect(delivery), _save)
-        else:
-            connected = []
-        _send_within(delivery, receivers_may_take)
-        _catch_up(connected, receivers_may_take)
+        has_effect = bool(delivery.unsent_signals)
+        connected = None if has_effect else _apply_effect(delivery, read_effect(delivery), _save)
+        _send_signals_within(delivery, receiver_seconds)
+        _process_awaiting(connected, receiver_seconds)
     except Exception as error:  # noqa: BLE001 - one that breaks must not stop those after it
-        _note_failure(delivery, error)
+        _mark_failed(delivery, error)
         unfinished = WebhookDelivery.objects.filter(pk=delivery.pk).exclude(state=State.PROCESSED)
-        unfinished.update(**_FAILED, failure=delivery.failure)
+        unfinished.update(**_FAILED_COLUMNS, failure=delivery.failure)
 
 
 def process_waiting_deliveries(
-    attempt: PatientConnectionAttempt, *, receivers_may_take: float | None = None
+    attempt: PatientConnectionAttempt, *, receiver_seconds: float | None = None
 ) -> bool:
     """Give their effect to the events that came before ``attempt`` was known; whether any did."""
-    of_it = Q(patient_session_id=attempt.patient_session_id)
+    about_attempt = Q(patient_session_id=attempt.patient_session_id)
     if attempt.patient_connection_id:
-        of_it |= Q(patient_connection_id=attempt.patient_connection_id)
-    waiting = find_deliveries().filter(of_it, state=State.RECEIVED, unsent_signals="")
-    leased = [each for each in waiting.order_by("id") if lease_delivery(each)]
+        about_attempt |= Q(patient_connection_id=attempt.patient_connection_id)
+    waiting = find_deliveries().filter(about_attempt, state=State.RECEIVED, unsent_signals="")
+    leased = [delivery for delivery in waiting.order_by("id") if lease_delivery(delivery)]
     for delivery in leased:
-        process_delivery(delivery, receivers_may_take=receivers_may_take)
+        process_delivery(delivery, receiver_seconds=receiver_seconds)
     return bool(leased)
 
 
-def settle_and_catch_up(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
+def settle_with_waiting_deliveries(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
     """Settle what Medblocks says, then what came too early for the connection that it names."""
-    known = attempt.patient_connection_id
+    former = attempt.patient_connection_id
     settle(attempt, evidence)
-    if attempt.patient_connection_id != known and process_waiting_deliveries(attempt):
-        attempt.refresh_from_db()
+    if attempt.patient_connection_id != former and process_waiting_deliveries(attempt):
+        attempt.refresh_from_db(using=router.db_for_write(PatientConnectionAttempt))
 
 
 def retry_deliveries(limit: int) -> tuple[int, int]:
@@ -183,8 +176,7 @@ def lease_delivery(delivery: WebhookDelivery) -> bool:
         tries=delivery.tries,
         unsent_signals=delivery.unsent_signals,
     ).exclude(state=State.PROCESSED)
-    lease = partial(as_read.update, leased_until=now + _LEASE, tries=delivery.tries + 1)
-    if not retry_on_deadlock(lease, router.db_for_write(WebhookDelivery)):
+    if not _update(as_read, leased_until=now + _LEASE_TIME, tries=delivery.tries + 1):
         return False
     delivery.tries += 1
     return True
@@ -194,34 +186,31 @@ def _is_free(now: datetime) -> Q:
     return Q(leased_until__isnull=True) | Q(leased_until__lt=now)
 
 
-def _receive(delivery: WebhookDelivery) -> None:
+def _store_and_process(delivery: WebhookDelivery) -> None:
     effect = read_effect(delivery)
     try:
         connected = _apply_effect(delivery, effect, _insert)
     except IntegrityError:  # it came before
-        _receive_again(delivery, effect)
+        _process_redelivery(delivery, effect)
         return
-    _send_within(delivery, RECEIVERS_MAY_TAKE)
-    _catch_up(connected, RECEIVERS_MAY_TAKE)
+    _send_signals_within(delivery, RECEIVER_SECONDS)
+    _process_awaiting(connected, RECEIVER_SECONDS)
 
 
-def _receive_again(delivery: WebhookDelivery, effect: EventEffect) -> None:
+def _process_redelivery(delivery: WebhookDelivery, effect: EventEffect) -> None:
     """Give an event that came before the effect that it still owes, if any.
 
     What waited for its connection is left to reconciliation: the answer is due.
     """
-    if _apply_effect(delivery, effect, _take_over) is not None:
-        _send_within(delivery, RECEIVERS_MAY_TAKE)
+    if _apply_effect(delivery, effect, _update_if_free) is not None:
+        _send_signals_within(delivery, RECEIVER_SECONDS)
         return
     stored = find_deliveries().get(event_id=delivery.event_id)
     if stored.digest != delivery.digest:
         # The first stands; that there was another is for staff to see.
-        same = WebhookDelivery.objects.filter(pk=stored.pk)
-        retry_on_deadlock(
-            partial(same.update, conflicts=F("conflicts") + 1), router.db_for_write(WebhookDelivery)
-        )
+        _update(WebhookDelivery.objects.filter(pk=stored.pk), conflicts=F("conflicts") + 1)
     elif stored.unsent_signals and lease_delivery(stored):
-        _send_within(stored, RECEIVERS_MAY_TAKE)
+        _send_signals_within(stored, RECEIVER_SECONDS)
 
 
 def _apply_effect(
@@ -234,15 +223,16 @@ def _apply_effect(
     database = router.db_for_write(WebhookDelivery)
     limit = RetryLimit()
     while True:
-        steps = [plan_step(each, effect.evidence) for each in effect.attempts if effect.evidence]
-        _plan_effect(delivery, effect, steps)
+        evidence = effect.evidence
+        changes = [plan_change(attempt, evidence) for attempt in effect.attempts if evidence]
+        _set_effect_columns(delivery, effect, changes)
         try:
             with transaction.atomic(using=database):
                 # First, so that an event that was stored before costs no more than this.
                 if not store(delivery, database):
                     return None
-                if all(try_to_settle(step, database) for step in steps):
-                    return _newly_connected(steps)
+                if all(write_change(change, database) for change in changes):
+                    return _newly_connected(changes)
                 transaction.set_rollback(True, using=database)
         except OperationalError:
             if limit.is_reached(database):
@@ -250,19 +240,19 @@ def _apply_effect(
         effect = read_effect(delivery)
 
 
-def _newly_connected(steps: Sequence[Step]) -> list[PatientConnectionAttempt]:
-    return [step.attempt for step in steps if "patient_connection_id" in step.changes]
+def _newly_connected(changes: Sequence[AttemptChange]) -> list[PatientConnectionAttempt]:
+    return [change.attempt for change in changes if "patient_connection_id" in change.columns]
 
 
-def _catch_up(
-    connected: Sequence[PatientConnectionAttempt] | None, receivers_may_take: float | None
+def _process_awaiting(
+    connected: Sequence[PatientConnectionAttempt] | None, receiver_seconds: float | None
 ) -> None:
     for attempt in connected or ():
-        if _is_awaited(attempt.patient_connection_id):
-            process_waiting_deliveries(attempt, receivers_may_take=receivers_may_take)
+        if _has_waiting_deliveries(attempt.patient_connection_id):
+            process_waiting_deliveries(attempt, receiver_seconds=receiver_seconds)
 
 
-def _is_awaited(patient_connection_id: str) -> bool:
+def _has_waiting_deliveries(patient_connection_id: str) -> bool:
     # Plain SQL: every success asks this, and to build the query would take longer than to run it.
     with connections[router.db_for_write(WebhookDelivery)].cursor() as cursor:
         cursor.execute(
@@ -285,7 +275,7 @@ def _save(delivery: WebhookDelivery, database: str) -> bool:
     return True
 
 
-def _take_over(delivery: WebhookDelivery, database: str) -> bool:
+def _update_if_free(delivery: WebhookDelivery, database: str) -> bool:
     """Store the effect of an event that came before and has none yet: the UPDATE is the lease."""
     unfinished = WebhookDelivery.objects.using(database).filter(
         _is_free(timezone.now()),
@@ -293,39 +283,40 @@ def _take_over(delivery: WebhookDelivery, database: str) -> bool:
         digest=delivery.digest,
         unsent_signals="",
     )
-    changes = {name: getattr(delivery, name) for name in _EFFECT}
-    changed = unfinished.exclude(state=State.PROCESSED).update(**changes, tries=F("tries") + 1)
+    columns = {name: getattr(delivery, name) for name in _EFFECT_COLUMNS}
+    changed = unfinished.exclude(state=State.PROCESSED).update(**columns, tries=F("tries") + 1)
     return bool(changed)
 
 
-def _note_failure(delivery: WebhookDelivery, error: Exception) -> None:
+def _mark_failed(delivery: WebhookDelivery, error: Exception) -> None:
     # The error's kind and not its text, which may hold anything.
     logger.error("A webhook could not be processed: %s", type(error).__name__)
     delivery.failure = type(error).__name__
     delivery.state = State.FAILED
 
 
-def _keep(delivery: WebhookDelivery) -> None:
+def _store_failure(delivery: WebhookDelivery) -> None:
     """Store a delivery that failed; whatever was written of it before was rolled back."""
-    database = router.db_for_write(WebhookDelivery)
     unfinished = WebhookDelivery.objects.filter(
         _is_free(timezone.now()), event_id=delivery.event_id
     ).exclude(state=State.PROCESSED)
-    failed = {**_FAILED, "failure": delivery.failure, "tries": F("tries") + 1}
-    if retry_on_deadlock(partial(unfinished.update, **failed), database):
+    if _update(unfinished, **_FAILED_COLUMNS, failure=delivery.failure, tries=F("tries") + 1):
         return
     delivery.attempt = None
     delivery.unsent_signals = ""
     delivery.leased_until = None
+    database = router.db_for_write(WebhookDelivery)
     with suppress(IntegrityError):  # it is stored, and processed or in another process' hands
         retry_on_deadlock(partial(_insert, delivery, database), database)
 
 
-def _plan_effect(delivery: WebhookDelivery, effect: EventEffect, steps: Sequence[Step]) -> None:
-    due = {*effect.signals, *(signal for step in steps for signal in step.due)}
+def _set_effect_columns(
+    delivery: WebhookDelivery, effect: EventEffect, changes: Sequence[AttemptChange]
+) -> None:
+    due = {*effect.signals, *(signal for change in changes for signal in change.signals)}
     listened = [
         name
-        for name, signal in _SIGNALS.items()
+        for name, signal in _SIGNALS_BY_NAME.items()
         if signal in due and signal.has_listeners(PatientConnectionAttempt)
     ]
     was_waiting = delivery.attempt_id is None and delivery.state == State.RECEIVED
@@ -342,37 +333,39 @@ def _plan_effect(delivery: WebhookDelivery, effect: EventEffect, steps: Sequence
     is_done = delivery.state == State.PROCESSED
     delivery.processed_at = timezone.now() if is_done else None
     # Until the receivers are through, nobody else is to call them a second time.
-    delivery.leased_until = timezone.now() + _LEASE if listened else None
+    delivery.leased_until = timezone.now() + _LEASE_TIME if listened else None
 
 
-def _send_within(delivery: WebhookDelivery, seconds: float | None) -> None:
+def _send_signals_within(delivery: WebhookDelivery, seconds: float | None) -> None:
     if not delivery.unsent_signals:
         return
     in_transaction = connections[router.db_for_write(WebhookDelivery)].in_atomic_block
     if seconds is None or in_transaction:
         # Another thread sees nothing of a transaction, such as the one of a host's TestCase.
-        _send(delivery)
+        _send_owed_signals(delivery)
         return
-    sending = partial(_send_and_close, delivery)
+    sending = partial(_send_signals_in_thread, delivery)
     thread = threading.Thread(target=sending, name="medblocks-receivers", daemon=True)
     thread.start()
     thread.join(seconds)
 
 
-def _send_and_close(delivery: WebhookDelivery) -> None:
+def _send_signals_in_thread(delivery: WebhookDelivery) -> None:
     try:
-        _send(delivery)
+        _send_owed_signals(delivery)
     finally:
         connections.close_all()  # this thread's own
 
 
-def _send(delivery: WebhookDelivery) -> None:
+def _send_owed_signals(delivery: WebhookDelivery) -> None:
     failed: dict[str, str] = {}
     # Of an attempt that was deleted since, nothing is to be told.
     owed = delivery.unsent_signals if delivery.attempt else ""
     for name in owed.split():
-        answers = _SIGNALS[name].send_robust(
-            sender=PatientConnectionAttempt, attempt=delivery.attempt, **_arguments(name, delivery)
+        answers = _SIGNALS_BY_NAME[name].send_robust(
+            sender=PatientConnectionAttempt,
+            attempt=delivery.attempt,
+            **_signal_arguments(name, delivery),
         )
         raised = [type(answer).__name__ for _, answer in answers if isinstance(answer, Exception)]
         if raised:
@@ -383,10 +376,14 @@ def _send(delivery: WebhookDelivery) -> None:
     delivery.state = State.FAILED if failed else State.PROCESSED
     delivery.processed_at = None if failed else timezone.now()
     delivery.leased_until = None
-    told = {name: getattr(delivery, name) for name in _EFFECT}
-    stored = WebhookDelivery.objects.filter(event_id=delivery.event_id)
-    retry_on_deadlock(partial(stored.update, **told), router.db_for_write(WebhookDelivery))
+    columns = {name: getattr(delivery, name) for name in _EFFECT_COLUMNS}
+    _update(WebhookDelivery.objects.filter(event_id=delivery.event_id), **columns)
 
 
-def _arguments(name: str, delivery: WebhookDelivery) -> dict[str, Any]:
+def _update(deliveries: QuerySet[WebhookDelivery], **columns: Any) -> int:
+    update = partial(deliveries.update, **columns)
+    return retry_on_deadlock(update, router.db_for_write(WebhookDelivery))
+
+
+def _signal_arguments(name: str, delivery: WebhookDelivery) -> dict[str, Any]:
     return dict(read_records(delivery)) if name == "records_synced" else {}

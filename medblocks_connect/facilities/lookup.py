@@ -20,7 +20,7 @@ from medblocks_connect.facilities.facility_cache import (
 )
 from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.url_safety import is_inner_host
+from medblocks_connect.url_safety import is_internal_host
 
 _SECONDS_FOR_ALL: Final = 2.0  # that a patient waits for what is offered beside the search
 _LEAST_SECONDS: Final = 0.1  # Medblocks could not answer in less
@@ -156,7 +156,7 @@ def _may_be_fhir_base_url(url: str) -> bool:
     if in_catalog is not None:
         return in_catalog
     # A Medblocks on this machine is a sandbox, whose facilities are here too.
-    return not is_inner_host(_host_of(url)) or is_inner_host(_host_of(conf.base_url))
+    return not is_internal_host(_host_of(url)) or is_internal_host(_host_of(conf.base_url))
 
 
 def _host_of(url: str) -> str:

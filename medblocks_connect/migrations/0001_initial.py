@@ -126,7 +126,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'connection attempts',
                 'ordering': ['-id'],
                 'permissions': [('ask_medblocks', 'Can ask Medblocks about an attempt again'), ('export_patientconnectionattempt', 'Can export connection attempts')],
-                'indexes': [models.Index(fields=['patient_id', '-id'], name='medblocks_attempt_patient'), models.Index(fields=['settled_at', 'status', 'id'], name='medblocks_attempt_settled'), models.Index(fields=['patient_connection_id'], name='medblocks_attempt_link'), models.Index(fields=['created_at', 'id'], name='medblocks_attempt_when'), models.Index(fields=['patient_id', 'created_at', 'id'], name='medblocks_attempt_history'), models.Index(fields=['status', 'created_at'], name='medblocks_attempt_status'), models.Index(fields=['error', 'created_at'], name='medblocks_attempt_error'), models.Index(fields=['connection_id', 'created_at'], name='medblocks_attempt_facility'), models.Index(fields=['connection_type', 'created_at'], name='medblocks_attempt_system'), models.Index(fields=['unconfirmed', 'created_at'], name='medblocks_attempt_claimed'), models.Index(fields=['claim_disagrees', 'created_at'], name='medblocks_attempt_dispute'), models.Index(fields=['lost_at'], name='medblocks_attempt_lost'), models.Index(fields=['request_id'], name='medblocks_attempt_request')],
+                'indexes': [models.Index(fields=['patient_id', '-id'], name='medblocks_attempt_patient'), models.Index(fields=['settled_at', 'status', 'id'], name='medblocks_attempt_settled'), models.Index(fields=['patient_connection_id'], name='medblocks_attempt_connection'), models.Index(fields=['created_at', 'id'], name='medblocks_attempt_when'), models.Index(fields=['patient_id', 'created_at', 'id'], name='medblocks_attempt_history'), models.Index(fields=['status', 'created_at'], name='medblocks_attempt_status'), models.Index(fields=['error', 'created_at'], name='medblocks_attempt_error'), models.Index(fields=['connection_id', 'created_at'], name='medblocks_attempt_facility'), models.Index(fields=['connection_type', 'created_at'], name='medblocks_attempt_system'), models.Index(fields=['unconfirmed', 'created_at'], name='medblocks_attempt_claimed'), models.Index(fields=['claim_disagrees', 'created_at'], name='medblocks_attempt_dispute'), models.Index(fields=['lost_at'], name='medblocks_attempt_lost'), models.Index(fields=['request_id'], name='medblocks_attempt_request')],
             },
         ),
         migrations.CreateModel(
@@ -193,7 +193,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'event',
                 'verbose_name_plural': 'timeline',
                 'ordering': ['id'],
-                'constraints': [models.UniqueConstraint(fields=('attempt', 'fingerprint'), name='medblocks_event_told_once')],
+                'constraints': [models.UniqueConstraint(fields=('attempt', 'fingerprint'), name='medblocks_event_once')],
             },
         ),
         migrations.CreateModel(
@@ -223,7 +223,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'webhook deliveries',
                 'ordering': ['-id'],
                 'permissions': [('process_webhookdelivery', 'Can process a webhook delivery again')],
-                'indexes': [models.Index(fields=['state', 'id'], name='medblocks_delivery_state'), models.Index(fields=['event_type', 'id'], name='medblocks_delivery_type'), models.Index(fields=['patient_session_id'], name='medblocks_delivery_session'), models.Index(fields=['patient_connection_id'], name='medblocks_delivery_link')],
+                'indexes': [models.Index(fields=['state', 'id'], name='medblocks_delivery_state'), models.Index(fields=['event_type', 'id'], name='medblocks_delivery_type'), models.Index(fields=['patient_session_id'], name='medblocks_delivery_session'), models.Index(fields=['patient_connection_id'], name='medblocks_delivery_connection')],
             },
         ),
     ]

@@ -45,20 +45,26 @@ class AttemptQuerySet(models.QuerySet["PatientConnectionAttempt"]):
         A retry that failed ends no connection.
         """
         successes = self.successes().filter(connection_id__in=list(connection_ids))
-        newest = {each.connection_id: each.lost_at is None for each in successes.order_by("id")}
-        return frozenset(connection_id for connection_id, stands in newest.items() if stands)
+        stands = {row.connection_id: row.lost_at is None for row in successes.order_by("id")}
+        return frozenset(connection_id for connection_id in stands if stands[connection_id])
+
+    def later_attempts(self) -> AttemptQuerySet:
+        """Return what ``Exists`` asks about an attempt: its patient's attempts after it."""
+        return self.filter(
+            # Made in the same moment: the id says which was later.
+            Q(created_at__gt=OuterRef("created_at")) | Q(pk__gt=OuterRef("pk")),
+            patient_id=OuterRef("patient_id"),
+            created_at__gte=OuterRef("created_at"),
+        )
 
     def later_successes(self) -> AttemptQuerySet:
         """Return what ``Exists`` asks about an attempt: its patient's successes there after it."""
         # No column's equality but the patient's: SQLite would enter by the index on another one,
         # which has thousands of rows where the patient's has a handful.
-        place, state = Coalesce("connection_id", Value("")), Coalesce("status", Value(""))
-        return self.alias(place=place, state=state).filter(
-            Q(created_at__gt=OuterRef("created_at")) | Q(pk__gt=OuterRef("pk")),
-            patient_id=OuterRef("patient_id"),
-            created_at__gte=OuterRef("created_at"),
-            place=OuterRef("connection_id"),
-            state=PatientConnectionAttempt.Status.SUCCEEDED,
+        facility, state = Coalesce("connection_id", Value("")), Coalesce("status", Value(""))
+        later = self.later_attempts().alias(same_facility=facility, state=state)
+        return later.filter(
+            same_facility=OuterRef("connection_id"), state=PatientConnectionAttempt.Status.SUCCEEDED
         )
 
 
@@ -66,7 +72,7 @@ class PatientConnectionAttempt(models.Model):
     """One try of one patient to connect one facility, from the click to its outcome."""
 
     class Status(models.TextChoices):
-        """Where an attempt stands; ``outcome.py`` says which evidence leads where."""
+        """The status of an attempt; ``attempts/outcome.py`` concludes it from the evidence."""
 
         CREATED = "created", _("Not started yet")
         STARTED = "started", _("At the portal")
@@ -158,7 +164,7 @@ class PatientConnectionAttempt(models.Model):
         indexes = [
             models.Index(fields=["patient_id", "-id"], name="medblocks_attempt_patient"),
             models.Index(fields=["settled_at", "status", "id"], name="medblocks_attempt_settled"),
-            models.Index(fields=["patient_connection_id"], name="medblocks_attempt_link"),
+            models.Index(fields=["patient_connection_id"], name="medblocks_attempt_connection"),
             # The admin's: newest first under each filter, without sorting and without counting.
             models.Index(fields=["created_at", "id"], name="medblocks_attempt_when"),
             models.Index(
@@ -229,7 +235,7 @@ class AttemptEvent(models.Model):
     """One piece of evidence on an attempt's timeline. Appended, never changed."""
 
     class Source(models.TextChoices):
-        """Who says so."""
+        """The source of a piece of evidence."""
 
         SITE = "site", _("This site")
         RETURN = "return", _("Return URL")
@@ -237,7 +243,7 @@ class AttemptEvent(models.Model):
         WEBHOOK = "webhook", _("Medblocks, webhook")
 
     class Kind(models.TextChoices):
-        """What was said."""
+        """The kind of a piece of evidence."""
 
         CREATED = "created", _("Attempt recorded")
         STARTED = "started", _("Session opened, patient sent to the portal")
@@ -281,10 +287,8 @@ class AttemptEvent(models.Model):
         verbose_name_plural = _("timeline")
         ordering = ["id"]
         constraints = [
-            # The same evidence arrives twice (a reload, a redelivery): it is told once.
-            models.UniqueConstraint(
-                fields=["attempt", "fingerprint"], name="medblocks_event_told_once"
-            ),
+            # The same evidence arrives twice (a reload, a redelivery): it is recorded once.
+            models.UniqueConstraint(fields=["attempt", "fingerprint"], name="medblocks_event_once"),
         ]
 
     def __str__(self) -> str:

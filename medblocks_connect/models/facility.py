@@ -1,4 +1,4 @@
-"""What is remembered of the catalog: its facilities, its syncs, and what nobody found in it."""
+"""The catalog as it is remembered: its facilities, its syncs, and searches without a result."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class CatalogPage(models.Model):
 
 
 class MissingFacility(models.Model):
-    """What patients looked for and did not find, counted; it says nothing of who they are."""
+    """A text that patients searched for in vain, counted; it says nothing of who they are."""
 
     text = models.CharField(_("looked for"), max_length=100)
     folded = IdentifierField(max_length=FOLDED_MAX_LENGTH, unique=True, editable=False)
@@ -112,7 +112,7 @@ class MissingFacility(models.Model):
 
 
 class FacilityRequest(models.Model):
-    """What one patient told about a missing facility: kept where the host asks for more."""
+    """One patient's note about a missing facility: kept where the host asks for more."""
 
     missing = models.ForeignKey(
         MissingFacility, on_delete=models.CASCADE, related_name="notes", verbose_name=_("facility")

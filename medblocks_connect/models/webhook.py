@@ -14,7 +14,7 @@ class WebhookDelivery(models.Model):
     """One event that Medblocks sent and signed, kept as it came, less the session's ``url``."""
 
     class State(models.TextChoices):
-        """What became of it."""
+        """The state of a delivery."""
 
         RECEIVED = "received", _("Received")
         PROCESSED = "processed", _("Processed")
@@ -73,7 +73,7 @@ class WebhookDelivery(models.Model):
             models.Index(fields=["event_type", "id"], name="medblocks_delivery_type"),
             # Not db_index, which makes PostgreSQL keep a second one, for LIKE.
             models.Index(fields=["patient_session_id"], name="medblocks_delivery_session"),
-            models.Index(fields=["patient_connection_id"], name="medblocks_delivery_link"),
+            models.Index(fields=["patient_connection_id"], name="medblocks_delivery_connection"),
         ]
         permissions = [
             ("process_webhookdelivery", _("Can process a webhook delivery again")),

@@ -1,1 +1,1 @@
-"""Where a patient is connected: listing and ending their connections."""
+"""A patient's connections: the list of them, and the end of one."""

@@ -1,4 +1,4 @@
-"""What a patient's connections are: Medblocks' word, or what we saw where it cannot be asked."""
+"""The list of a patient's connections: Medblocks' own, or our attempts' where it is away."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from medblocks_connect.facilities.lookup import get_facility
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.patient_connections.snapshot import ConnectionsSnapshot, get_snapshot
 from medblocks_connect.patients import Patient
-from medblocks_connect.timezones import storable
+from medblocks_connect.timezones import to_stored_time
 
-State: TypeAlias = Literal["connected", "lost", "disconnected", "checking"]
+PlaceState: TypeAlias = Literal["connected", "lost", "disconnected", "checking"]
 
 RECORDS_ARRIVE_WITHIN: Final = timedelta(days=7)
 """How long after connecting a page still says that the records are on their way."""
 
-_ATTEMPTS_READ: Final = 200
+_MAX_ATTEMPTS: Final = 200
 # Connections made elsewhere in the same workspace: their names are worth a short wait, all told.
-_NAMES_ASKED: Final = 5
+_MAX_NAMES_ASKED: Final = 5
 _NAME_SECONDS: Final = 2.0
 
 
@@ -32,7 +32,7 @@ _NAME_SECONDS: Final = 2.0
 class ConnectedPlace:
     """One of a patient's connections, as the pages tell it. Times are as the host stores them."""
 
-    state: State
+    state: PlaceState
     connection_id: str  # the facility's, to connect again
     patient_connection_id: str = ""  # conn_…, to disconnect
     name: str = ""  # "" where nobody told it
@@ -62,8 +62,8 @@ class PatientConnections:
 
 
 @dataclass(frozen=True)
-class _Link:
-    """A connection, whoever told of it."""
+class _Connection:
+    """A connection, from Medblocks or from one of our attempts."""
 
     id: str
     connection_id: str
@@ -74,51 +74,50 @@ class _Link:
 
 def list_connections(patient: Patient) -> PatientConnections:
     """Return the connections of ``patient``, those that work first. Never raises for Medblocks."""
-    attempts = _attempts_of(patient)
-    told = get_snapshot(patient, attempts)
-    if told is None:
-        links = [_link_seen(each) for each in attempts if _was_won(each)]
-    elif told.is_current:
-        links = [_link_told(each) for each in told.connections]
+    attempts = _read_attempts(patient)
+    snapshot = get_snapshot(patient, attempts)
+    if snapshot is None:
+        connections = [_from_attempt(attempt) for attempt in attempts if _is_success(attempt)]
+    elif snapshot.is_current:
+        connections = [_from_medblocks(connection) for connection in snapshot.connections]
     else:
-        links = list(_list_since(told, attempts))
-    known = _Known(attempts)
-    places = [known.describe(link) for link in _worth_showing(links)]
-    connected = {each.connection_id for each in places if each.state == "connected"}
-    places += known.list_checking(connected)
+        connections = list(_update_snapshot(snapshot, attempts))
+    history = _AttemptHistory(attempts)
+    places = [history.describe(connection) for connection in _select_shown(connections)]
+    connected = {place.connection_id for place in places if place.state == "connected"}
+    places += history.list_checking(connected)
     order = ("connected", "checking", "lost", "disconnected")
     return PatientConnections(
-        tuple(sorted(places, key=lambda each: order.index(each.state))),
-        is_current=told is not None and told.is_current,
-        as_of=told.taken_at if told else None,
+        tuple(sorted(places, key=lambda place: order.index(place.state))),
+        is_current=snapshot is not None and snapshot.is_current,
+        as_of=snapshot.taken_at if snapshot else None,
     )
 
 
 def find_connection(patient: Patient, patient_connection_id: str) -> ConnectedPlace | None:
     """Return the connection ``conn_…`` of ``patient``; somebody else's is None."""
-    for each in list_connections(patient).places:
-        if patient_connection_id and each.patient_connection_id == patient_connection_id:
-            return each
+    for place in list_connections(patient).places:
+        if patient_connection_id and place.patient_connection_id == patient_connection_id:
+            return place
     return None
 
 
-def _attempts_of(patient: Patient) -> list[PatientConnectionAttempt]:
-    return list(PatientConnectionAttempt.objects.of_patient(patient.patient_id)[:_ATTEMPTS_READ])
+def _read_attempts(patient: Patient) -> list[PatientConnectionAttempt]:
+    return list(PatientConnectionAttempt.objects.of_patient(patient.patient_id)[:_MAX_ATTEMPTS])
 
 
-def _was_won(attempt: PatientConnectionAttempt) -> bool:
+def _is_success(attempt: PatientConnectionAttempt) -> bool:
     return attempt.status == PatientConnectionAttempt.Status.SUCCEEDED
 
 
-def _link_told(told: PatientConnection) -> _Link:
-    ended = told.failure_at or told.updated_at if told.status in LOST_STATUSES else None
-    return _Link(
-        told.id, told.connection_id, told.status, storable(told.created_at), storable(ended)
-    )
+def _from_medblocks(row: PatientConnection) -> _Connection:
+    ended = row.failure_at or row.updated_at if row.status in LOST_STATUSES else None
+    times = to_stored_time(row.created_at), to_stored_time(ended)
+    return _Connection(row.id, row.connection_id, row.status, *times)
 
 
-def _link_seen(attempt: PatientConnectionAttempt) -> _Link:
-    return _Link(
+def _from_attempt(attempt: PatientConnectionAttempt) -> _Connection:
+    return _Connection(
         attempt.patient_connection_id,
         attempt.connection_id,
         attempt.connection_status or ("expired" if attempt.lost_at else "active"),
@@ -127,56 +126,56 @@ def _link_seen(attempt: PatientConnectionAttempt) -> _Link:
     )
 
 
-def _list_since(
-    told: ConnectionsSnapshot, attempts: Iterable[PatientConnectionAttempt]
-) -> Iterator[_Link]:
-    """Give what Medblocks told once, less what was settled here since: that first, as we saw it."""
-    won = [each for each in attempts if _was_won(each)]
-    since = [each for each in won if told.revisions.get(each.pk) != each.revision]
-    yield from map(_link_seen, since)
-    renewed = {each.patient_connection_id for each in since}
-    yield from (_link_told(each) for each in told.connections if each.id not in renewed)
+def _update_snapshot(
+    snapshot: ConnectionsSnapshot, attempts: Iterable[PatientConnectionAttempt]
+) -> Iterator[_Connection]:
+    """Yield what was settled here since the snapshot, then the rest of what it has."""
+    successes = filter(_is_success, attempts)
+    changed = [each for each in successes if snapshot.revisions.get(each.pk) != each.revision]
+    yield from map(_from_attempt, changed)
+    renewed = {attempt.patient_connection_id for attempt in changed}
+    yield from map(
+        _from_medblocks, (each for each in snapshot.connections if each.id not in renewed)
+    )
 
 
-def _worth_showing(links: Iterable[_Link]) -> Iterator[_Link]:
-    """Give every active link, and of the others each facility's newest if none is active there."""
-    # Connecting again may keep the link: then two of our attempts tell of one.
-    once = {each.id or each: each for each in reversed(list(links)) if each.status != "failed"}
-    told = list(reversed(once.values()))
-    shown = {each.connection_id for each in told if each.status == "active"}
-    for link in told:
-        if link.status == "active":
-            yield link
-        elif link.connection_id not in shown:
-            shown.add(link.connection_id)
-            yield link
+def _select_shown(connections: list[_Connection]) -> Iterator[_Connection]:
+    """Yield every active one, and of the others each facility's newest if none is active there."""
+    # Connecting again may keep the connection: then two of our attempts tell of one.
+    by_id = {each.id or each: each for each in reversed(connections) if each.status != "failed"}
+    unique = list(reversed(by_id.values()))
+    shown = {connection.connection_id for connection in unique if connection.status == "active"}
+    for connection in unique:
+        if connection.status == "active":
+            yield connection
+        elif connection.connection_id not in shown:
+            shown.add(connection.connection_id)
+            yield connection
 
 
-class _Known:
-    """What our own attempts know of a patient's connections: names, and when records came."""
+class _AttemptHistory:
+    """Our own attempts' part of a patient's connections: names, and when records came."""
 
     def __init__(self, attempts: list[PatientConnectionAttempt]) -> None:
         self._attempts = attempts
-        self._names_left = _NAMES_ASKED
+        self._names_left = _MAX_NAMES_ASKED
         self._names = self._read_names()
-        self._records, self._cut = self._read_events()
+        self._records, self._disconnected = self._read_events()
 
-    def describe(self, link: _Link) -> ConnectedPlace:
-        """Put ``link`` as the pages tell it."""
-        attempt = next(
-            (each for each in self._attempts if link.id and each.patient_connection_id == link.id),
-            None,
-        )
+    def describe(self, connection: _Connection) -> ConnectedPlace:
+        """Return ``connection`` as the pages show it."""
+        own = (each for each in self._attempts if each.patient_connection_id == connection.id)
+        attempt = next(own, None) if connection.id else None
         # Reconnecting names the facility as it was chosen: it may be known by its address alone.
         facility = attempt.connection_id if attempt else ""
-        records_at = self._records.get(facility) or self._records.get(link.connection_id)
+        records_at = self._records.get(facility) or self._records.get(connection.connection_id)
         return ConnectedPlace(
-            state=self._state(link, attempt),
-            connection_id=facility or link.connection_id,
-            patient_connection_id=link.id,
-            name=self._name(link),
-            since=link.since,
-            ended=link.ended,
+            state=self._state(connection, attempt),
+            connection_id=facility or connection.connection_id,
+            patient_connection_id=connection.id,
+            name=self._name(connection),
+            since=connection.since,
+            ended=connection.ended,
             records_at=records_at,
         )
 
@@ -184,55 +183,58 @@ class _Known:
         """Return the newest attempt of each facility, not connected yet, that is being checked."""
         returned = PatientConnectionAttempt.Status.RETURNED
         newest: dict[str, PatientConnectionAttempt] = {}
-        for each in self._attempts:
-            newest.setdefault(each.connection_id, each)
+        for attempt in self._attempts:
+            newest.setdefault(attempt.connection_id, attempt)
         return [
-            ConnectedPlace("checking", facility, name=each.connection_name, attempt=each)
-            for facility, each in newest.items()
-            if each.status == returned and facility not in connected
+            ConnectedPlace("checking", facility, name=attempt.connection_name, attempt=attempt)
+            for facility, attempt in newest.items()
+            if attempt.status == returned and facility not in connected
         ]
 
-    def _state(self, link: _Link, attempt: PatientConnectionAttempt | None) -> State:
-        if link.status == "active":
+    def _state(
+        self, connection: _Connection, attempt: PatientConnectionAttempt | None
+    ) -> PlaceState:
+        if connection.status == "active":
             return "connected"
+        if connection.status not in LOST_STATUSES:
+            return "checking"
         # Among the ways to lose access the attempt keeps one, which may not be the last.
-        was_cut = attempt is not None and attempt.pk in self._cut
-        if link.status == "disconnected" or (link.status in LOST_STATUSES and was_cut):
-            return "disconnected"
-        return "lost" if link.status in LOST_STATUSES else "checking"
+        by_patient = attempt is not None and attempt.pk in self._disconnected
+        return "disconnected" if by_patient or connection.status == "disconnected" else "lost"
 
     def _read_names(self) -> dict[str, str]:
-        named = [each for each in reversed(self._attempts) if each.connection_name]
-        names = {each.connection_id: each.connection_name for each in named}
+        named = [attempt for attempt in reversed(self._attempts) if attempt.connection_name]
+        names = {attempt.connection_id: attempt.connection_name for attempt in named}
         return names | {
-            each.patient_connection_id: each.connection_name
-            for each in named
-            if each.patient_connection_id
+            attempt.patient_connection_id: attempt.connection_name
+            for attempt in named
+            if attempt.patient_connection_id
         }
 
     def _read_events(self) -> tuple[Mapping[str, datetime], set[int]]:
-        """Return when records last came, by facility, and which attempts' links were cut."""
+        """Return when records last came, by facility, and the attempts that were disconnected."""
         kinds = AttemptEvent.Kind
-        won = {each.pk: each.connection_id for each in self._attempts if _was_won(each)}
-        told = AttemptEvent.objects.filter(
-            attempt__in=won, kind__in=(kinds.RECORDS_SYNCED, kinds.DISCONNECTED)
+        successes = filter(_is_success, self._attempts)
+        facilities = {attempt.pk: attempt.connection_id for attempt in successes}
+        events = AttemptEvent.objects.filter(
+            attempt__in=facilities, kind__in=(kinds.RECORDS_SYNCED, kinds.DISCONNECTED)
         )
         records: dict[str, datetime] = {}
-        cut: set[int] = set()
-        for event in told.order_by("id"):
+        disconnected: set[int] = set()
+        for event in events.order_by("id"):
             if event.kind == kinds.DISCONNECTED:
-                cut.add(event.attempt_id)
+                disconnected.add(event.attempt_id)
             else:
-                records[won[event.attempt_id]] = event.created_at
-        return records, cut
+                records[facilities[event.attempt_id]] = event.created_at
+        return records, disconnected
 
-    def _name(self, link: _Link) -> str:
-        name = self._names.get(link.id) or self._names.get(link.connection_id)
+    def _name(self, connection: _Connection) -> str:
+        name = self._names.get(connection.id) or self._names.get(connection.connection_id)
         if name or self._names_left <= 0:
             return name or ""
         self._names_left -= 1
         try:
-            return get_facility(link.connection_id, timeout=_NAME_SECONDS).name
+            return get_facility(connection.connection_id, timeout=_NAME_SECONDS).name
         except NotFoundError:
             return ""
         except MedblocksError:  # the others would wait in vain as well

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.shortcuts import render
 
 from medblocks_connect.attempts.queries import has_failed_twice
-from medblocks_connect.attempts.waiting import is_confirming, is_long_wait, seconds_until_next_look
+from medblocks_connect.attempts.waiting import is_confirming, is_long_wait, seconds_until_reload
 from medblocks_connect.conf import conf
 from medblocks_connect.error_messages import describe_error, describe_limit
 from medblocks_connect.layout import find_frame
@@ -65,7 +65,7 @@ def render_outcome(
 ) -> HttpResponse:
     """Return the page that tells the patient what came of ``attempt``, or that it is checked."""
     is_stopped = "stop" in request.GET
-    refresh = seconds_until_next_look(attempt, stopped=is_stopped)
+    refresh = seconds_until_reload(attempt, stopped=is_stopped)
     context = {
         "attempt": attempt,
         "is_confirming": is_confirming(attempt),

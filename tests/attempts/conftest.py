@@ -1,4 +1,4 @@
-"""What the tests of an attempt's life share: a Medblocks that says what a test wants."""
+"""Fixtures for the life of an attempt: a Medblocks that answers as a test wants, and rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import responses
 from django.utils import timezone
 
+from medblocks_connect import signals
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 from medblocks_connect.patients import Patient
 
@@ -157,3 +158,71 @@ def breaks_once(monkeypatch):
         monkeypatch.setattr(module, name, call)
 
     return let_break
+
+
+class ReplicaRouter:
+    """A router that writes to one database, and reads from a replica that has nothing."""
+
+    def db_for_read(self, model, **hints):
+        return "replica" if model in {PatientConnectionAttempt, WebhookDelivery} else None
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+@pytest.fixture
+def use_replica(settings):
+    """Let reads go to a replica from now on, unless they ask for where is written."""
+
+    def use():
+        settings.DATABASE_ROUTERS = [ReplicaRouter()]
+
+    return use
+
+
+@pytest.fixture
+def make_delivery(db):
+    """Store a delivery that waits, of a session that is complete, unless told otherwise."""
+
+    def make(about=None, **changes):
+        about = about or session_json(status="complete", connections=[connection_json()])
+        fields = {
+            "event_id": "evt_1",
+            "event_type": "patient_session.completed",
+            "payload": json.dumps({"data": {"object": about}}),
+            "patient_session_id": "ps_1",
+            **changes,
+        }
+        return WebhookDelivery.objects.create(**fields)
+
+    return make
+
+
+@pytest.fixture
+def counts():
+    """Collect the counts that each ``records_synced`` carries."""
+    counts = []
+
+    def receive(attempt, **kwargs):
+        counts.append({name: kwargs.get(name) for name in ("total", "errors")})
+
+    signals.records_synced.connect(receive)
+    yield counts
+    signals.records_synced.disconnect(receive)
+
+
+@pytest.fixture
+def heard():
+    """Collect the status of each attempt whose success a host's receiver heard of."""
+    calls = []
+
+    def receive(attempt, **kwargs):
+        calls.append(attempt.status)
+
+    signals.attempt_succeeded.connect(receive)
+    yield calls
+    signals.attempt_succeeded.disconnect(receive)
+
+
+def break_reading(_delivery):
+    raise RuntimeError

@@ -37,22 +37,22 @@ def clock(monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_insist_on_a_deadlock(refuse, clock):
+def test_write_refused_by_a_deadlock_is_repeated(refuse, clock):
     assert retry_on_deadlock(refuse(3, 0.1, clock), "default") == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_insist_not_on_a_lock_that_was_waited_for(refuse, clock):
+def test_write_refused_after_waiting_for_a_lock_is_not_repeated(refuse, clock):
     with pytest.raises(OperationalError):
         retry_on_deadlock(refuse(1, 5.0, clock), "default")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_insist_not_for_ever(refuse, clock):
+def test_write_refused_for_over_a_second_raises(refuse, clock):
     with pytest.raises(OperationalError):
         retry_on_deadlock(refuse(99, 0.1, clock), "default")
 
 
-def test_insist_not_in_a_callers_transaction(db, refuse):
+def test_write_refused_in_a_callers_transaction_raises(db, refuse):
     with transaction.atomic(), pytest.raises(OperationalError):
         retry_on_deadlock(refuse(1), "default")

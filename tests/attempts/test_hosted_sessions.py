@@ -7,8 +7,9 @@ import json
 import pytest
 
 from medblocks_connect.api import PatientSession
+from medblocks_connect.attempts.evidence import Source
 from medblocks_connect.attempts.session_evidence import read_session
-from medblocks_connect.attempts.settle import Source, settle
+from medblocks_connect.attempts.settle import settle
 from medblocks_connect.attempts.start import start_attempt
 from medblocks_connect.attempts.verification import verify_attempt
 from tests.attempts.conftest import BASE_URL, FACILITY, connection_json, session_json

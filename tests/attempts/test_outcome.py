@@ -17,7 +17,7 @@ from medblocks_connect.api import (
     ReturnedSuccess,
 )
 from medblocks_connect.attempts.outcome import (
-    LAPSE,
+    CLOCK_TOLERANCE,
     Failure,
     Outcome,
     Rank,
@@ -130,7 +130,7 @@ def test_session_without_this_facility_ever_active_never_succeeds(session):
     ],
     ids=["success", "hosted", "failure"],
 )
-def test_return_is_a_claim(returned, status, error):
+def test_return_concludes_an_unconfirmed_status(returned, status, error):
     outcome = conclude_from_return(returned)
     assert (outcome.status, outcome.error, outcome.unconfirmed) == (status, error, True)
 
@@ -171,7 +171,7 @@ def test_return_is_a_claim(returned, status, error):
         "case-28-unknown-status-lapsed",
     ],
 )  # fmt: skip
-def test_session_concludes(session, status, error):
+def test_session_concludes_status_and_error(session, status, error):
     outcome = conclude_from_session(session, FACILITY, NOW)
     assert (outcome.status, outcome.error) == (status, error)
 
@@ -187,7 +187,7 @@ def test_session_concludes(session, status, error):
     ],
     ids=["may-try-again", "lapsed", "complete", "unknown-status", "unknown-status-for-a-month"],
 )
-def test_session_has_the_last_word(session, settled):
+def test_session_is_settled_once_it_is_over(session, settled):
     assert conclude_from_session(session, FACILITY, NOW).settled is settled
 
 
@@ -202,7 +202,7 @@ def test_session_keeps_an_unknown_status_as_it_came():
     outcome = conclude_from_session(
         make_session("complete", [make_connection("pondering")]), FACILITY, NOW
     )
-    assert outcome.link.status == "pondering"
+    assert outcome.connection.status == "pondering"
 
 
 def test_session_started_with_a_base_url_matches_the_catalogs_id():
@@ -289,5 +289,5 @@ def test_merge_notes_a_disagreement(claim, fact, disagrees):
     assert outcome.claim_disagrees is disagrees
 
 
-def test_lapse_is_the_clocks_difference():
-    assert timedelta(minutes=10) == LAPSE
+def test_clock_tolerance_is_ten_minutes():
+    assert timedelta(minutes=10) == CLOCK_TOLERANCE

@@ -25,11 +25,11 @@ from tests.attempts.conftest import (
 )
 
 
-def asked(medblocks) -> int:
+def count_calls(medblocks) -> int:
     return len(medblocks.calls)
 
 
-def test_reconcile_settles(medblocks, make_old):
+def test_reconcile_open_attempt_settles_it(medblocks, make_old):
     attempt = make_old()
     answer(medblocks, **ACTIVE)
     done = reconcile_attempts(limit=10)
@@ -48,7 +48,7 @@ def test_reconcile_second_run_asks_nothing(medblocks, make_old):
     before = list(PatientConnectionAttempt.objects.values())
     medblocks.reset()
     assert reconcile_attempts(limit=10).asked == 0
-    assert (asked(medblocks), list(PatientConnectionAttempt.objects.values())) == (0, before)
+    assert (count_calls(medblocks), list(PatientConnectionAttempt.objects.values())) == (0, before)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_reconcile_second_run_asks_nothing(medblocks, make_old):
     [
         pytest.param({"created_at": timezone.now() + timedelta(days=1)}, id="still-in-hand"),
         pytest.param(
-            {"leased_until": timezone.now() + timedelta(days=1)}, id="claimed-by-another-machine"
+            {"leased_until": timezone.now() + timedelta(days=1)}, id="leased-to-another-machine"
         ),
         pytest.param({"settled_at": timezone.now(), "status": "failed"}, id="settled"),
         pytest.param({"status": "failed", "patient_session_id": None}, id="without-a-session"),
@@ -69,7 +69,7 @@ def test_reconcile_second_run_asks_nothing(medblocks, make_old):
         ),
     ],
 )
-def test_reconcile_leaves_alone(medblocks, make_old, changes):
+def test_reconcile_leaves_attempts_that_are_not_due(medblocks, make_old, changes):
     make_old(**changes)
     assert reconcile_attempts(limit=10).asked == 0
 
@@ -82,14 +82,14 @@ def test_reconcile_leaves_alone(medblocks, make_old, changes):
             {"status": "failed", "unconfirmed": True, "error": "user_denied"}, id="claimed-failure"
         ),
         pytest.param({"status": "failed", "error": "oauth_error"}, id="failed-in-an-open-session"),
-        pytest.param({"leased_until": long_ago()}, id="claimed-by-a-machine-that-died"),
+        pytest.param({"leased_until": long_ago()}, id="leased-to-a-machine-that-died"),
         pytest.param(
             {"created_at": timezone.now() - timedelta(days=2), "asked_at": long_ago()},
             id="old-and-not-asked-within-the-hour",
         ),
     ],
 )
-def test_reconcile_asks_about(medblocks, make_old, changes):
+def test_reconcile_asks_about_attempts_that_are_due(medblocks, make_old, changes):
     attempt = make_old(**changes)
     answer(medblocks, **ACTIVE)
     reconcile_attempts(limit=10)
@@ -113,7 +113,7 @@ def test_reconcile_adopts_from_a_later_page(medblocks, make_old):
     ("minutes", "status"),
     [pytest.param(60, "expired", id="lapsed"), pytest.param(5, "created", id="not-yet")],
 )
-def test_reconcile_created_row_without_session(medblocks, make_old, minutes, status):
+def test_reconcile_created_attempt_without_session_expires(medblocks, make_old, minutes, status):
     created_at = timezone.now() - timedelta(minutes=minutes)
     attempt = make_old(patient_session_id=None, status="created", created_at=created_at)
     answer_list(medblocks, [])
@@ -131,7 +131,7 @@ def test_reconcile_claim_that_medblocks_forgot_stands(medblocks, make_old):
     assert (attempt.status, attempt.settled_at is None) == ("failed", False)
 
 
-def test_reconcile_session_that_medblocks_forgot(medblocks, make_old):
+def test_reconcile_session_that_medblocks_forgot_is_expired(medblocks, make_old):
     attempt = make_old()
     medblocks.get(f"{BASE_URL}/patient-sessions/ps_1", status=404)
     reconcile_attempts(limit=10)
@@ -165,7 +165,7 @@ def test_reconcile_stops_when_away(medblocks, make_old, how):
     assert (done.stopped, done.unanswered) == ("away", 3)
 
 
-def test_reconcile_odd_answer_is_not_away(medblocks, make_old):
+def test_reconcile_odd_answer_does_not_count_as_away(medblocks, make_old):
     """Only what came in a row counts: an odd answer is one, and the count begins anew."""
     for number, status in enumerate([503, 503, 400, 503, 503, 503, 503]):
         make_old(number)
@@ -207,7 +207,7 @@ def test_reconcile_odd_answers_keep_nobody_waiting_for_ever(medblocks, make_old)
     assert last.status == "succeeded"
 
 
-def test_reconcile_is_bounded(medblocks, make_old):
+def test_reconcile_asks_about_no_more_than_its_limit(medblocks, make_old):
     for number in range(30):
         make_old(number)
         answer(medblocks, number)
@@ -215,7 +215,7 @@ def test_reconcile_is_bounded(medblocks, make_old):
     assert reconcile_attempts(limit=5).asked == 5
 
 
-def test_reconcile_failure_in_an_open_session_until_its_end(medblocks, make_old):
+def test_reconcile_failure_in_an_open_session_is_asked_about_until_its_end(medblocks, make_old):
     """The patient may try again in the same session; once it is over nobody is asked."""
     attempt = make_old(status="failed", error="oauth_error")
     tried = [connection_json("failed", failure_code="oauth_error")]
@@ -243,7 +243,9 @@ def in_minutes(minutes: int) -> str:
     ("minutes", "status"),
     [pytest.param(41, "expired", id="lapsed"), pytest.param(39, "started", id="not-yet")],
 )
-def test_reconcile_open_session_that_names_no_end(medblocks, make_old, minutes, status):
+def test_reconcile_open_session_without_an_end_expires_after_its_lifetime(
+    medblocks, make_old, minutes, status
+):
     attempt = make_old(created_at=timezone.now() - timedelta(minutes=minutes))
     answer(medblocks, expires_at=None)
     reconcile_attempts(limit=10)
@@ -255,7 +257,9 @@ def test_reconcile_open_session_that_names_no_end(medblocks, make_old, minutes, 
     ("hours", "status", "unanswered"),
     [pytest.param(25, "expired", 0, id="a-day"), pytest.param(23, "started", 1, id="not-yet")],
 )
-def test_reconcile_odd_answers_end_with_the_session(medblocks, make_old, hours, status, unanswered):
+def test_reconcile_odd_answers_expire_a_day_after_the_session(
+    medblocks, make_old, hours, status, unanswered
+):
     attempt = make_old(created_at=timezone.now() - timedelta(hours=hours))
     answer(medblocks, patient_id="somebody-else")
     done = reconcile_attempts(limit=10)
@@ -279,7 +283,7 @@ def test_reconcile_attempt_that_breaks_stops_nobody(medblocks, make_old, breaks_
     other = make_old(2)
     answer(medblocks, 1, **ACTIVE)
     answer(medblocks, 2, **ACTIVE)
-    breaks_once(reconcile, "settle_and_catch_up")
+    breaks_once(reconcile, "settle_with_waiting_deliveries")
     done = reconcile_attempts(limit=10)
     assert (done.broken, done.asked) == (1, 2)
     other.refresh_from_db()
@@ -289,7 +293,7 @@ def test_reconcile_attempt_that_breaks_stops_nobody(medblocks, make_old, breaks_
     assert not PatientConnectionAttempt.objects.exclude(leased_until=None).exists()
 
 
-def test_reconcile_session_that_another_attempt_has(medblocks, make_old):
+def test_reconcile_session_of_another_attempt_is_not_adopted(medblocks, make_old):
     """It is not adopted twice, and stands in nobody's way."""
     make_old(1, settled_at=timezone.now())
     attempt = make_old(2, patient_session_id=None, status="created")
@@ -302,22 +306,22 @@ def test_reconcile_session_that_another_attempt_has(medblocks, make_old):
     assert reconcile_attempts(limit=10).asked == 0
 
 
-def test_reconcile_names_the_place_that_a_webhook_settled(medblocks, make_attempt):
+def test_reconcile_names_the_facility_of_an_attempt_settled_by_webhook(medblocks, make_attempt):
     """Asked once: a name that nobody can tell is not asked for in every run."""
     settled = {"status": "succeeded", "settled_at": timezone.now()}
     attempt = make_attempt(**settled)
     other = make_attempt(patient_session_id="ps_2", connection_id="fhirsrc_unknown", **settled)
     medblocks.get(f"{BASE_URL}/connections/fhirsrc_unknown", status=404)
     reconcile_attempts(limit=10)
-    before = asked(medblocks)
+    before = count_calls(medblocks)
     reconcile_attempts(limit=10)
     attempt.refresh_from_db()
     assert (attempt.connection_name, attempt.connection_type) == ("Riverside General", "epic")
     other.refresh_from_db()
-    assert (before, asked(medblocks), other.connection_name) == (2, 2, "")
+    assert (before, count_calls(medblocks), other.connection_name) == (2, 2, "")
 
 
-def test_reconcile_names_a_place_later_where_medblocks_is_away(medblocks, make_attempt):
+def test_reconcile_with_medblocks_away_names_the_facility_later(medblocks, make_attempt):
     settled = {"status": "succeeded", "settled_at": timezone.now()}
     attempt = make_attempt(connection_id="fhirsrc_slow", **settled)
     medblocks.get(f"{BASE_URL}/connections/fhirsrc_slow", status=503)
@@ -329,7 +333,7 @@ def test_reconcile_names_a_place_later_where_medblocks_is_away(medblocks, make_a
     assert attempt.connection_name == "S"
 
 
-def test_reconcile_names_other_places_than_an_odd_one(medblocks, make_attempt):
+def test_reconcile_with_an_odd_facility_names_the_others(medblocks, make_attempt):
     """What Medblocks answers oddly about stands in no other's way, and is asked about once."""
     settled = {"status": "succeeded", "settled_at": timezone.now()}
     attempt = make_attempt(**settled)
@@ -338,27 +342,27 @@ def test_reconcile_names_other_places_than_an_odd_one(medblocks, make_attempt):
     for _ in range(2):
         reconcile_attempts(limit=10)
     attempt.refresh_from_db()
-    assert (attempt.connection_name, asked(medblocks)) == ("Riverside General", 2)
+    assert (attempt.connection_name, count_calls(medblocks)) == ("Riverside General", 2)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_reconcile_claims_again_what_the_database_refused(medblocks, make_old, monkeypatch):
+def test_reconcile_lease_that_the_database_refused_is_repeated(medblocks, make_old, monkeypatch):
     """A deadlock, or a transaction that cannot be serialised, is no end of the run."""
     make_old()
     answer(medblocks, **ACTIVE)
-    claim, calls = reconcile._lease, []
+    lease, calls = reconcile._lease_attempt, []
 
     def be_refused_once(*args):
         calls.append(1)
         if len(calls) == 1:
             raise OperationalError
-        return claim(*args)
+        return lease(*args)
 
-    monkeypatch.setattr(reconcile, "_lease", be_refused_once)
+    monkeypatch.setattr(reconcile, "_lease_attempt", be_refused_once)
     assert reconcile_attempts(limit=10).statuses["succeeded"] == 1
 
 
-def test_reconcile_names_the_facility_by_its_id(medblocks, make_old):
+def test_reconcile_connection_of_another_facility_is_not_connected(medblocks, make_old):
     """A connection of another facility in the same session settles nothing."""
     attempt = make_old(connection_id=FACILITY)
     other = connection_json(connection_id="fhirsrc_elsewhere")

@@ -1,12 +1,12 @@
-"""Which facility a session is about where Medblocks does not name it."""
+"""The facility of a session where Medblocks does not name it."""
 
 from __future__ import annotations
 
 import pytest
 
 from medblocks_connect.api import FhirSource, PatientSession
+from medblocks_connect.attempts.evidence import Source
 from medblocks_connect.attempts.session_evidence import read_session
-from medblocks_connect.attempts.settle import Source
 from medblocks_connect.facilities.facility_cache import cache_facilities
 from tests.attempts.conftest import FACILITY, connection_json, session_json
 
@@ -22,8 +22,8 @@ def conclude(make_attempt):
 
     def read(connections, named=None):
         attempt = make_attempt(connection_id=BASE_URL, connection_name="Riverside General")
-        told = session_json(status="complete", connection_id=named, connections=connections)
-        evidence = read_session(attempt, PatientSession.from_json(told), Source.MEDBLOCKS)
+        session = session_json(status="complete", connection_id=named, connections=connections)
+        evidence = read_session(attempt, PatientSession.from_json(session), Source.MEDBLOCKS)
         return evidence.outcome.status, evidence.outcome.error
 
     return read
@@ -35,22 +35,26 @@ def two(ours, theirs):
 
 
 @pytest.fixture
-def known():
+def known_facility():
     cache_facilities([FhirSource(FACILITY, "Riverside General", "epic", BASE_URL, "", "")])
 
 
 @pytest.mark.parametrize("named", [None, BASE_URL, f"{BASE_URL}/"])
-def test_facility_of_the_base_url_is_known_among_several(conclude, known, named):
+def test_session_with_several_facilities_takes_the_one_of_the_base_url(
+    conclude, known_facility, named
+):
     assert conclude(two("active", "failed"), named) == ("succeeded", "")
 
 
-def test_facility_of_the_base_url_case_28_another_is_no_success(conclude, known):
+def test_session_case_28_of_another_facility_than_the_base_urls_is_no_success(
+    conclude, known_facility
+):
     assert conclude(two("failed", "active")) == ("failed", "unknown_error")
 
 
-def test_facility_of_the_base_url_that_nobody_knows_is_none_of_several(conclude):
+def test_session_with_several_facilities_and_an_unknown_base_url_is_no_success(conclude):
     assert conclude(two("active", "active")) == ("failed", "not_connected")
 
 
-def test_facility_that_medblocks_names_is_the_one(conclude, known):
+def test_session_whose_facility_medblocks_names_takes_that_one(conclude, known_facility):
     assert conclude(two("active", "failed"), OTHER_FACILITY) == ("failed", "unknown_error")

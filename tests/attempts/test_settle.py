@@ -11,22 +11,15 @@ from hypothesis import strategies as st
 
 from medblocks_connect import signals
 from medblocks_connect.api import ReturnedFailure, ReturnedSuccess
+from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import (
     Failure,
-    Link,
     Outcome,
+    OutcomeConnection,
     Rank,
     conclude_from_return,
 )
-from medblocks_connect.attempts.settle import (
-    Evidence,
-    Kind,
-    Source,
-    outcome_of,
-    plan_step,
-    settle,
-    try_to_settle,
-)
+from medblocks_connect.attempts.settle import plan_change, read_outcome, settle, write_change
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.attempts.conftest import FACILITY
 from tests.attempts.test_outcome import evidence, merge_all
@@ -36,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CONNECTED = Evidence(
     Source.MEDBLOCKS,
     Kind.CONNECTED,
-    Outcome(Rank.SUCCEEDED, link=Link("active", "conn_1"), settled=True),
+    Outcome(Rank.SUCCEEDED, connection=OutcomeConnection("active", "conn_1"), settled=True),
 )
 
 
@@ -64,7 +57,9 @@ EVENT_COLUMNS = (
     "connection_status", "occurred_at",
 )  # fmt: skip
 LATELY = datetime(2026, 11, 1, 10, tzinfo=timezone.utc)
-LOST = Evidence(Source.WEBHOOK, Kind.LOST, Outcome(link=Link("refresh_failed", "conn_1")))
+LOST = Evidence(
+    Source.WEBHOOK, Kind.LOST, Outcome(connection=OutcomeConnection("refresh_failed", "conn_1"))
+)
 
 
 @pytest.fixture
@@ -92,12 +87,12 @@ def read(attempt):
     return PatientConnectionAttempt.objects.get(pk=attempt.pk)
 
 
-def test_settle_writes_what_the_object_says(make_attempt):
+def test_settle_writes_the_row_and_the_object_alike(make_attempt):
     attempt = make_attempt()
     settle(attempt, CONNECTED)
     assert read(attempt).status == attempt.status == "succeeded"
     assert read(attempt).finished_at == attempt.finished_at is not None
-    assert outcome_of(read(attempt)) == outcome_of(attempt) == CONNECTED.outcome
+    assert read_outcome(read(attempt)) == read_outcome(attempt) == CONNECTED.outcome
     assert read(attempt).revision == attempt.revision == 1
 
 
@@ -132,7 +127,7 @@ def test_settle_claimed_failure_shows_its_code_and_words(make_attempt):
     assert (row.error, row.error_description) == ("user_denied", "They said no")
 
 
-def test_settle_a_row_made_from_bare_fields(db):
+def test_settle_a_row_that_a_host_made(db):
     attempt = PatientConnectionAttempt.objects.create(
         patient_id="p-1", connection_id=FACILITY, status="failed", error="oauth_error"
     )
@@ -140,7 +135,7 @@ def test_settle_a_row_made_from_bare_fields(db):
     assert read(attempt).status == "succeeded"
 
 
-def test_settle_same_evidence_twice_is_told_once(make_attempt, heard):
+def test_settle_same_evidence_twice_is_one_event(make_attempt, heard):
     attempt = make_attempt()
     settle(attempt, CONNECTED)
     settle(read(attempt), CONNECTED)
@@ -165,7 +160,7 @@ def test_settle_claimed_failure_is_signalled_once_the_session_is_over(make_attem
     assert read(attempt).unconfirmed
 
 
-def test_settle_claimed_failure_after_the_session_is_over(make_attempt, heard):
+def test_settle_claimed_failure_after_the_end_is_signalled(make_attempt, heard):
     attempt = make_attempt()
     settle(attempt, OVER)
     settle(attempt, DENIED)
@@ -194,7 +189,7 @@ def test_settle_start_is_signalled(make_attempt, heard):
 
 
 @pytest.mark.parametrize(
-    ("said", "is_end"),
+    ("piece", "is_end"),
     [
         pytest.param(CONNECTED, True, id="connected"),
         pytest.param(REFUSED, True, id="failed"),
@@ -202,52 +197,54 @@ def test_settle_start_is_signalled(make_attempt, heard):
         pytest.param(CAME_BACK, False, id="came-back"),
     ],
 )
-def test_settle_every_end_is_dated(make_attempt, said, is_end):
+def test_settle_every_end_is_dated(make_attempt, piece, is_end):
     attempt = make_attempt()
-    settle(attempt, said)
+    settle(attempt, piece)
     assert (read(attempt).finished_at is not None) is is_end
 
 
-def test_settle_tells_all_that_was_said(make_attempt):
+def test_settle_writes_every_column_of_the_event(make_attempt):
     attempt = make_attempt()
-    outcome = Outcome(Rank.FAILED, Failure("oauth_error", "Words", LATELY), link=Link("odd"))
+    outcome = Outcome(
+        Rank.FAILED, Failure("oauth_error", "Words", LATELY), connection=OutcomeConnection("odd")
+    )
     more = {"request_id": "req_1", "occurred_at": LATELY, "detail": "More"}
     settle(attempt, Evidence(Source.WEBHOOK, Kind.FAILED, outcome, **more))
-    told = attempt.events.values(*EVENT_COLUMNS).get()
-    assert tuple(told.values()) == (
+    event = attempt.events.values(*EVENT_COLUMNS).get()
+    assert tuple(event.values()) == (
         ("webhook", "failed", "failed", "oauth_error", "Words", "More", "req_1", "odd", LATELY)
     )
     assert read(attempt).failure_at == LATELY
 
 
-def test_settle_tells_a_claims_code(make_attempt):
+def test_settle_claimed_failure_is_on_the_timeline_with_its_code(make_attempt):
     attempt = make_attempt()
     settle(attempt, DENIED)
-    told = attempt.events.values_list("error", "error_description").get()
-    assert told == ("user_denied", "They said no")
+    event = attempt.events.values_list("error", "error_description").get()
+    assert event == ("user_denied", "They said no")
 
 
-def test_settle_tells_what_another_attempts_timeline_tells(make_attempt):
+def test_settle_same_evidence_for_two_attempts_is_an_event_each(make_attempt):
     for number in (1, 2):
         attempt = make_attempt(patient_session_id=f"ps_{number}")
         settle(attempt, Evidence(Source.MEDBLOCKS, Kind.STILL_OPEN, Outcome(Rank.STARTED)))
         assert attempt.events.count() == 1
 
 
-def test_settle_told_before_is_no_conflict(make_attempt):
+def test_settle_same_event_written_twice_is_no_conflict(make_attempt):
     """As where two processes, neither of which saw the other's, say the same."""
     attempt = make_attempt()
-    step = plan_step(attempt, Evidence(Source.SITE, Kind.STILL_OPEN, Outcome()))
-    assert [try_to_settle(step, "default") for _ in range(2)] == [True, True]
+    change = plan_change(attempt, Evidence(Source.SITE, Kind.STILL_OPEN, Outcome()))
+    assert [write_change(change, "default") for _ in range(2)] == [True, True]
     assert attempt.events.count() == 1
 
 
 def columns_after(pieces):
-    """What a row holds of the outcome once it has met ``pieces``, one by one."""
+    """Return what a row holds of the outcome once it has met ``pieces``, one by one."""
     attempt = PatientConnectionAttempt(patient_id="p-1")
     for piece in pieces:
-        step = plan_step(attempt, Evidence(Source.MEDBLOCKS, Kind.FAILED, piece))
-        for name, value in step.changes.items():
+        change = plan_change(attempt, Evidence(Source.MEDBLOCKS, Kind.FAILED, piece))
+        for name, value in change.columns.items():
             setattr(attempt, name, value)
     return [getattr(attempt, name) for name in OUTCOME_COLUMNS]
 
@@ -260,7 +257,7 @@ def test_settle_any_order_leaves_the_same_columns(pieces, random):
     assert columns_after(shuffled) == columns_after(pieces) == columns_after([merge_all(pieces)])
 
 
-def test_settle_claim_without_words_takes_none_of_the_facts(make_attempt):
+def test_settle_claim_without_description_stays_without(make_attempt):
     attempt = make_attempt()
     settle(attempt, Evidence(Source.RETURN, Kind.CLAIMED_FAILURE, claim_of("oauth_error", "")))
     settle(attempt, REFUSED)
@@ -315,18 +312,20 @@ def test_settle_signals_nothing_when_the_transaction_fails(make_attempt, heard):
 def test_settle_known_evidence_writes_nothing(make_attempt, django_assert_num_queries):
     attempt = make_attempt()
     settle(attempt, CONNECTED)
-    with django_assert_num_queries(1) as asked:
+    with django_assert_num_queries(1) as queries:
         settle(attempt, CONNECTED)
-    assert asked[0]["sql"].startswith("SELECT")
+    assert queries[0]["sql"].startswith("SELECT")
 
 
 @pytest.mark.parametrize("refusals", [1, 2, 3])
-def test_settle_waits_for_a_locked_database(make_attempt, heard, monkeypatch, refusals):
+def test_settle_refused_by_the_database_is_repeated_twice(
+    make_attempt, heard, monkeypatch, refusals
+):
     from django.db import OperationalError
 
     from medblocks_connect.attempts import settle as module
 
-    write, refused = module.try_to_settle, []
+    write, refused = module.write_change, []
 
     def refuse(*args):
         if len(refused) < refusals:
@@ -334,7 +333,7 @@ def test_settle_waits_for_a_locked_database(make_attempt, heard, monkeypatch, re
             raise OperationalError("database is locked")
         return write(*args)
 
-    monkeypatch.setattr(module, "try_to_settle", refuse)
+    monkeypatch.setattr(module, "write_change", refuse)
     attempt = make_attempt()
     if refusals == 3:
         with pytest.raises(OperationalError):

@@ -52,7 +52,7 @@ def test_start_stores_the_session_and_gives_its_url(medblocks, patient):
     assert attempt.expires_at.isoformat() == "2099-01-01T00:00:00+00:00"
 
 
-def test_start_sends_what_the_resolver_gave_and_no_more(medblocks):
+def test_start_sends_the_resolvers_patient_alone(medblocks):
     medblocks.post(SESSIONS, json=session_json())
     patient = Patient("p-1", email="pat@example.org", metadata={"ward": 7, "attempt": "forged"})
     start_attempt(patient, FACILITY, RETURN_URL)
@@ -68,7 +68,7 @@ def test_start_sends_what_the_resolver_gave_and_no_more(medblocks):
 
 
 @pytest.mark.parametrize(
-    ("given", "sent"),
+    ("demographics", "sent"),
     [
         ({"email": "pat@clinic"}, {}),
         ({"email": " pat@example.org "}, {"patient_email": "pat@example.org"}),
@@ -79,24 +79,24 @@ def test_start_sends_what_the_resolver_gave_and_no_more(medblocks):
     ],
     ids=["no-domain", "spaces", "none", "number", "long-name", "line"],
 )
-def test_start_sends_of_the_patient_what_medblocks_takes(medblocks, given, sent):
+def test_start_sends_valid_demographics_alone(medblocks, demographics, sent):
     medblocks.post(SESSIONS, json=session_json())
-    start_attempt(Patient("p-1", **given), FACILITY, RETURN_URL)
+    start_attempt(Patient("p-1", **demographics), FACILITY, RETURN_URL)
     body = json.loads(medblocks.calls[-1].request.body)
     assert {name: body[name] for name in body if name in ("patient_email", "patient_name")} == sent
 
 
 def answer_to_each(medblocks, *answers):
-    """Let Medblocks answer a start with each of ``answers``, and return what it was asked."""
-    asked, waiting = [], iter(answers)
+    """Let Medblocks answer a start with each of ``answers``, and return the bodies it was sent."""
+    sent_bodies, waiting = [], iter(answers)
 
     def answer(request):
-        asked.append(json.loads(request.body))
+        sent_bodies.append(json.loads(request.body))
         status, content = next(waiting)
         return status, {}, json.dumps(content)
 
     medblocks.add_callback("POST", SESSIONS, answer)
-    return asked
+    return sent_bodies
 
 
 def refusal_of(param):
@@ -106,11 +106,11 @@ def refusal_of(param):
 
 
 @pytest.mark.parametrize("param", ["patient_email", "patient_name"])
-def test_start_asks_once_more_without_what_describes_the_patient(medblocks, param):
-    asked = answer_to_each(medblocks, refusal_of(param), (200, session_json()))
+def test_start_refused_for_demographics_is_repeated_without(medblocks, param):
+    sent_bodies = answer_to_each(medblocks, refusal_of(param), (200, session_json()))
     patient = Patient("p-1", email="pat@example.org", name="Pat")
     assert start_attempt(patient, FACILITY, RETURN_URL).attempt.status == "started"
-    assert [("patient_email" in each, "patient_name" in each) for each in asked] == [
+    assert [("patient_email" in each, "patient_name" in each) for each in sent_bodies] == [
         (True, True),
         (False, False),
     ]
@@ -125,10 +125,10 @@ def test_start_asks_once_more_without_what_describes_the_patient(medblocks, para
     ],
     ids=["not-sent", "other", "none"],
 )
-def test_start_asks_no_more_where_it_would_be_refused_again(medblocks, param, patient):
-    asked = answer_to_each(medblocks, refusal_of(param))
+def test_start_refused_for_other_parameters_is_not_repeated(medblocks, param, patient):
+    sent_bodies = answer_to_each(medblocks, refusal_of(param))
     assert start_and_fail(patient)[1].error == "invalid_data"
-    assert len(asked) == 1
+    assert len(sent_bodies) == 1
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_start_case_11_unexpected_reply_keeps_the_row(medblocks, patient, body):
         "https://medblocks.example:port/c/1",
     ],
 )
-def test_start_case_6_unsafe_url_is_no_redirect(medblocks, patient, url):
+def test_start_case_6_with_an_unsafe_url_is_refused(medblocks, patient, url):
     medblocks.post(SESSIONS, json=session_json(url=url))
     status_code, attempt = start_and_fail(patient)
     assert status_code == 502
@@ -294,11 +294,11 @@ def test_start_case_6_unsafe_url_is_no_redirect(medblocks, patient, url):
         ("", False),
     ],
 )
-def test_is_safe_redirect(url, safe):
+def test_is_safe_redirect_accepts_https_and_this_machine(url, safe):
     assert is_safe_redirect(url) is safe
 
 
-def test_start_without_a_name_goes_on(medblocks, patient):
+def test_start_without_a_facility_name_goes_on(medblocks, patient):
     medblocks.replace("GET", f"{BASE_URL}/connections/{FACILITY}", status=500)
     medblocks.post(SESSIONS, json=session_json())
     start_attempt(patient, FACILITY, RETURN_URL)
@@ -333,7 +333,18 @@ def test_start_with_the_session_of_the_same_choice_follows_it(medblocks, patient
     assert (started.attempt, started.url) == (first, PORTAL_URL)
 
 
-def test_start_case_6_unsafe_url_of_a_session_that_is_shared(medblocks, patient, make_attempt):
+def test_start_with_a_shared_session_and_a_replica_follows_it(
+    medblocks, patient, make_attempt, use_replica
+):
+    first = make_attempt()
+    medblocks.post(SESSIONS, json=session_json())
+    use_replica()
+    assert start_attempt(patient, FACILITY, RETURN_URL).attempt == first
+
+
+def test_start_case_6_with_an_unsafe_url_of_a_shared_session_is_refused(
+    medblocks, patient, make_attempt
+):
     make_attempt()
     medblocks.post(SESSIONS, json=session_json(url="javascript:alert(1)"))
     with pytest.raises(StartRefusedError) as refused:
@@ -341,7 +352,7 @@ def test_start_case_6_unsafe_url_of_a_session_that_is_shared(medblocks, patient,
     assert refused.value.status_code == 502
 
 
-def test_start_that_breaks_tells_of_the_first_error(medblocks, patient, settings, monkeypatch):
+def test_start_that_breaks_twice_raises_the_first_error(medblocks, patient, settings, monkeypatch):
     def fail(*args):
         raise OperationalError
 
@@ -351,21 +362,21 @@ def test_start_that_breaks_tells_of_the_first_error(medblocks, patient, settings
         start_attempt(patient, FACILITY, RETURN_URL)
 
 
-def test_start_asks_once_more_within_the_same_deadline(medblocks, patient, monkeypatch):
-    given, answers = [], iter([refusal_of("patient_name"), (200, session_json())])
+def test_start_repeated_keeps_to_the_same_deadline(medblocks, patient, monkeypatch):
+    timeouts, answers = [], iter([refusal_of("patient_name"), (200, session_json())])
     create = PatientSessions.create
 
     def watch(self, **wanted):
-        given.append(wanted["timeout"])
+        timeouts.append(wanted["timeout"])
         return create(self, **wanted)
 
     monkeypatch.setattr(PatientSessions, "create", watch)
     answer_to_each(medblocks, *answers)
     start_attempt(Patient("p-1", name="Pat"), FACILITY, RETURN_URL)
-    assert given[1] < given[0]
+    assert timeouts[1] < timeouts[0]
 
 
-def test_start_inside_a_transaction_is_refused_aloud(medblocks, patient):
+def test_start_inside_a_transaction_raises(medblocks, patient):
     from django.db import transaction
 
     with pytest.raises(RuntimeError, match="durable"), transaction.atomic():

@@ -1,4 +1,4 @@
-"""When a delivery is tried again, and that it stops no other."""
+"""Retries of deliveries: at what intervals, and in nobody's way."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WrittenError(Exception):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_retry_many_deliveries_lock_nobody_out(db):
+def test_retry_of_many_deliveries_locks_nobody_out(db):
     """An open cursor over them would keep every other writer out of SQLite meanwhile."""
     failed = {"event_type": "patient_session.completed", "payload": "{}", "state": "failed"}
     WebhookDelivery.objects.bulk_create(
@@ -52,7 +52,7 @@ def test_retry_many_deliveries_lock_nobody_out(db):
     assert not WebhookDelivery.objects.filter(tries=0).exists()
 
 
-def test_retry_delivery_that_breaks_stops_nobody(make_attempt, breaks_once, caplog):
+def test_retry_that_breaks_stops_no_other(make_attempt, breaks_once, caplog):
     make_attempt(settled_at=timezone.now())
     for number in (1, 2):
         store_delivery(f"ps_{number}", session_json(**ACTIVE), state="failed")
@@ -86,7 +86,7 @@ def test_retry_backs_off_from_a_failing_delivery(db, tries, minutes, is_due):
     "end",
     [pytest.param(ACTIVE, id="connected"), pytest.param({"status": "complete"}, id="nothing")],
 )
-def test_retry_adoption_gives_waiting_deliveries_their_effect(medblocks, make_old, end):
+def test_retry_after_an_adoption_processes_waiting_deliveries(medblocks, make_old, end):
     """Its second run must find nothing left to do."""
     attempt = make_old(patient_session_id=None, status="created")
     ours = session_json(id="ps_ours", metadata={"attempt": attempt.public_id}, **end)
@@ -98,7 +98,7 @@ def test_retry_adoption_gives_waiting_deliveries_their_effect(medblocks, make_ol
     assert reconcile_attempts(limit=10).deliveries == 0
 
 
-def test_retry_after_a_long_wait(make_attempt):
+def test_retry_after_a_long_wait_has_all_its_tries(make_attempt):
     """To wait for its attempt uses up none of the tries that a failure has."""
     about = {"patient_id": "p-1", "connection_id": FACILITY}
     store_delivery("", about, event_type="records.sync.completed", tries=MAX_TRIES)

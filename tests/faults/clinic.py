@@ -27,6 +27,8 @@ from tests.faults.events import SECRET, post_event
 KEY = "mb_sk_sbx_key_of_the_clinic"
 BASE_URL = "https://medblocks.test/medblocks-sandbox"
 RIVERSIDE = "fhirsrc_riverside_general"
+RETURN = "/records/return/"
+SESSION = "/patient-sessions/"
 
 Payload = dict[str, Any]
 Answer = tuple[int, dict[str, str], bytes]
@@ -68,17 +70,17 @@ class Medblocks:
     def change(self, method: str, start: str, how: Callable[[Payload], Payload]) -> None:
         """Change the JSON that calls of ``start`` are answered with."""
         self.intercept(
-            method, start, lambda given: (given[0], given[1], json.dumps(how(json.loads(given[2]))))
+            method, start, lambda answer: (*answer[:2], json.dumps(how(json.loads(answer[2]))))
         )
 
     def replace(self, method: str, start: str, body: bytes, status: int = 200) -> None:
         """Answer calls of ``start`` with ``body``, after the sandbox has done its work."""
-        self.intercept(method, start, lambda _given: (status, {"X-Request-Id": "req_odd"}, body))
+        self.intercept(method, start, lambda _answer: (status, {"X-Request-Id": "req_odd"}, body))
 
     def lose(self, method: str, start: str) -> None:
         """Lose the answer to calls of ``start``, after the sandbox has done its work."""
 
-        def raise_timeout(_given: Answer) -> Answer:
+        def raise_timeout(_answer: Answer) -> Answer:
             raise requests.ReadTimeout
 
         self.intercept(method, start, raise_timeout)
@@ -96,7 +98,7 @@ class Medblocks:
 
 @dataclass
 class Clinic:
-    """The site as a patient's browser has it, and the patient's deeds at the portal."""
+    """The site as a patient's browser has it, and the patient's actions at the portal."""
 
     client: Client
     medblocks: Medblocks
@@ -153,7 +155,7 @@ class Clinic:
         return (client or self.client).get(f"{path}?{kept}")
 
     def page(self) -> str:
-        """What the patient reads on the newest attempt's page."""
+        """Return the newest attempt's page, as the patient reads it."""
         address = self.attempt.get_absolute_url().removeprefix(self.script_name)
         answered = self.client.get(address)
         assert answered.status_code == 200
@@ -163,6 +165,11 @@ class Clinic:
         """Deliver a webhook event to the site, signed."""
         how.setdefault("path", f"{self.prefix}/webhook/")
         return post_event(Client(enforce_csrf_checks=True), event, **how)
+
+
+def everything(attempt: PatientConnectionAttempt) -> dict[str, object]:
+    row = PatientConnectionAttempt.objects.filter(pk=attempt.pk).values().get()
+    return {**row, "events": attempt.events.count()}
 
 
 def catch_calls(medblocks: Medblocks) -> responses.RequestsMock:

@@ -1,4 +1,4 @@
-"""What the fault cases share: the clinic in one process, and an ear for its signals."""
+"""Fixtures of the fault cases: the clinic in one process, and its signals."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Router:
 
 
 def configure(folder: Path, changed: dict[str, Any]) -> None:
-    given = {name: getattr(ordinary, name) for name in dir(ordinary) if name.isupper()}
+    base = {name: getattr(ordinary, name) for name in dir(ordinary) if name.isupper()}
     databases = {
         alias: {
             "ENGINE": "django.db.backends.sqlite3",
@@ -45,9 +45,9 @@ def configure(folder: Path, changed: dict[str, Any]) -> None:
         }
         for alias in (["default", "clinical"] if "DATABASE_ROUTERS" in changed else ["default"])
     }
-    installed = [*given["INSTALLED_APPS"], "tests.faults.users"]
+    installed = [*base["INSTALLED_APPS"], "tests.faults.users"]
     ours = {"DATABASES": databases, "INSTALLED_APPS": installed}
-    settings.configure(**{**given, **ours, **changed})
+    settings.configure(**{**base, **ours, **changed})
     django.setup()
     for alias in databases:
         call_command("migrate", database=alias, run_syncdb=True, verbosity=0)

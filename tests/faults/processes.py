@@ -19,12 +19,14 @@ SCHEMES = {"sqlite": "sqlite", "postgresql": "postgres", "mysql": "mysql"}
 
 def database_url() -> str:
     """Return the database that this test uses, in django-environ's form."""
-    given = connection.settings_dict
+    database = connection.settings_dict
     if connection.vendor == "sqlite":
-        return f"sqlite:///{given['NAME']}"
-    password = f":{quote(given['PASSWORD'], safe='')}" if given["PASSWORD"] else ""
-    address = f"{given['HOST']}:{given['PORT']}" if given["PORT"] else given["HOST"]
-    return f"{SCHEMES[connection.vendor]}://{given['USER']}{password}@{address}/{given['NAME']}"
+        return f"sqlite:///{database['NAME']}"
+    password = f":{quote(database['PASSWORD'], safe='')}" if database["PASSWORD"] else ""
+    address = f"{database['HOST']}:{database['PORT']}" if database["PORT"] else database["HOST"]
+    return (
+        f"{SCHEMES[connection.vendor]}://{database['USER']}{password}@{address}/{database['NAME']}"
+    )
 
 
 def start_process(**job: Any) -> subprocess.Popen[str]:
@@ -43,6 +45,6 @@ def start_process(**job: Any) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> Any:
     """Return what the driver printed; fail with what it complained about."""
-    told, complaints = process.communicate(timeout=90)
+    output, complaints = process.communicate(timeout=90)
     assert process.returncode == 0, complaints
-    return json.loads(told)
+    return json.loads(output)

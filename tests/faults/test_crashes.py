@@ -37,8 +37,8 @@ def crashed(site, user, settings):
 def let_time_pass() -> None:
     before = timezone.now() - timedelta(hours=3)
     PatientConnectionAttempt.objects.update(created_at=before)
-    for claimed in (PatientConnectionAttempt, WebhookDelivery):
-        claimed.objects.exclude(leased_until=None).update(leased_until=before)
+    for model in (PatientConnectionAttempt, WebhookDelivery):
+        model.objects.exclude(leased_until=None).update(leased_until=before)
 
 
 def history() -> list[object]:
@@ -53,13 +53,13 @@ def assert_second_run_changes_nothing() -> None:
     assert history() == before
 
 
-def truth() -> dict[str, str]:
-    """What Medblocks knows: the session of each attempt, by the attempt's public id."""
+def session_ids() -> dict[str, str]:
+    """Return Medblocks' session of each attempt, by the attempt's public id."""
     sessions = SandboxSession.objects.all()
     return {each.metadata["attempt"]: each.session_id for each in sessions}
 
 
-def test_crash_case_47_start(crashed):
+def test_crash_case_47_during_start_ends_as_medblocks_says(crashed):
     killed = crashed("start")
     assert killed >= 10
     for session in SandboxSession.objects.all():
@@ -67,10 +67,12 @@ def test_crash_case_47_start(crashed):
     reconcile_attempts(limit=1000)
     attempts = PatientConnectionAttempt.objects.all()
     ended = {each.public_id: (each.status, each.patient_session_id) for each in attempts}
-    known = truth()
-    assert set(known) <= set(ended)
+    sessions = session_ids()
+    assert set(sessions) <= set(ended)
     assert ended == {
-        public_id: ("succeeded", known[public_id]) if public_id in known else ("expired", None)
+        public_id: ("succeeded", sessions[public_id])
+        if public_id in sessions
+        else ("expired", None)
         for public_id in ended
     }
     assert {status for status, _ in ended.values()} == {"succeeded", "expired"}
@@ -81,24 +83,26 @@ def test_crash_case_47_start(crashed):
     "deed",
     [pytest.param("return", id="case-47-return"), pytest.param("webhook", id="case-47-webhook")],
 )
-def test_crash_after_the_start(crashed, deed):
+def test_crash_after_the_start_ends_as_medblocks_says(crashed, deed):
     killed = crashed(deed)
     assert killed >= 8
     reconcile_attempts(limit=1000)
     attempts = PatientConnectionAttempt.objects.all()
     ended = {each.public_id: (each.status, each.patient_session_id) for each in attempts}
-    assert ended == {public_id: ("succeeded", known) for public_id, known in truth().items()}
+    assert ended == {
+        public_id: ("succeeded", session_id) for public_id, session_id in session_ids().items()
+    }
     assert len(ended) == killed + 1
     assert_second_run_changes_nothing()
 
 
-def test_crash_case_47_webhook_then_redelivery(crashed, client):
+def test_crash_case_47_during_webhook_then_redelivery_has_one_effect(crashed, client):
     """Medblocks sends again what was not answered: still one effect for each."""
     killed = crashed("webhook")
     for session in SandboxSession.objects.all():
         event = completed(session, f"evt_{session.session_id}")
         assert post_event(client, event).status_code == 200
     assert WebhookDelivery.objects.filter(state="processed").count() == killed + 1
-    told = AttemptEvent.objects.filter(kind="connected", source="webhook")
-    assert told.values("attempt").distinct().count() == told.count() == killed + 1
+    events = AttemptEvent.objects.filter(kind="connected", source="webhook")
+    assert events.values("attempt").distinct().count() == events.count() == killed + 1
     assert SandboxEvent.objects.count() == killed + 1

@@ -30,18 +30,18 @@ def delivery() -> WebhookDelivery:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_delivery_case_34_same_event_50_times(clinic, heard):
+def test_delivery_case_34_of_one_event_50_times_has_one_effect(clinic, heard):
     clinic.started()
     flows.approve(clinic.session)
     heard.clear()
-    told = completed(clinic.session)
-    assert {clinic.send(told).status_code for _ in range(50)} == {200}
+    payload = completed(clinic.session)
+    assert {clinic.send(payload).status_code for _ in range(50)} == {200}
     assert heard == ["attempt_succeeded"]
     assert clinic.attempt.events.filter(source="webhook").count() == 1
     assert (delivery().state, delivery().tries) == ("processed", 1)
 
 
-def test_delivery_case_34_same_id_another_body(clinic):
+def test_delivery_case_34_of_the_same_id_and_another_body_is_a_conflict(clinic):
     clinic.started()
     flows.approve(clinic.session)
     clinic.send(event("test.ping", {}, "evt_done"))
@@ -57,16 +57,16 @@ def test_delivery_case_34_same_id_another_body(clinic):
         for each in permutations(["done", "lost", "sync", "return"])
     ],
 )
-def test_delivery_every_order(clinic, order):
+def test_delivery_in_every_order_ends_alike(clinic, order):
     clinic.started()
     link = flows.approve(clinic.session)
-    deeds = {
+    actions = {
         "done": lambda: clinic.send(completed(clinic.session)),
         "lost": lambda: clinic.send(lost(link)),
         "sync": lambda: clinic.send(synced(link)),
         "return": clinic.come_back,
     }
-    assert {deeds[each]().status_code for each in order} <= {200, 303}
+    assert {actions[each]().status_code for each in order} <= {200, 303}
     # Before any reconciliation: what waited for the connection was not forgotten.
     attempt = clinic.attempt
     assert (attempt.status, attempt.connection_status) == ("succeeded", "refresh_failed")
@@ -78,7 +78,7 @@ def test_delivery_every_order(clinic, order):
     assert "The connection has ended" in clinic.page()
 
 
-def test_delivery_case_35_loss_before_the_waiting_page_asks(clinic):
+def test_delivery_case_35_of_a_loss_before_the_page_asks_is_shown(clinic):
     """The page that learns of the connection knows by then that it has ended."""
     clinic.started()
     clinic.medblocks.replace("GET", "/patient-sessions/", b"", 503)
@@ -90,18 +90,18 @@ def test_delivery_case_35_loss_before_the_waiting_page_asks(clinic):
     assert "The connection has ended" in clinic.page()
 
 
-def test_delivery_case_35_before_the_row_is_visible(clinic):
+def test_delivery_case_35_before_the_start_is_answered_is_processed(clinic):
     """Medblocks tells of the session before the answer that opened it has arrived."""
-    told = []
+    statuses = []
 
     def tell_first(answered):
         flows.cancel(clinic.session)
-        told.append(clinic.send(completed(clinic.session)).status_code)
+        statuses.append(clinic.send(completed(clinic.session)).status_code)
         return answered
 
     clinic.medblocks.intercept("POST", "/patient-sessions", tell_first)
     clinic.start()
-    assert told == [200]
+    assert statuses == [200]
     assert (clinic.attempt.status, clinic.attempt.error) == ("failed", "user_denied")
     assert (delivery().state, delivery().attempt) == ("processed", clinic.attempt)
 
@@ -121,7 +121,7 @@ def listen():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_delivery_case_36_receiver_raises(clinic, listen, heard, caplog):
+def test_delivery_case_36_whose_receiver_raises_is_retried(clinic, listen, heard, caplog):
     broken = [True]
 
     def receive(**kwargs):
@@ -144,7 +144,7 @@ def test_delivery_case_36_receiver_raises(clinic, listen, heard, caplog):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_delivery_case_36_receiver_raises_until_redelivery(clinic, listen):
+def test_delivery_case_36_whose_receiver_raised_is_processed_by_redelivery(clinic, listen):
     broken, called = [True], []
 
     def receive(**kwargs):
@@ -155,15 +155,15 @@ def test_delivery_case_36_receiver_raises_until_redelivery(clinic, listen):
     listen(receive)
     clinic.started()
     flows.approve(clinic.session)
-    told = completed(clinic.session)
-    clinic.send(told)
+    payload = completed(clinic.session)
+    clinic.send(payload)
     broken.clear()
-    assert clinic.send(told).status_code == 200
+    assert clinic.send(payload).status_code == 200
     assert delivery().state == "processed"
     assert called == [1, 1]
 
 
-def test_delivery_in_a_hosts_test_case(clinic, listen):
+def test_delivery_in_a_callers_transaction_calls_receivers(clinic, listen):
     """All of it is one transaction, which no other thread sees into."""
     seen = []
 
@@ -178,8 +178,8 @@ def test_delivery_in_a_hosts_test_case(clinic, listen):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_delivery_case_36_receiver_sleeps(clinic, listen, monkeypatch):
-    monkeypatch.setattr(webhook_deliveries, "RECEIVERS_MAY_TAKE", 0.2)
+def test_delivery_case_36_whose_receiver_sleeps_is_answered(clinic, listen, monkeypatch):
+    monkeypatch.setattr(webhook_deliveries, "RECEIVER_SECONDS", 0.2)
     wake, slept, called = threading.Event(), threading.Event(), []
 
     def receive(**kwargs):
@@ -190,8 +190,8 @@ def test_delivery_case_36_receiver_sleeps(clinic, listen, monkeypatch):
     listen(receive)
     clinic.started()
     flows.approve(clinic.session)
-    told = completed(clinic.session)
-    assert {clinic.send(told).status_code for _ in range(3)} == {200}
+    payload = completed(clinic.session)
+    assert {clinic.send(payload).status_code for _ in range(3)} == {200}
     assert not slept.is_set()
     assert delivery().unsent_signals == "attempt_succeeded"
     wake.set()
@@ -204,9 +204,9 @@ def test_delivery_case_36_receiver_sleeps(clinic, listen, monkeypatch):
 
 def count_queries(send) -> int:
     """Count the statements of one delivery, less what begins and ends its transaction."""
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         assert send().status_code == 200
-    verbs = [each["sql"].split()[0] for each in asked]
+    verbs = [each["sql"].split()[0] for each in queries]
     return sum(verb in {"SELECT", "INSERT", "UPDATE", "DELETE"} for verb in verbs)
 
 
@@ -218,35 +218,35 @@ def approved(clinic):
     return completed(clinic.session)
 
 
-def test_delivery_queries(clinic, approved):
+def test_delivery_takes_at_most_5_queries(clinic, approved):
     assert count_queries(lambda: clinic.send(approved)) <= 5
     assert clinic.attempt.status == "succeeded"
     assert clinic.medblocks.count("GET", "/patient-sessions/") == 0
 
 
-def test_delivery_queries_without_a_name(clinic, approved):
+def test_delivery_without_a_facility_name_takes_at_most_5_queries(clinic, approved):
     PatientConnectionAttempt.objects.update(connection_name="")
     assert count_queries(lambda: clinic.send(approved)) <= 5
     assert clinic.attempt.status == "succeeded"
 
 
 @pytest.mark.parametrize("kind", ["patient_session.completed", "patient_flow.completed"])
-def test_delivery_queries_again(clinic, kind):
-    """Whether it waits for its attempt or has had its effect."""
+def test_redelivery_takes_at_most_5_queries(clinic, kind):
+    """The first waits for its attempt, the second has had its effect."""
     about = {"id": "ps_elsewhere", "patient_id": "p", "status": "complete", "connections": []}
-    told = event(kind, about)
-    clinic.send(told)
-    assert count_queries(lambda: clinic.send(told)) <= 5
+    payload = event(kind, about)
+    clinic.send(payload)
+    assert count_queries(lambda: clinic.send(payload)) <= 5
     assert WebhookDelivery.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_delivery_queries_of_a_failed_one_again(clinic, approved, monkeypatch, heard):
+def test_redelivery_of_a_failed_event_takes_at_most_5_queries(clinic, approved, monkeypatch, heard):
     def fail(*args, **kwargs):
         raise RuntimeError
 
     with monkeypatch.context() as broken:
-        broken.setattr(webhook_deliveries, "try_to_settle", fail)
+        broken.setattr(webhook_deliveries, "write_change", fail)
         clinic.send(approved)
     assert delivery().state == "failed"
     assert count_queries(lambda: clinic.send(approved)) <= 5
@@ -254,7 +254,7 @@ def test_delivery_queries_of_a_failed_one_again(clinic, approved, monkeypatch, h
     assert heard == ["attempt_succeeded"]
 
 
-def test_delivery_loss_from_before_the_attempt(clinic):
+def test_delivery_of_a_loss_before_the_attempt_ends_the_former_alone(clinic):
     """Connecting again may keep the link: a late event is about the former attempt alone."""
     clinic.started()
     link = flows.approve(clinic.session)
@@ -274,7 +274,7 @@ def test_delivery_loss_from_before_the_attempt(clinic):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_delivery_loss_of_all_that_share_the_connection(clinic, heard):
+def test_delivery_of_a_loss_ends_all_that_share_the_connection(clinic, heard):
     clinic.started()
     link = flows.approve(clinic.session)
     for _ in range(2):
@@ -291,15 +291,15 @@ def test_delivery_loss_of_all_that_share_the_connection(clinic, heard):
     assert WebhookDelivery.objects.get(event_id="evt_lost").attempt == clinic.attempt
 
 
-def test_delivery_sync_of_a_facility_started_by_its_address(clinic):
+def test_delivery_of_a_sync_finds_the_attempt_started_with_a_base_url(clinic):
     """Medblocks' events name its own id of the facility."""
     clinic.started(find_facility(RIVERSIDE).fhir_base_url)
     link = flows.approve(clinic.session)
     clinic.send(completed(clinic.session))
     clinic.send(synced(link))
-    told = clinic.attempt.events.values_list("kind", flat=True)
+    kinds = clinic.attempt.events.values_list("kind", flat=True)
     assert link.connection_id != clinic.attempt.connection_id
-    assert "records_synced" in told
+    assert "records_synced" in kinds
     assert WebhookDelivery.objects.get(event_id="evt_sync").state == "processed"
 
 
@@ -314,36 +314,36 @@ def test_delivery_stores_no_url_and_no_name(clinic):
     assert not [each for each in (clinic.session.token, "ann@", "Ann Lee") if each in kept]
 
 
-def test_delivery_case_35_nobody_here_started_it(clinic):
+def test_delivery_case_35_of_an_unknown_session_waits(clinic):
     about = {"id": "ps_elsewhere", "patient_id": "p", "status": "complete", "connections": []}
     assert clinic.send(event("patient_session.completed", about)).status_code == 200
     assert (delivery().state, delivery().attempt) == ("received", None)
     assert not PatientConnectionAttempt.objects.exists()
 
 
-def test_delivery_another_patients_session_is_kept_and_marked(clinic):
+def test_delivery_of_another_patients_session_is_kept_as_failed(clinic):
     clinic.started()
     flows.approve(clinic.session)
-    told = completed(clinic.session)
-    told["data"]["object"]["patient_id"] = "somebody-else"
-    assert clinic.send(told).status_code == 200
+    payload = completed(clinic.session)
+    payload["data"]["object"]["patient_id"] = "somebody-else"
+    assert clinic.send(payload).status_code == 200
     assert clinic.attempt.status == "started"
     assert delivery().state == "failed"
 
 
-def test_delivery_database_breaks_in_the_middle(clinic, monkeypatch):
+def test_delivery_that_breaks_in_the_middle_is_processed_by_redelivery(clinic, monkeypatch):
     """Verified, and not to be lost because a step after it broke."""
     clinic.started()
     flows.approve(clinic.session)
-    told = completed(clinic.session)
+    payload = completed(clinic.session)
 
     def fail(*args, **kwargs):
         raise RuntimeError("ann@mail.example")
 
     with monkeypatch.context() as broken:
-        broken.setattr("medblocks_connect.attempts.webhook_deliveries.try_to_settle", fail)
-        assert clinic.send(told).status_code == 200
+        broken.setattr("medblocks_connect.attempts.webhook_deliveries.write_change", fail)
+        assert clinic.send(payload).status_code == 200
     assert (delivery().state, delivery().failure, delivery().tries) == ("failed", "RuntimeError", 1)
-    assert clinic.send(told).status_code == 200
+    assert clinic.send(payload).status_code == 200
     assert delivery().state == "processed"
     assert clinic.attempt.status == "succeeded"

@@ -335,7 +335,7 @@ def handler(patient_client, user, settings):
 
 
 def is_ours(given: dict[str, Any]) -> bool:
-    """Whether the app is asked: the host is one of the site's, and the address one of the app's."""
+    """Return whether the app is asked: its host is the site's, and its address the app's."""
     asked = WSGIRequest(dict(given))  # it writes into what it is given
     try:
         asked.get_host()
@@ -344,7 +344,7 @@ def is_ours(given: dict[str, Any]) -> bool:
         return False
 
 
-def test_fuzz_no_5xx(handler, settings):
+def test_fuzzed_requests_get_no_5xx(handler, settings):
     """Issue 3, "Prove": at least 5,000 generated requests to all public views."""
     serve, session_cookie = handler
     counts: Counter[tuple[str, str, int]] = Counter()
@@ -384,6 +384,6 @@ def test_fuzz_no_5xx(handler, settings):
         assert done == set(ROUTES)
 
 
-def test_attempt_address_with_nul(patient_client):
+def test_attempt_address_with_nul_is_404(patient_client):
     """PostgreSQL raises for a NUL in a comparison."""
     assert patient_client.get("/records/attempts/a%00b/").status_code == 404

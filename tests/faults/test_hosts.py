@@ -40,13 +40,13 @@ def hosts(tmp_path_factory):
         )
     seen = {}
     for kind, process in running.items():
-        told, complaints = process.communicate(timeout=90)
-        seen[kind] = json.loads(told) if process.returncode == 0 else complaints
+        output, complaints = process.communicate(timeout=90)
+        seen[kind] = json.loads(output) if process.returncode == 0 else complaints
     return seen
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=f"case-45-{kind}") for kind in KINDS])
-def test_host_whole_journey(hosts, kind):
+def test_host_journey_ends_as_expected(hosts, kind):
     seen = hosts[kind]
     assert isinstance(seen, dict), seen
     statuses = [seen[each] for each in ("search", "lost", "json", "webhook", "no_answer")]

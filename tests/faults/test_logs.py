@@ -1,4 +1,4 @@
-"""What is logged above DEBUG of a whole journey and its failures: nobody's name, no key."""
+"""Logs above DEBUG of a whole journey and its failures: nobody's name, no key."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Recorder(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG + 1)
-        self.told: list[str] = []
+        self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         # The request that Django hangs on a record is the host's to print or not.
         extras = {name: value for name, value in vars(record).items() if name != "request"}
-        self.told.append(f"{self.format(record)} {extras!r}")
+        self.lines.append(f"{self.format(record)} {extras!r}")
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ def go_every_way(clinic) -> list[str]:
     clinic.come_back(Client())
     clinic.come_back(success="both")
     clinic.page()
-    for told in (completed(clinic.session), synced(link), lost(link), event("odd", EMAIL)):
-        clinic.send(told)
-        clinic.send(told, signature="t=1,v1=00")
+    for payload in (completed(clinic.session), synced(link), lost(link), event("odd", EMAIL)):
+        clinic.send(payload)
+        clinic.send(payload, signature="t=1,v1=00")
     clinic.send({"id": "evt_bad", "type": "patient_session.completed", "data": EMAIL})
     for status, code in ((401, "invalid_api_key"), (404, EMAIL), (500, "internal_error")):
         queue_fault("create_patient_session", status, code, message=f"{EMAIL} {NAME} {KEY}")
@@ -78,7 +78,7 @@ def go_every_way(clinic) -> list[str]:
     return [*secrets, clinic.session.token]
 
 
-def test_logs_name_nobody(clinic, settings, recorder, monkeypatch):
+def test_logs_of_a_journey_name_nobody(clinic, settings, recorder, monkeypatch):
     settings.MEDBLOCKS_CONNECT = {
         **settings.MEDBLOCKS_CONNECT,
         "PATIENT_RESOLVER": f"{__name__}.name_patient",
@@ -88,16 +88,16 @@ def test_logs_name_nobody(clinic, settings, recorder, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError
 
-    monkeypatch.setattr("medblocks_connect.attempts.webhook_deliveries.try_to_settle", fail)
+    monkeypatch.setattr("medblocks_connect.attempts.webhook_deliveries.write_change", fail)
     flows.approve(clinic.session)
     clinic.send(completed(clinic.session, "evt_broken"))
     clinic.started()
     clinic.send(completed(clinic.session, "evt_broken_2"))
     monkeypatch.setattr("medblocks_connect.views.attempt_page.record_return", fail)
     clinic.come_back()
-    told = "\n".join(recorder.told)
-    assert "A webhook was refused: " in told
-    assert "A webhook could not be processed: RuntimeError" in told
-    assert "Internal Server Error: /records/return/" in told
+    log = "\n".join(recorder.lines)
+    assert "A webhook was refused: " in log
+    assert "A webhook could not be processed: RuntimeError" in log
+    assert "Internal Server Error: /records/return/" in log
     private = (KEY, SECRET, PATIENT_ID, EMAIL, NAME, "Morimoto", *secrets)
-    assert [word for word in private if word in told] == []
+    assert [word for word in private if word in log] == []

@@ -100,7 +100,7 @@ def refused(monkeypatch, serve, certificate, point_at):
         pytest.param("connect-timeout", id="case-8-connect-timeout"),
     ],
 )
-def test_unreachable(db, refused, start, how):
+def test_start_with_medblocks_unreachable_is_503(db, refused, start, how):
     refused[how]()
     answered = start()  # which returns: nothing on the other side ever ends it
     assert answered.status_code == 503
@@ -138,7 +138,7 @@ def test_no_answer_is_not_repeated(db, serve, point_at, start, swallow):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_answer_case_9_reconciliation_adopts(site, serve, settings, get_attempt):
+def test_no_answer_case_9_is_adopted_by_reconciliation(site, serve, settings, get_attempt):
     """Over real sockets: what lies between loses the answer that the sandbox gave."""
     sandbox = settings.MEDBLOCKS_CONNECT["BASE_URL"]
 
@@ -177,7 +177,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("status", "code", "shown", "words"), REFUSALS)
-def test_refusal(clinic, status, code, shown, words):
+def test_start_that_medblocks_refuses_says_why(clinic, status, code, shown, words):
     queue_fault("create_patient_session", status, code, message=f"Bearer {KEY} is refused", times=9)
     answered = clinic.start()
     assert answered.status_code == shown
@@ -196,7 +196,9 @@ def test_refusal(clinic, status, code, shown, words):
         pytest.param(503, 0, id="case-16-zero"),
     ],
 )
-def test_no_worker_sleeps_past_the_deadline(clinic, settings, held_clock, status, retry_after):
+def test_retry_after_past_the_deadline_is_not_slept(
+    clinic, settings, held_clock, status, retry_after
+):
     settings.MEDBLOCKS_CONNECT = {
         **settings.MEDBLOCKS_CONNECT,
         "TIMEOUT": 1.0,
@@ -217,7 +219,7 @@ def test_no_worker_sleeps_past_the_deadline(clinic, settings, held_clock, status
         pytest.param("\u0661", id="case-16-arabic-digit"),
     ],
 )
-def test_odd_retry_after(clinic, settings, held_clock, retry_after):
+def test_odd_retry_after_is_not_slept(clinic, settings, held_clock, retry_after):
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "TIMEOUT": 1.0, "MAX_RETRIES": 2}
     refusal = json.dumps({"error": {"type": "rate_limit_error", "code": "throttled"}})
     headers = {"Retry-After": retry_after.encode().decode("latin-1")}
@@ -255,7 +257,7 @@ ODD_REPLIES = [
 
 
 @pytest.mark.parametrize("body", ODD_REPLIES)
-def test_odd_reply(clinic, body):
+def test_odd_reply_to_start_is_502(clinic, body):
     clinic.medblocks.replace("POST", "/patient-sessions", body)
     answered = clinic.start()
     assert answered.status_code == 502
@@ -265,7 +267,7 @@ def test_odd_reply(clinic, body):
 
 
 @pytest.mark.parametrize("body", ODD_REPLIES)
-def test_odd_reply_to_the_question(clinic, body):
+def test_odd_reply_to_verification_is_checked_later(clinic, body):
     """The same answers to "what became of it?": the patient waits, nothing is made up."""
     clinic.started()
     clinic.medblocks.replace("GET", "/patient-sessions/", body)
@@ -322,13 +324,13 @@ def dripping(connection, _request):
         pytest.param(dripping, 503, id="case-15-dripping"),
     ],
 )
-def test_body_without_end(db, serve, point_at, start, answer, shown):
+def test_body_without_end_is_given_up(db, serve, point_at, start, answer, shown):
     point_at(serve(answer).url)
     assert start().status_code == shown
     assert attempt().status in {"failed", "created"}
 
 
-def test_threads_case_17_own_answers(serve, point_at, settings):
+def test_threads_case_17_get_their_own_answers(serve, point_at, settings):
     """32 threads over the site's one client: each gets the session that it asked for."""
 
     def echo(connection, request):

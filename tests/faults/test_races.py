@@ -45,19 +45,19 @@ def racing(site, patient_client, settings, heard) -> Clinic:
     return clinic
 
 
-def all_at_once(deeds: list[Callable[[], object]]) -> list[object]:
-    """Do each deed in a thread of its own, all starting together; return what they gave."""
-    together = threading.Barrier(len(deeds))
+def all_at_once(actions: list[Callable[[], object]]) -> list[object]:
+    """Do each action in a thread of its own, all starting together; return what they gave."""
+    together = threading.Barrier(len(actions))
 
-    def do(deed: Callable[[], object]) -> object:
+    def do(action: Callable[[], object]) -> object:
         try:
             together.wait(30)
-            return deed()
+            return action()
         finally:
             connections.close_all()
 
-    with ThreadPoolExecutor(len(deeds)) as pool:
-        return list(pool.map(do, deeds))
+    with ThreadPoolExecutor(len(actions)) as pool:
+        return list(pool.map(do, actions))
 
 
 def deliver(clinic: Clinic) -> Callable[[], int]:
@@ -80,42 +80,42 @@ def assert_settled_once(clinic: Clinic, heard: list[str], *, connected_by: set[s
     attempt = clinic.attempt
     assert (attempt.status, attempt.connection_status) == ("succeeded", "active")
     assert heard == ["attempt_succeeded"]
-    told = Counter(attempt.events.values_list("source", "kind"))
-    assert max(told.values()) == 1
-    assert {source for source, kind in told if kind == "connected"} <= connected_by
+    events = Counter(attempt.events.values_list("source", "kind"))
+    assert max(events.values()) == 1
+    assert {source for source, kind in events if kind == "connected"} <= connected_by
     transitions = list(attempt.events.order_by("pk").values_list("status", flat=True))
     assert transitions == sorted(
         transitions, key=["created", "started", "returned", "succeeded"].index
     )
 
 
-def test_race_case_34_one_event(racing, heard):
+def test_race_case_34_of_one_event_settles_once(racing, heard):
     assert all_at_once([deliver(racing)] * AT_ONCE) == [200] * AT_ONCE
     assert_settled_once(racing, heard, connected_by={"webhook"})
     delivery = WebhookDelivery.objects.get()
     assert (delivery.state, delivery.tries, delivery.conflicts) == ("processed", 1, 0)
 
 
-def test_race_case_19_returns(racing, heard):
+def test_race_case_19_of_returns_settles_once(racing, heard):
     returns = [come_back(racing) for _ in range(AT_ONCE)]
     assert all_at_once(returns) == [303] * AT_ONCE
     assert_settled_once(racing, heard, connected_by={"medblocks"})
 
 
-def test_race_of_reconciliations(racing, heard):
+def test_race_of_reconciliations_settles_once(racing, heard):
     assert all_at_once([reconcile(racing)] * AT_ONCE) == [200] * AT_ONCE
     assert_settled_once(racing, heard, connected_by={"medblocks"})
 
 
-def test_race_of_everything(racing, heard):
-    deeds = [(deliver, come_back, reconcile)[n % 3](racing) for n in range(AT_ONCE)]
-    statuses = all_at_once(deeds)
+def test_race_of_everything_settles_once(racing, heard):
+    actions = [(deliver, come_back, reconcile)[n % 3](racing) for n in range(AT_ONCE)]
+    statuses = all_at_once(actions)
     assert set(statuses) <= {200, 303}
     assert_settled_once(racing, heard, connected_by={"webhook", "medblocks"})
     assert WebhookDelivery.objects.get().state == "processed"
 
 
-def test_race_of_conflicting_claims(racing, heard):
+def test_race_of_conflicting_claims_ends_connected(racing, heard):
     """One link said success, another failure: whoever comes first, Medblocks decides."""
     parts = urlsplit(return_url_with_outcome(racing.session))
     true = f"{parts.path}?{parts.query}"
@@ -133,7 +133,7 @@ def test_race_of_conflicting_claims(racing, heard):
     assert heard.count("attempt_succeeded") == 1
 
 
-def test_race_of_processes(racing, user):
+def test_race_of_processes_settles_once(racing, user):
     """Four processes with ten requests each, as a server with workers has them."""
     parts = urlsplit(return_url_with_outcome(racing.session))
     event = json.dumps(completed(racing.session))
@@ -149,11 +149,11 @@ def test_race_of_processes(racing, user):
     assert statuses <= {200, 303}
     assert racing.attempt.status == "succeeded"
     assert WebhookDelivery.objects.get().tries == 1
-    told = Counter(racing.attempt.events.values_list("source", "kind"))
-    assert max(told.values()) == 1
+    events = Counter(racing.attempt.events.values_list("source", "kind"))
+    assert max(events.values()) == 1
 
 
-def test_race_case_5_starts(site, patient_client, user, settings):
+def test_race_case_5_of_starts_makes_one_session_each(site, patient_client, user, settings):
     """A patient who clicks twenty times: one row each, each with its own session."""
     clinic = Clinic(patient_client, Medblocks())
     token = clinic.csrf_token()

@@ -124,7 +124,7 @@ def private_words_in(text: str, clinic: Clinic) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [pytest.param(each, id=f"case-44-{each}") for each in BREAK])
-def test_report_on_the_debug_page(broken, name):
+def test_report_on_the_debug_page_names_nobody(broken, name):
     answered = BREAK[name](broken)
     assert answered.status_code == 500
     text = answered.content.decode()
@@ -133,7 +133,7 @@ def test_report_on_the_debug_page(broken, name):
 
 
 @pytest.mark.parametrize("name", [pytest.param(each, id=f"case-44-{each}") for each in BREAK])
-def test_report_in_production(broken, name, settings):
+def test_report_in_production_names_nobody(broken, name, settings):
     session = broken.session  # the sandbox answers no more without DEBUG
     settings.DEBUG = False
     answered = BREAK[name](broken)
@@ -163,15 +163,15 @@ def mails() -> str:
 
 @pytest.mark.parametrize("debug", [True, False], ids=["debug", "production"])
 @pytest.mark.parametrize("name", [pytest.param(each, id=f"case-44-{each}") for each in BREAK])
-def test_report_by_mail(broken, name, mailer, debug, settings):
+def test_report_by_mail_names_nobody(broken, name, mailer, debug, settings):
     settings.DEBUG = debug
     BREAK[name](broken)
-    told = mails()
-    assert "break_with_private_words" in told
-    assert private_words_in(told, broken) == []
+    text = mails()
+    assert "break_with_private_words" in text
+    assert private_words_in(text, broken) == []
 
 
-def test_report_case_44_server_variables(broken):
+def test_report_case_44_of_server_variables_names_nobody(broken):
     """Servers put the whole address into variables of their own."""
     address = f"/records/return/?patient_id={PATIENT_ID}&patient_session_id=ps_1"
     answered = broken.client.get(
@@ -181,7 +181,7 @@ def test_report_case_44_server_variables(broken):
     assert private_words_in(answered.content.decode(), broken) == []
 
 
-def test_report_case_44_asgi(broken):
+def test_report_case_44_of_an_asgi_scope_names_nobody(broken):
     """A collector reads the server's own words, which an ASGI request has beside its META."""
     address = f"/records/return/?patient_id={PATIENT_ID}&patient_session_id=ps_1"
     request = AsyncRequestFactory().get(address, headers={"Referer": broken.session.url})
@@ -192,7 +192,7 @@ def test_report_case_44_asgi(broken):
 
 
 @pytest.mark.parametrize("debug", [True, False], ids=["case-44-debug", "case-44-production"])
-def test_report_of_a_refused_host(clinic, debug, settings, mailer):
+def test_report_of_a_refused_host_names_nobody(clinic, debug, settings, mailer):
     """Django mails about a forged Host header too, with the form."""
     settings.DEBUG, settings.ADMINS = debug, [("Admin", "admin@clinic.example")]
     settings.MIDDLEWARE = [each for each in settings.MIDDLEWARE if "Common" not in each]
@@ -206,6 +206,6 @@ def test_report_of_a_refused_host(clinic, debug, settings, mailer):
     finally:
         logging.getLogger("django.security.DisallowedHost").removeHandler(mailer)
     assert answered.status_code == 400
-    told = answered.content.decode() + mails()
-    assert "DisallowedHost" in told
-    assert not [word for word in (PATIENT_ID, KEY) if word in told]
+    text = answered.content.decode() + mails()
+    assert "DisallowedHost" in text
+    assert not [word for word in (PATIENT_ID, KEY) if word in text]

@@ -54,8 +54,8 @@ def test_unsafe_link_is_not_shown(with_logo, url):
     assert "Riverside General" in page
     assert "<img" not in page
     assert url not in page
-    for found in client.get(JSON, {"q": "riverside"}).json()["data"]:
-        assert (found["logo_url"], found["portal_url"]) == (None, None)
+    for facility in client.get(JSON, {"q": "riverside"}).json()["data"]:
+        assert (facility["logo_url"], facility["portal_url"]) == (None, None)
 
 
 def test_safe_link_case_39_is_shown_and_never_fetched(with_logo):
@@ -73,7 +73,7 @@ def test_safe_link_case_39_is_shown_and_never_fetched(with_logo):
         pytest.param(503, "internal_error", id="case-40-away"),
     ],
 )
-def test_search_when_medblocks_refuses(clinic, status, code):
+def test_search_that_medblocks_refuses_shows_the_last_answer(clinic, status, code):
     clinic.client.get(PAGE, {"q": "riverside"})
     queue_fault("search_connections", status, code, times=9)
     last_good = clinic.client.get(PAGE, {"q": "Riverside"})
@@ -88,7 +88,7 @@ def test_search_when_medblocks_refuses(clinic, status, code):
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium or Chrome here")
 @pytest.mark.django_db(transaction=True)
-def test_search_case_41_answers_out_of_order(site):
+def test_search_case_41_answered_out_of_order_shows_the_last_question(site):
     """The first question's answer comes last, and is not shown."""
     from playwright.sync_api import sync_playwright
 
@@ -123,6 +123,6 @@ def test_search_case_41_answers_out_of_order(site):
 
 @pytest.mark.parametrize("path", ["/records/search/", "/records/api/connections/"])
 @pytest.mark.parametrize("query", ["q=river&q=willow", "q=river&type=epic&type=", "q=&q="])
-def test_search_that_says_two_things(clinic, path, query):
+def test_search_with_a_repeated_parameter_is_400(clinic, path, query):
     assert clinic.client.get(f"{path}?{query}").status_code == 400
     assert clinic.medblocks.calls == []

@@ -67,7 +67,7 @@ def test_export_holds_no_formula(attempt, start):
 @pytest.mark.parametrize(
     "model", [pytest.param(each, id=f"case-43-{each._meta.model_name}") for each in OURS]
 )
-def test_staff_without_permission(attempt, model):
+def test_staff_without_permission_are_refused(attempt, model):
     client = sign_in()
     lists = address(model, "changelist")
     assert client.get(lists).status_code == 403
@@ -96,18 +96,18 @@ CAN_BE_SENT = re.compile(
 
 def forms_posted(page: str) -> list[str]:
     """Return where each form of ``page`` that can be sent by POST goes."""
-    found = []
+    targets = []
     for tag, inside in re.findall(r"(<form\b[^>]*>)(.*?)</form>", page, re.DOTALL | re.IGNORECASE):
         is_posted = re.search(r"""\bmethod=["']?post""", tag, re.IGNORECASE)
         address = re.search(r"""\baction=["']?([^"'\s>]*)""", tag, re.IGNORECASE)
         if is_posted and (address or CAN_BE_SENT.search(inside)):
-            found.append(address[1] if address else "to itself")
-    found += re.findall(r"""\bformaction=["']?([^"'\s>]*)""", page, re.IGNORECASE)
-    return found
+            targets.append(address[1] if address else "to itself")
+    targets += re.findall(r"""\bformaction=["']?([^"'\s>]*)""", page, re.IGNORECASE)
+    return targets
 
 
 @pytest.mark.parametrize(
-    ("form", "found"),
+    ("form", "targets"),
     [
         ('<form method="post" action="/a/"></form>', ["/a/"]),
         ("<form action=/a/ method=POST><input></form>", ["/a/"]),
@@ -121,5 +121,5 @@ def forms_posted(page: str) -> list[str]:
         ),
     ],
 )
-def test_forms_are_all_seen(form, found):
-    assert forms_posted(form) == found
+def test_forms_posted_finds_every_form(form, targets):
+    assert forms_posted(form) == targets

@@ -33,7 +33,7 @@ FORM = {"connection_id": RIVERSIDE}
         pytest.param(JSON_START, "post", 403, id="case-1-json-without-csrf"),
     ],
 )
-def test_start_wrong_method_or_no_token(clinic, path, method, status):
+def test_start_with_the_wrong_method_or_no_token_is_refused(clinic, path, method, status):
     # Django asks for the token first, whatever the method.
     headers = {} if method == "post" else {"X-CSRFToken": clinic.csrf_token()}
     answered = getattr(clinic.client, method)(path, FORM, headers=headers)
@@ -52,7 +52,7 @@ def test_start_wrong_method_or_no_token(clinic, path, method, status):
         pytest.param("get", "/records/attempts/unknown/", id="case-2-attempt"),
     ],
 )
-def test_nobody_signed_in(db, medblocks, method, path):
+def test_nobody_signed_in_is_sent_to_log_in(db, medblocks, method, path):
     answered = getattr(Client(), method)(path, FORM if method == "post" else {})
     assert answered.status_code == 302
     login = urlsplit(answered.headers["Location"])
@@ -63,20 +63,20 @@ def test_nobody_signed_in(db, medblocks, method, path):
     assert not PatientConnectionAttempt.objects.exists()
 
 
-def test_nobody_signed_in_case_2_json(db, medblocks):
+def test_nobody_signed_in_case_2_by_json_is_401(db, medblocks):
     answered = Client().post(JSON_START, FORM, content_type="application/json")
     assert answered.status_code == 401
     assert medblocks.calls == []
     assert not PatientConnectionAttempt.objects.exists()
 
 
-def test_another_patients_id_case_3_json(clinic):
+def test_another_patients_id_case_3_by_json_is_403(clinic):
     assert clinic.start_by_json(patient_id="somebody-else").status_code == 403
     assert clinic.medblocks.calls == []
     assert not PatientConnectionAttempt.objects.exists()
 
 
-def test_another_patients_id_case_3_form(clinic, user):
+def test_another_patients_id_case_3_by_form_is_ignored(clinic, user):
     clinic.post(START, {**FORM, "patient_id": "somebody-else"})
     assert clinic.attempt.patient_id == clinic.session.patient_id == str(user.pk)
 
@@ -109,7 +109,7 @@ def test_another_patients_id_case_3_form(clinic, user):
         pytest.param(7, id="case-4-number"),
     ],
 )
-def test_start_impossible_facility(clinic, connection_id):
+def test_start_at_an_impossible_facility_is_400(clinic, connection_id):
     if isinstance(connection_id, str):
         form = {"connection_id": connection_id.encode("utf-8", "surrogatepass")}
         assert clinic.post(START, form).status_code == 400
@@ -119,7 +119,7 @@ def test_start_impossible_facility(clinic, connection_id):
 
 
 @pytest.mark.parametrize("repeated", ["connection_id=fhirsrc_x", "confirmed=1&confirmed="])
-def test_start_case_4_repeated_field(clinic, repeated):
+def test_start_case_4_with_a_repeated_field_is_400(clinic, repeated):
     """Two readers could read it differently."""
     form = f"csrfmiddlewaretoken={clinic.csrf_token()}&connection_id={RIVERSIDE}&{repeated}"
     kind = "application/x-www-form-urlencoded"
@@ -131,7 +131,7 @@ OURS = sorted({str(each.pattern).replace("<str:public_id>", "x") for each in url
 
 
 @pytest.mark.parametrize("path", OURS)
-def test_form_in_a_character_set_of_its_own(clinic, path):
+def test_form_in_another_character_set_is_refused(clinic, path):
     """Django refuses it by an error, and its own page for errors reads the form again."""
     answered = clinic.client.post(
         f"/records/{path}",
@@ -142,30 +142,31 @@ def test_form_in_a_character_set_of_its_own(clinic, path):
     assert answered.status_code in {400, 405}
 
 
-def test_start_case_4_own_fhir_base_url(clinic):
+def test_start_case_4_at_a_fhir_base_url_names_the_facility(clinic):
     base_url = find_facility(RIVERSIDE).fhir_base_url
     assert clinic.start(base_url).status_code == 303
     assert clinic.attempt.connection_name == "Riverside General"
 
 
-def test_start_case_4_inner_fhir_base_url_of_a_sandbox(clinic, settings):
+def test_start_case_4_at_an_internal_url_of_a_sandbox_is_allowed(clinic, settings):
     """A Medblocks on this machine has facilities on this machine."""
     here = "http://127.0.0.1:9"
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "BASE_URL": here}
     assert clinic.start("http://127.0.0.1:9/fhir/riverside").status_code != 400
 
 
-def test_start_case_4_fhir_base_url_that_is_not_in_the_catalog(clinic):
+def test_start_case_4_at_a_url_not_in_the_catalog_is_400(clinic):
     """Where the whole catalog is here, nobody has to be asked for a URL that is not in it."""
     CatalogSync.objects.create(base_url=BASE_URL, finished_at=timezone.now())
-    known = "https://fhir.riverside.example/r4"
-    Facility.objects.create(connection_id=RIVERSIDE, fhir_base_url=known)
+    base_url = "https://fhir.riverside.example/r4"
+    Facility.objects.create(connection_id=RIVERSIDE, fhir_base_url=base_url)
     assert clinic.start("https://evil.example/fhir").status_code == 400
     assert clinic.medblocks.calls == []
-    assert [clinic.start(each).status_code == 400 for each in (known, f"{known}/")] == [False] * 2
+    statuses = [clinic.start(url).status_code for url in (base_url, f"{base_url}/")]
+    assert [status == 400 for status in statuses] == [False] * 2
 
 
-def test_start_case_5_double_click(clinic):
+def test_start_case_5_by_a_double_click_makes_two_attempts(clinic):
     portals = {clinic.start().headers["Location"] for _ in range(2)}
     attempts = PatientConnectionAttempt.objects.all()
     assert {each.patient_session_id for each in attempts} == set(
@@ -193,8 +194,8 @@ UNSAFE = [
 
 
 @pytest.mark.parametrize(("url", "error"), UNSAFE)
-def test_start_unsafe_url(clinic, url, error):
-    clinic.medblocks.change("POST", "/patient-sessions", lambda given: {**given, "url": url})
+def test_start_with_an_unsafe_session_url_is_502(clinic, url, error):
+    clinic.medblocks.change("POST", "/patient-sessions", lambda session: {**session, "url": url})
     for answered in (clinic.start(), clinic.start_by_json()):
         assert answered.status_code == 502
         assert "Location" not in answered.headers
@@ -217,7 +218,7 @@ def test_poisoned_host_is_refused(clinic, extra, settings):
     assert clinic.medblocks.calls == []
 
 
-def test_poisoned_host_case_7_setting_wins(clinic, settings):
+def test_poisoned_host_case_7_with_return_url_set_is_ignored(clinic, settings):
     own = "https://clinic.example/records/return/"
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "RETURN_URL": own}
     settings.ALLOWED_HOSTS = ["*"]
@@ -225,7 +226,7 @@ def test_poisoned_host_case_7_setting_wins(clinic, settings):
     assert clinic.session.return_url == own
 
 
-def test_poisoned_host_case_7_forwarded_is_no_host(clinic):
+def test_poisoned_host_case_7_in_forwarded_headers_is_ignored(clinic):
     clinic.start(headers={"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"})
     assert clinic.session.return_url == "http://testserver/records/return/"
 
@@ -239,9 +240,9 @@ def atomic_requests(monkeypatch):
 @pytest.mark.parametrize(
     "step",
     [
-        pytest.param("_look_up", id="case-12-before-asking"),
-        pytest.param("_open_session", id="case-12-asking"),
-        pytest.param("_open", id="case-12-after-asking"),
+        pytest.param("_look_up_facility", id="case-12-before-asking"),
+        pytest.param("_create_session", id="case-12-asking"),
+        pytest.param("_settle_started", id="case-12-after-asking"),
         pytest.param("_settle_refusal", id="case-12-noting-a-refusal"),
     ],
 )
@@ -260,7 +261,7 @@ def test_row_outlives_an_error_under_atomic_requests(clinic, monkeypatch, step):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_row_is_kept_case_12_refusal_under_atomic_requests(clinic, monkeypatch):
+def test_row_outlives_case_12_a_refusal_under_atomic_requests(clinic, monkeypatch):
     atomic_requests(monkeypatch)
     clinic.medblocks.replace("POST", "/patient-sessions", b"null")
     assert clinic.start().status_code == 502
@@ -293,7 +294,7 @@ class Cut:
         pytest.param(InterfaceError, id="case-12-connection-closed"),
     ],
 )
-def test_database_gone_after_the_answer(clinic, start, error):
+def test_start_with_the_database_gone_after_the_answer_is_503(clinic, start, error):
     cut = Cut(error)
     clinic.medblocks.intercept("POST", "/patient-sessions", cut.after_answer)
     with connection.execute_wrapper(cut):

@@ -102,7 +102,7 @@ def test_reconcile_refuses_a_limit_below_1(db, limit):
 def test_reconcile_with_an_error_here_exits_1(medblocks, make_old, breaks_once):
     make_old()
     answer(medblocks, **ACTIVE)
-    breaks_once(reconcile, "settle_and_catch_up")
+    breaks_once(reconcile, "settle_with_waiting_deliveries")
     line, code = run()
     assert "1 not settled because of an error here" in line
     assert code == 1

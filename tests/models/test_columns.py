@@ -1,4 +1,4 @@
-"""What the client lets through fits into the column that keeps it, and no id is ever cut."""
+"""Values from the client fit into the column that keeps them, and no id is ever shortened."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ TEXTS = [
 @pytest.mark.parametrize(
     ("model", "column", "read"), TEXTS, ids=[f"{each[0].__name__}.{each[1]}" for each in TEXTS]
 )
-def test_text_is_cut_to_its_column(model, column, read):
+def test_text_too_long_is_shortened_to_its_column(model, column, read):
     assert len(read()) == length_of(model, column)
 
 
@@ -97,7 +97,7 @@ def test_text_is_cut_to_its_column(model, column, read):
         ("patient_connection_id", lambda value: read_loss_event(value).patient_connection_id),
     ],
 )
-def test_delivery_keeps_an_id_whole_or_not_at_all(column, read):
+def test_delivery_id_too_long_is_not_kept(column, read):
     longest = "x" * length_of(WebhookDelivery, column)
     assert read(longest) == longest
     assert not read(f"{longest}x").startswith("x")

@@ -286,7 +286,7 @@ def test_unfinished_page_asks_and_offers_every_way_on(show, unfinished):
     assert f'value="{FACILITY}"' in response.text
 
 
-def test_unfinished_page_claims_no_check_and_does_not_look_again(show, unfinished):
+def test_unfinished_page_says_nothing_of_a_check_and_does_not_reload(show, unfinished):
     response = show(unfinished)
     assert "Checking your connection" not in response.text
     assert "Refresh" not in response

@@ -56,7 +56,7 @@ class Command(BaseCommand):
         done = reconcile_attempts(limit=limit, on_progress=show)
         if shows_progress and done.asked:
             self.stderr.write("")
-        if not done.is_whole:
+        if not done.is_finished:
             raise CommandError(_format_summary(done), returncode=1)
         if verbosity > 0:
             self.stdout.write(_format_summary(done))

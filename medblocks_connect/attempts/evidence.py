@@ -1,0 +1,36 @@
+"""Evidence about an attempt: its sources, its kinds, and the parts of one piece.
+
+A new kind is a member of ``AttemptEvent.Kind``, an outcome that it alone would conclude
+(``outcome.py``) and a call of ``settle``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from medblocks_connect.attempts.outcome import Outcome
+from medblocks_connect.models import AttemptEvent
+
+Source = AttemptEvent.Source
+Kind = AttemptEvent.Kind
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One thing that one source said, and what it alone would conclude.
+
+    ``facts`` are columns of the attempt that came along and are no matter of rank, such as the
+    session's id or when the patient came back. The first to tell one stands.
+    """
+
+    source: AttemptEvent.Source
+    kind: AttemptEvent.Kind
+    outcome: Outcome
+    request_id: str = ""
+    occurred_at: datetime | None = None  # aware
+    error: str = ""  # a code that belongs on the timeline and decides nothing
+    detail: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,70 @@
+"""Disconnecting: unclear answers are settled by Medblocks' list, and nothing else is touched."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+
+from medblocks_connect.patient_connections.disconnect import disconnect_patient
+from medblocks_connect.patients import Patient
+from tests.patient_connections.conftest import listed_json
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"body": requests.ReadTimeout()},
+        {"status": 404, "json": {}},
+        {"json": {"id": "conn_1", "disconnected": False}},
+    ],
+    ids=["no", "404", "says-no"],
+)
+@pytest.mark.parametrize(
+    "links",
+    [
+        [],
+        [listed_json("disconnected")],
+        [listed_json(id="conn_2", connection_id="fhirsrc_elsewhere")],
+    ],
+    ids=["gone", "disconnected", "only-another"],
+)
+def test_unclear_answer_is_settled_by_medblocks_list(
+    answer_list, answer_disconnect, make, user, answer, links
+):
+    attempt = make()
+    answer_list(*links)
+    answer_disconnect(**answer)
+    disconnect_patient(Patient(str(user.pk)), "conn_1")
+    attempt.refresh_from_db()
+    assert attempt.connection_status == "disconnected"
+
+
+def test_unclear_answer_about_an_unknown_patient_is_disconnected(
+    answer_list, answer_disconnect, make, user
+):
+    attempt = make()
+    answer_list(status=404)
+    answer_disconnect(status=404, json={})
+    disconnect_patient(Patient(str(user.pk)), "conn_1")
+    attempt.refresh_from_db()
+    assert attempt.connection_status == "disconnected"
+
+
+def test_another_connection_of_the_patient_is_left_alone(answer_disconnect, make, user):
+    other = make(patient_connection_id="conn_2")
+    answer_disconnect()
+    disconnect_patient(Patient(str(user.pk)), "conn_1")
+    other.refresh_from_db()
+    assert other.connection_status == "active"
+
+
+def test_attempt_of_somebody_else_is_left_alone(
+    answer_list, answer_disconnect, make, user, other_user
+):
+    theirs = make(patient_id=str(other_user.pk))
+    answer_disconnect()
+    disconnect_patient(Patient(str(user.pk)), "conn_1")
+    theirs.refresh_from_db()
+    assert theirs.connection_status == "active"
