@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import messages
 from django.db.models import Count, Q, Window
@@ -27,58 +27,36 @@ from medblocks_connect.attempts.verification import verify_attempt
 from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
+
 ASK_PERMISSION: Final = "medblocks_connect.ask_medblocks"
 
+
+def _fieldset(title: StrPromise, names: str) -> tuple[StrPromise, Any]:
+    return title, {"fields": tuple(names.split())}
+
+
 FIELDSETS: Final[Any] = (
-    (
+    _fieldset(
         gettext_lazy("Outcome"),
-        {
-            "fields": (
-                "patient_id",
-                "connection_name",
-                "connection_id",
-                "record_system",
-                "status",
-                "unconfirmed",
-                "claim_disagrees",
-                "error",
-                "whole_description",
-            )
-        },
+        "patient_id connection_name connection_id record_system status unconfirmed "
+        "claim_disagrees error whole_description",
     ),
-    (
-        gettext_lazy("What the return URL said"),
-        {"fields": ("claimed_success", "claimed_error", "whole_claim")},
+    _fieldset(
+        gettext_lazy("What the return URL said"), "claimed_success claimed_error whole_claim"
     ),
-    (
+    _fieldset(
         gettext_lazy("At Medblocks"),
-        {
-            "fields": (
-                "public_id",
-                "patient_session_id",
-                "request_id",
-                "patient_connection_id",
-                "connection_status",
-            )
-        },
+        "public_id patient_session_id request_id patient_connection_id connection_status",
     ),
-    (
+    _fieldset(
         gettext_lazy("Times"),
-        {
-            "fields": (
-                "created_at",
-                "expires_at",
-                "returned_at",
-                "failure_at",
-                "finished_at",
-                "lost_at",
-                "asked_at",
-                "answered_at",
-                "settled_at",
-            )
-        },
+        "created_at expires_at returned_at failure_at finished_at lost_at asked_at answered_at "
+        "settled_at",
     ),
 )
+"""An attempt's page, field by field."""
 
 _NEWEST_EVENTS: Final = 200
 _FIRST_EVENTS: Final = 20

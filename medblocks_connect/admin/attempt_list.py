@@ -169,19 +169,11 @@ class AttemptAdmin(ReadOnlyAdmin):
         require_permissions(request, VIEW_PERMISSION)
         return show_overview(self, request)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Show an attempt: its timeline, then its fields."""
+    def describe_page(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
+        """Return an attempt's summary, timeline and all else that its page shows first."""
         attempt = self.get_object(request, object_id)
-        context = {**(extra_context or {})}
-        if attempt is not None and self.has_view_permission(request, attempt):
-            context.update(describe_attempt(request, attempt))
-        return super().change_view(request, object_id, form_url, context)
+        may_view = attempt is not None and self.has_view_permission(request, attempt)
+        return describe_attempt(request, attempt) if attempt and may_view else {}
 
     @admin.display(description=_("when"))
     def when(self, attempt: PatientConnectionAttempt) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 from django.utils.html import format_html
@@ -94,17 +94,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
         name = "medblocks_connect_webhookdelivery_process"
         return [path("<int:pk>/process/", view, name=name), *super().get_urls()]
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Show a delivery, with a button for whoever may have it processed again."""
-        may_process = request.user.has_perm(PROCESS_PERMISSION)
-        context = {**(extra_context or {}), "may_process": may_process}
-        return super().change_view(request, object_id, form_url, context)
+    def describe_page(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
+        """Return whether to show the button for having the delivery processed again."""
+        return {"may_process": request.user.has_perm(PROCESS_PERMISSION)}
 
     @admin.display(description=_("received"))
     def received(self, delivery: WebhookDelivery) -> Any:

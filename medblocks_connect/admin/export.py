@@ -7,9 +7,9 @@ database, and no transaction stays open while somebody's slow line takes the fil
 from __future__ import annotations
 
 import csv
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -17,7 +17,8 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Left
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.admin.audit_log import log_export
 from medblocks_connect.admin.formatting import WHOLE, time_taken
@@ -25,31 +26,14 @@ from medblocks_connect.admin.read_only import VIEW_PERMISSION, require_permissio
 from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
+
 EXPORT_PERMISSION: Final = "medblocks_connect.export_patientconnectionattempt"
 
 _PAGE_SIZE: Final = 500
 # What makes a spreadsheet read a cell as a formula, also full-width (OWASP, "CSV Injection").
 _FORMULA: Final = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-
-_CSV_FIELDS: Final = (
-    "id",
-    "created_at",
-    "patient_id",
-    "connection_name",
-    "connection_id",
-    "connection_type",
-    "status",
-    "unconfirmed",
-    "claim_disagrees",
-    "error",
-    "words",
-    "returned_at",
-    "finished_at",
-    "lost_at",
-    "request_id",
-    "patient_session_id",
-    "public_id",
-)
 
 
 def export_attempts(
@@ -75,11 +59,10 @@ def export_attempts(
 def write_csv(attempts: QuerySet[PatientConnectionAttempt]) -> Iterator[str]:
     """Yield the file in parts: a heading, then the rows of ``attempts``, newest first."""
     writer = csv.writer(_Echo())
-    statuses = {value: str(label) for value, label in PatientConnectionAttempt.Status.choices}
     # The mark at the beginning tells spreadsheets that it is UTF-8.
-    yield "\ufeff" + writer.writerow(_list_headings())
+    yield "\ufeff" + writer.writerow([str(heading) for heading, _format in _COLUMNS])
     for rows in _read_pages(attempts):
-        yield "".join(writer.writerow(_format_row(row, statuses)) for row in rows)
+        yield "".join(writer.writerow(_format_row(row)) for row in rows)
 
 
 async def _iterate_async(parts: Iterator[str]) -> AsyncIterator[str]:
@@ -104,7 +87,7 @@ class _Echo:
 
 def _read_pages(attempts: QuerySet[PatientConnectionAttempt]) -> Iterator[list[Any]]:
     described = attempts.annotate(words=Left("error_description", WHOLE))
-    rows: Any = described.order_by("-created_at", "-id").values_list(*_CSV_FIELDS, named=True)
+    rows: Any = described.order_by("-created_at", "-id").values_list(*_FIELDS_READ, named=True)
     page = list(rows[:_PAGE_SIZE])
     while page:
         yield page
@@ -118,49 +101,6 @@ def _read_pages(attempts: QuerySet[PatientConnectionAttempt]) -> Iterator[list[A
         page = list(older[:_PAGE_SIZE])
 
 
-def _list_headings() -> list[str]:
-    return [
-        _("when"),
-        _("patient"),
-        _("facility"),
-        _("facility id"),
-        _("record system"),
-        _("status"),
-        _("claimed, not confirmed"),
-        _("claim and fact disagree"),
-        _("error"),
-        _("meaning"),
-        _("error description"),
-        _("seconds taken"),
-        _("access lost"),
-        _("request id"),
-        _("Medblocks session"),
-        _("attempt"),
-    ]
-
-
-def _format_row(row: Any, statuses: dict[str, str]) -> list[str]:
-    cells = [
-        _format_moment(row.created_at),
-        row.patient_id,
-        row.connection_name,
-        row.connection_id,
-        row.connection_type,
-        statuses.get(row.status, row.status),
-        _("yes") if row.unconfirmed else "",
-        _("yes") if row.claim_disagrees else "",
-        row.error,
-        str(describe_error(row.error).meaning) if row.error else "",
-        row.words,
-        _format_seconds(time_taken(row)),
-        _format_moment(row.lost_at),
-        row.request_id,
-        row.patient_session_id or "",
-        row.public_id,
-    ]
-    return [escape_formula(cell) for cell in cells]
-
-
 def _format_moment(moment: datetime | None) -> str:
     if moment is None:
         return ""
@@ -170,3 +110,58 @@ def _format_moment(moment: datetime | None) -> str:
 
 def _format_seconds(taken: timedelta | None) -> str:
     return "" if taken is None else str(taken // timedelta(seconds=1))
+
+
+def _format_status(row: Any) -> str:
+    return str(_STATUSES.get(row.status, row.status))
+
+
+def _format_meaning(row: Any) -> str:
+    return str(describe_error(row.error).meaning) if row.error else ""
+
+
+def _format_row(row: Any) -> list[str]:
+    return [escape_formula(format_cell(row)) for _heading, format_cell in _COLUMNS]
+
+
+_STATUSES: Final = dict(PatientConnectionAttempt.Status.choices)
+
+_COLUMNS: Final[tuple[tuple[StrPromise, Callable[[Any], str]], ...]] = (
+    (_("when"), lambda row: _format_moment(row.created_at)),
+    (_("patient"), lambda row: row.patient_id),
+    (_("facility"), lambda row: row.connection_name),
+    (_("facility id"), lambda row: row.connection_id),
+    (_("record system"), lambda row: row.connection_type),
+    (_("status"), _format_status),
+    (_("claimed, not confirmed"), lambda row: gettext("yes") if row.unconfirmed else ""),
+    (_("claim and fact disagree"), lambda row: gettext("yes") if row.claim_disagrees else ""),
+    (_("error"), lambda row: row.error),
+    (_("meaning"), _format_meaning),
+    (_("error description"), lambda row: row.words),
+    (_("seconds taken"), lambda row: _format_seconds(time_taken(row))),
+    (_("access lost"), lambda row: _format_moment(row.lost_at)),
+    (_("request id"), lambda row: row.request_id),
+    (_("Medblocks session"), lambda row: row.patient_session_id or ""),
+    (_("attempt"), lambda row: row.public_id),
+)
+"""Every column of the file: its heading, and how a row fills it."""
+
+_FIELDS_READ: Final = [
+    "id",
+    "created_at",
+    "patient_id",
+    "connection_name",
+    "connection_id",
+    "connection_type",
+    "status",
+    "unconfirmed",
+    "claim_disagrees",
+    "error",
+    "words",
+    "returned_at",
+    "finished_at",
+    "lost_at",
+    "request_id",
+    "patient_session_id",
+    "public_id",
+]

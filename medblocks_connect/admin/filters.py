@@ -35,32 +35,40 @@ Attempts = QuerySet[PatientConnectionAttempt]
 Rows = QuerySet[Any]
 
 
-class ParameterFilter(admin.ListFilter):
+class AddressFilter(admin.ListFilter):
+    """A filter whose values stand in the address, by the names in ``parameters``."""
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: type[Any], model_admin: Any
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        self.request = request
+        self.values: dict[str, str] = {
+            # PostgreSQL takes no NUL, not even in a question.
+            name: params.pop(name)[-1].replace("\0", "")
+            for name in map(str, self.expected_parameters())
+            if name in params
+        }
+
+    def has_output(self) -> bool:
+        return True
+
+
+class ParameterFilter(AddressFilter):
     """A filter with one parameter in the address, by default for the value of one column."""
 
     parameter_name: str
     column: str
     allows_empty: ClassVar[bool] = False  # whether the empty value is one to filter by
 
-    def __init__(
-        self,
-        request: HttpRequest,
-        params: dict[str, Any],
-        model: type[PatientConnectionAttempt],
-        model_admin: Any,
-    ) -> None:
-        super().__init__(request, params, model, model_admin)
-        self.request = request
-        values = params.pop(self.parameter_name, None)
-        # PostgreSQL takes no NUL, not even in a question.
-        value = values[-1].replace("\0", "") if values else None
-        self.value: str | None = value if value or self.allows_empty else None
+    @property
+    def value(self) -> str | None:
+        """The value in the address; None for no filter."""
+        value = self.values.get(self.parameter_name)
+        return value if value or self.allows_empty else None
 
     def expected_parameters(self) -> list[str | None]:
         return [self.parameter_name]
-
-    def has_output(self) -> bool:
-        return True
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         return queryset if self.value is None else queryset.filter(**{self.column: self.value})
@@ -242,7 +250,7 @@ class WithdrawnFilter(ChoiceFilter):
         return queryset
 
 
-class DateFilter(admin.ListFilter):
+class DateFilter(AddressFilter):
     """The time of an attempt: some usual ranges, or any two days."""
 
     title = _("date")
@@ -250,22 +258,18 @@ class DateFilter(admin.ListFilter):
     column = "created_at"
     template = "admin/medblocks_connect/date_filter.html"
 
-    def __init__(
-        self,
-        request: HttpRequest,
-        params: dict[str, Any],
-        model: type[PatientConnectionAttempt],
-        model_admin: Any,
-    ) -> None:
-        super().__init__(request, params, model, model_admin)
-        self.since = _day((params.pop("since", None) or [""])[-1])
-        self.until = _day((params.pop("until", None) or [""])[-1])
+    @property
+    def since(self) -> date | None:
+        """The first day; None for no limit."""
+        return _read_day(self.values.get("since", ""))
+
+    @property
+    def until(self) -> date | None:
+        """The last day; None for no limit."""
+        return _read_day(self.values.get("until", ""))
 
     def expected_parameters(self) -> list[str | None]:
         return ["since", "until"]
-
-    def has_output(self) -> bool:
-        return True
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
         day = today()
@@ -308,7 +312,7 @@ class LossDateFilter(DateFilter):
     column = "lost_at"
 
 
-def _day(text: str) -> date | None:
+def _read_day(text: str) -> date | None:
     try:
         day = parse_date(text)
     except ValueError:

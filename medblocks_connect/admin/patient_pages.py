@@ -113,16 +113,10 @@ class PatientAdmin(ReadOnlyAdmin):
         name = "medblocks_connect_patienthistory"
         return [
             path("", view(self.changelist_view), name=f"{name}_changelist"),
-            path("<int:object_id>/change/", view(self.change_view), name=f"{name}_change"),
+            path("<int:object_id>/change/", view(self.patient_view), name=f"{name}_change"),
         ]
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
+    def patient_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """Show a patient's whole history."""
         return show_patient_page(self, request, object_id)
 

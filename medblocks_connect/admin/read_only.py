@@ -111,6 +111,21 @@ class ReadOnlyAdmin(_ModelAdmin):
             pattern.callback = report_discreetly(pattern.callback)
         return patterns
 
+    def describe_page(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
+        """Return what the template of one object's page needs beside Django's own."""
+        return {}
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show one object's page."""
+        context = {**(extra_context or {}), **self.describe_page(request, object_id)}
+        return super().change_view(request, object_id, form_url, context)
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

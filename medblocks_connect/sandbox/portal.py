@@ -74,34 +74,48 @@ class PortalChoice:
 
 APPROVE = PortalChoice("approve", "Sign in and approve")
 CANCEL = PortalChoice(
-    "cancel", "Cancel", error="user_denied",
+    "cancel",
+    "Cancel",
+    error="user_denied",
     description="The user denied the authorization request.",
-)  # fmt: skip
+)
 # Everything that can go wrong at the portal: a new fault is one more entry here. The descriptions
 # are texts of the kind that hospitals' systems send.
 FAULTS = (
     PortalChoice(
-        "portal_error", "Portal error", "Sent back with oauth_error.", error="oauth_error",
+        "portal_error",
+        "Portal error",
+        "Sent back with oauth_error.",
+        error="oauth_error",
         description="server_error: The authorization server encountered an unexpected condition.",
     ),
     PortalChoice(
-        "token_exchange_failed", "Token exchange failure", "Sent back with token_exchange_failed.",
+        "token_exchange_failed",
+        "Token exchange failure",
+        "Sent back with token_exchange_failed.",
         error="token_exchange_failed",
         description="Token endpoint responded with status 400: invalid_grant",
     ),
     PortalChoice(
-        "access_denied", "Access denied by the hospital", "Sent back with access_denied.",
+        "access_denied",
+        "Access denied by the hospital",
+        "Sent back with access_denied.",
         error="access_denied",
         description="The resource owner or authorization server denied the request.",
     ),
     PortalChoice(
-        "stay_away", "Approve, but never come back", "Connected, but the browser stays here.",
+        "stay_away",
+        "Approve, but never come back",
+        "Connected, but the browser stays here.",
         stays_at_portal=True,
     ),
     PortalChoice(
-        "expire", "Let it expire", "The link stops working now; nobody is sent back.", expires=True,
+        "expire",
+        "Let it expire",
+        "The link stops working now; nobody is sent back.",
+        expires=True,
     ),
-)  # fmt: skip
+)
 CHOICES = {choice.name: choice for choice in (APPROVE, CANCEL, *FAULTS)}
 _DESCRIPTIONS = {choice.error: choice.description for choice in CHOICES.values()}
 

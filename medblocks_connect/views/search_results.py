@@ -181,7 +181,7 @@ def show_facility(facility: FhirSource, typed: str = "", alias: str = "") -> Fac
         connection_id=facility.id,
         name=name,
         record_system=name_record_system(facility.type),
-        initials=initials_of(name if facility.name else ""),
+        initials=choose_initials(name if facility.name else ""),
         logo_url=facility.logo_url if is_public_https(facility.logo_url) else "",
         parts=mark_match(name, typed),
         state=STATE_NAMES.get(state, ""),
@@ -220,7 +220,7 @@ def describe_place(connection_id: str) -> FacilityResult:
     return show_facility(facility) if facility.name else unnamed
 
 
-def initials_of(name: str) -> str:
+def choose_initials(name: str) -> str:
     """Return up to two capitals that stand for ``name``: "RG" for "Riverside General"."""
     words = _WORD.findall(name)
     telling = [word for word in words if word.casefold() not in _SMALL_WORDS] or words
