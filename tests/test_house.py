@@ -178,6 +178,9 @@ def test_no_two_modules_bear_the_same_name():
 def test_module_states_its_decision(path):
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert docstring
+    first = docstring.split()[0]
+    asking = {"What", "How", "Which", "Who", "Where", "When", "Why", "That", "Whether"}
+    assert first not in asking, f"{_name(path)}: {docstring.splitlines()[0]}"
 
 
 def test_settings_are_read_in_one_place():
