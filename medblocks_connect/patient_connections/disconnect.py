@@ -8,6 +8,7 @@ from medblocks_connect.attempts.outcome import Outcome, OutcomeConnection
 from medblocks_connect.attempts.settle import settle
 from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.patient_connections.snapshot import forget_snapshot
 from medblocks_connect.patients import Patient
 
 _DISCONNECTED = "disconnected"
@@ -16,19 +17,29 @@ _DISCONNECTED = "disconnected"
 def disconnect_patient(patient: Patient, patient_connection_id: str) -> None:
     """End the connection ``conn_…`` of ``patient``, and settle the attempts that it came of.
 
-    Raises ``MedblocksError`` where Medblocks does not say that the connection has ended; then
-    nothing is written.
+    What the cache holds of their connections is forgotten, however it ends. Raises
+    ``MedblocksError`` where Medblocks does not say that the connection has ended; then nothing is
+    written.
     """
+    has_ended = False
     try:
-        _disconnect(patient, patient_connection_id)
+        _end_connection(patient, patient_connection_id)
+        has_ended = True
+        _settle_disconnected(patient, patient_connection_id)
+    finally:
+        forget_snapshot(patient, with_last_good=has_ended)
+
+
+def _end_connection(patient: Patient, patient_connection_id: str) -> None:
+    try:
+        _ask_to_disconnect(patient, patient_connection_id)
     except (NoAnswerError, NotFoundError, UnexpectedReplyError):
         # None of these says whether the connection still works: Medblocks' own list does.
         if not _is_disconnected(patient, patient_connection_id):
             raise
-    _settle_disconnected(patient, patient_connection_id)
 
 
-def _disconnect(patient: Patient, patient_connection_id: str) -> None:
+def _ask_to_disconnect(patient: Patient, patient_connection_id: str) -> None:
     client = get_client()
     reply = client.patients.disconnect_connection(patient.patient_id, patient_connection_id)
     if not reply.disconnected:

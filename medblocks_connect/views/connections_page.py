@@ -18,7 +18,6 @@ from medblocks_connect.patient_connections.listing import (
     find_connection,
     list_connections,
 )
-from medblocks_connect.patient_connections.snapshot import forget_snapshot
 from medblocks_connect.views.base import PatientView
 from medblocks_connect.views.requests import has_repeated_parameter, is_prefetch_or_head
 from medblocks_connect.views.responses import SeeOther, render_page
@@ -71,16 +70,12 @@ class DisconnectView(PatientView):
         return render_page(self.request, "disconnect", {"place": place})
 
     def _disconnect(self, place: ConnectedPlace) -> HttpResponseBase:
-        is_disconnected = True
         try:
             disconnect_patient(self.patient, place.patient_connection_id)
         except MedblocksError:
-            is_disconnected = False
             context = {"place": place}
             status = HTTPStatus.SERVICE_UNAVAILABLE
             return render_page(self.request, "not_disconnected", context, status)
-        finally:
-            forget_snapshot(self.patient, with_last_good=is_disconnected)
         _remember_disconnected(self.request, place)
         return SeeOther(reverse("medblocks_connect:connections"))
 

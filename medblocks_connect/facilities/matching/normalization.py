@@ -11,59 +11,11 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
-# Short forms of one word only; those of several words ("med") are matched as beginnings instead.
-LONG_FORMS: Final = {
-    "amer": "american",
-    "assn": "association",
-    "assoc": "associates",
-    "assocs": "associates",
-    "asso": "associates",
-    "centre": "center",
-    "cntr": "center",
-    "cnty": "county",
-    "ctr": "center",
-    "ctrs": "centers",
-    "dept": "department",
-    "dr": "doctor",
-    "drs": "doctors",
-    "ft": "fort",
-    "grp": "group",
-    "hlth": "health",
-    "hosp": "hospital",
-    "hosps": "hospitals",
-    "hsp": "hospital",
-    "inst": "institute",
-    "intl": "international",
-    "mem": "memorial",
-    "mt": "mount",
-    "mtn": "mountain",
-    "natl": "national",
-    "ped": "pediatrics",
-    "peds": "pediatrics",
-    "phys": "physicians",
-    "rehab": "rehabilitation",
-    "regl": "regional",
-    "spec": "specialists",
-    "st": "saint",
-    "surg": "surgical",
-    "svc": "services",
-    "svcs": "services",
-    "univ": "university",
-}
-
-SYNONYMS: Final = {"gyn": ("obgyn",)}
-"""Words that people also use for others, which do not begin so."""
-
-# Legal forms, degrees and little words: they are in thousands of names and tell none apart.
-_FILLER_WORDS: Final = (
-    "a an and apc apmc at co corp corporation cpa dba dc dds de del dmd do doctor dpm for in inc "
-    "incorporated la limited llc llp lp ltd md mds np of on or pa pc phd plc pllc ps sc the "
-    "termed to y"
+from medblocks_connect.facilities.matching.abbreviations import (
+    BRITISH_SPELLINGS,
+    LITTLE_WORDS,
+    LONG_FORMS,
 )
-FILLER: Final = frozenset(_FILLER_WORDS.split())
-# Left out of initials: "University of California San Francisco" is UCSF.
-_LITTLE_WORDS: Final = "a an and at by de del for in la of on the to y"
-_LITTLE: Final = frozenset(_LITTLE_WORDS.split())
 
 _APOSTROPHES = re.compile("['\u2018\u2019\u02bc`\u00b4]")
 _AND = re.compile(r"[&+]")
@@ -72,7 +24,6 @@ _DOTTED = re.compile(r"(?<!\w)(?:\w\.){2,}")
 _LONE_LETTER = re.compile(r"(?<!\S)\w(?!\S)")
 _SPELT_OUT = re.compile(r"(?<!\S)(?:\w (?=\w(?: |$)))+\w(?!\S)")
 _LONE_S = re.compile(r"(?<=\w) s(?!\S)")
-_BRITISH = (("paed", "ped"), ("anaes", "anes"), ("gynae", "gyne"), ("haem", "hem"))
 _OBGYN = re.compile(r"\bob gyn(?=\w*)")
 
 
@@ -107,7 +58,7 @@ def expand(word: str) -> str:
     if word in LONG_FORMS:
         return LONG_FORMS[word]
     if "ae" in word:
-        for british, american in _BRITISH:
+        for british, american in BRITISH_SPELLINGS:
             word = word.replace(british, american)
     return word
 
@@ -120,7 +71,7 @@ def fold_fully(text: str) -> str:
 def initials_of(folded: str, *, with_little_words: bool = False) -> str:
     """Return the initials of a folded name: "ucsf"; with the little words also: "uocsf"."""
     words = folded.split()
-    return "".join([word[0] for word in words if with_little_words or word not in _LITTLE])
+    return "".join([word[0] for word in words if with_little_words or word not in LITTLE_WORDS])
 
 
 _SOUNDS: Final = tuple(

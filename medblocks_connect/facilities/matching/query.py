@@ -6,13 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from medblocks_connect.facilities.matching.normalization import (
-    FILLER,
-    SYNONYMS,
-    expand,
-    fold,
-    initials_of,
-)
+from medblocks_connect.facilities.matching.abbreviations import FILLER, SYNONYMS
+from medblocks_connect.facilities.matching.normalization import expand, fold, initials_of
 from medblocks_connect.facilities.matching.states import STATE_CODES, STATE_NAMES, split_state
 
 MAXIMUM_LENGTH: Final = 64

@@ -25,7 +25,7 @@ from enum import IntEnum
 from heapq import nsmallest
 from typing import Final, NamedTuple
 
-from medblocks_connect.facilities.matching.normalization import FILLER
+from medblocks_connect.facilities.matching.abbreviations import FILLER
 from medblocks_connect.facilities.matching.query import STATE_MARK, Query
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
+from medblocks_connect.facilities.matching.abbreviations import FILLER, SYNONYMS
 from medblocks_connect.facilities.matching.index import FacilityIndex
-from medblocks_connect.facilities.matching.normalization import FILLER, SYNONYMS, expand
+from medblocks_connect.facilities.matching.normalization import expand
 from medblocks_connect.facilities.matching.query import Query
 from medblocks_connect.facilities.matching.states import STATE_CODES
 from medblocks_connect.facilities.matching.vocabulary import Vocabulary
