@@ -45,8 +45,9 @@ class ForgivingCache:
         return self._try(lambda: hosts_cache.get_many(keys), {})
 
     def set(self, key: str, value: object, timeout: float) -> None:
-        """Keep ``value`` for ``timeout`` seconds."""
-        self._try(lambda: hosts_cache.set(key, value, timeout), None)
+        """Keep ``value`` for ``timeout`` seconds; 0 keeps nothing, not even until it is culled."""
+        if timeout > 0:
+            self._try(lambda: hosts_cache.set(key, value, timeout), None)
 
     def set_many(self, values: Mapping[str, object], timeout: float) -> None:
         """Keep each of ``values`` for ``timeout`` seconds."""

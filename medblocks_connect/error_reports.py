@@ -17,6 +17,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import Error as AnyDatabaseError
 from django.http import Http404, HttpRequest, HttpResponseBase, QueryDict
 from django.template.response import SimpleTemplateResponse
+from django.views.decorators.debug import sensitive_post_parameters
 
 View: TypeAlias = Callable[..., HttpResponseBase]
 
@@ -26,7 +27,12 @@ _PRIVATE_META = ("QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER", "REMO
 
 
 def report_discreetly(view: View) -> View:
-    """Keep the patient's data out of the reports of an error in ``view``, or in its template."""
+    """Keep the patient's data out of the reports of an error in ``view``, or in its template.
+
+    Its form too, where nothing leaves the view: Django also mails a 5xx that it answers, and an
+    error of the host's middleware after it.
+    """
+    view = sensitive_post_parameters()(view)
 
     @wraps(view)
     def reporting_view(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:

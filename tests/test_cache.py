@@ -183,6 +183,13 @@ def search_old_catalog(_mock):
     find_facilities(FacilitySearch.of("river"))
 
 
+def test_cache_for_0_seconds_keeps_nothing(settings, tmp_path):
+    in_files = "django.core.cache.backends.filebased.FileBasedCache"
+    settings.CACHES = {"default": {"BACKEND": in_files, "LOCATION": str(tmp_path)}}
+    cache.set("medblocks_connect:test", "kept", 0)
+    assert [*tmp_path.iterdir()] == []
+
+
 def look_facilities_up(mock):
     mock.get(f"{BASE_URL}/connections/fhirsrc_gone", status=404, json={})
     get_facilities([FACILITY, "fhirsrc_gone"])

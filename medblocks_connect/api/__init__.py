@@ -29,7 +29,7 @@ from medblocks_connect.api.resources import (
     SessionConnection,
 )
 from medblocks_connect.api.return_url import (
-    ReturnClaim,
+    Returned,
     ReturnedFailure,
     ReturnedFromHostedPage,
     ReturnedSuccess,
@@ -64,7 +64,7 @@ __all__ = [
     "Patients",
     "PermissionDeniedError",
     "RateLimitError",
-    "ReturnClaim",
+    "Returned",
     "ReturnedFailure",
     "ReturnedFromHostedPage",
     "ReturnedSuccess",

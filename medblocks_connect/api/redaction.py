@@ -25,16 +25,30 @@ _MIN_LENGTH_INSIDE_WORDS = 4
 
 
 class Secret(str):
-    """A key or a webhook secret: ``repr``, ``vars``, ``pprint`` and error pages show a mask.
+    """A key or a webhook secret: printed, formatted or on an error page it shows a mask.
 
-    Of an API key the mask keeps the kind, live or sandbox. Formatting it shows it.
+    Of an API key the mask keeps the kind, live or sandbox.
     """
 
     __slots__ = ()
 
-    def __repr__(self) -> str:
+    def __new__(cls, text: str) -> Secret:
+        """Take a text, or another secret's."""
+        return super().__new__(cls, text.reveal() if isinstance(text, Secret) else text)
+
+    def reveal(self) -> str:
+        """Return the text."""
+        return str.__str__(self)
+
+    def __str__(self) -> str:
         kind = next((prefix for prefix in _KEY_PREFIXES if self.startswith(prefix)), "")
-        return f"'{kind}********'"
+        return f"{kind}********"
+
+    def __repr__(self) -> str:
+        return f"'{self}'"
+
+    def __format__(self, format_spec: str) -> str:
+        return format(str(self), format_spec)
 
 
 class Redactor:

@@ -67,7 +67,7 @@ class ReturnedFromHostedPage:
     patient_id: str = field(repr=False)
 
 
-ReturnClaim = ReturnedSuccess | ReturnedFailure | ReturnedFromHostedPage
+Returned = ReturnedSuccess | ReturnedFailure | ReturnedFromHostedPage
 
 
 def parse_return_url(
@@ -75,7 +75,7 @@ def parse_return_url(
     | Mapping[str, str | Sequence[str]]
     | Iterable[tuple[str, str | Sequence[str]]]
     | None,
-) -> ReturnClaim | None:
+) -> Returned | None:
     """Return what a return URL claims, or ``None`` if it is malformed.
 
     ``query`` is a query string with or without ``?``, a whole URL, or names with their value or
@@ -106,7 +106,7 @@ def parse_return_url(
     )
 
 
-def write_return_query(returned: ReturnClaim, max_length: int) -> str:
+def write_return_query(returned: Returned, max_length: int) -> str:
     """Return the query of a return URL that claims the same, for a patient who has to sign in.
 
     It names no patient. What makes it longer than ``max_length`` is left out, the least telling

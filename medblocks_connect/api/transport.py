@@ -177,7 +177,7 @@ class Transport:
         if self._api_version:
             headers["Version"] = self._api_version
         if call.authenticated:
-            headers["Authorization"] = f"Bearer {self._api_key}"
+            headers["Authorization"] = f"Bearer {self._api_key.reveal()}"
         if call.body is not None:
             headers["Content-Type"] = "application/json"
         url = f"{self._base_url}{path}{'?' if query else ''}{query}"

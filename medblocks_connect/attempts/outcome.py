@@ -14,7 +14,7 @@ from enum import IntEnum
 
 from medblocks_connect.api import (
     PatientSession,
-    ReturnClaim,
+    Returned,
     ReturnedFailure,
     ReturnedSuccess,
     SessionConnection,
@@ -164,7 +164,7 @@ def _lost_last(connection: OutcomeConnection) -> tuple[int, str, str]:
     return strength, connection.status, connection.patient_connection_id
 
 
-def conclude_from_return(returned: ReturnClaim) -> Outcome:
+def conclude_from_return(returned: Returned) -> Outcome:
     """Conclude from a return URL that the attempt's own patient carried: claims, never facts."""
     if isinstance(returned, ReturnedFailure):
         failure = Failure(returned.error, returned.error_description)

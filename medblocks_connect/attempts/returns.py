@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils import timezone
 
-from medblocks_connect.api import ReturnClaim, ReturnedFailure, ReturnedSuccess
+from medblocks_connect.api import Returned, ReturnedFailure, ReturnedSuccess
 from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import conclude_from_return
 from medblocks_connect.attempts.queries import find_attempt
@@ -14,7 +14,7 @@ from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.patients import Patient
 
 
-def record_return(patient: Patient, returned: ReturnClaim) -> PatientConnectionAttempt | None:
+def record_return(patient: Patient, returned: Returned) -> PatientConnectionAttempt | None:
     """Store what the return URL claims, ask Medblocks, and return the attempt.
 
     None where this session was not started by this patient: then nothing is written.
@@ -35,7 +35,7 @@ def record_return(patient: Patient, returned: ReturnClaim) -> PatientConnectionA
     return attempt
 
 
-def _event_kind_of_return(returned: ReturnClaim) -> AttemptEvent.Kind:
+def _event_kind_of_return(returned: Returned) -> AttemptEvent.Kind:
     if isinstance(returned, ReturnedSuccess):
         return Kind.CLAIMED_SUCCESS
     return Kind.CLAIMED_FAILURE if isinstance(returned, ReturnedFailure) else Kind.CAME_BACK

@@ -7,7 +7,7 @@ from typing import Final
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 
-from medblocks_connect.api import ReturnClaim, parse_return_url, write_return_query
+from medblocks_connect.api import Returned, parse_return_url, write_return_query
 from medblocks_connect.attempts.queries import find_attempt
 from medblocks_connect.attempts.returns import record_return
 from medblocks_connect.attempts.verification import verify_if_due
@@ -22,7 +22,7 @@ _QUERY_THROUGH_LOGIN: Final = 2000  # characters; in the login page's address it
 class ReturnView(PatientView):
     """Take the patient back from the portal, then lead them to a page with a clean address."""
 
-    returned: ReturnClaim
+    returned: Returned
 
     def answer_anybody(self) -> HttpResponseBase | None:
         """Answer a prefetch, and an address that claims nothing, without asking who is there."""

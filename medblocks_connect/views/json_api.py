@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.middleware.csrf import get_token
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
+from django.views.decorators.csrf import ensure_csrf_cookie
 
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError
 from medblocks_connect.api.return_url import UNKNOWN_ERROR
@@ -31,14 +32,17 @@ _BODY_MAX_BYTES: Final = 16 * 1024
 _CODE: Final = re.compile(r"[a-z0-9_]{1,100}")
 
 
+@method_decorator(ensure_csrf_cookie, name="dispatch")
 class ConnectionsJsonView(PatientJsonView):
-    """Answer ``GET ?q=&type=&starting_after=`` with a page of facilities."""
+    """Answer ``GET ?q=&type=&starting_after=`` with a page of facilities.
+
+    Every answer sets the CSRF cookie that a start needs.
+    """
 
     throttled_action = "search"
 
     def get(self, request: HttpRequest) -> HttpResponseBase:
-        """Search; set the CSRF cookie that a start needs."""
-        get_token(request)
+        """Search."""
         if has_repeated_parameter(request.GET, "q", "type", "starting_after"):
             return _ask_for_another_search()
         search = FacilitySearch.of(

@@ -94,8 +94,12 @@ def test_secret_shows_its_mask_in_repr_and_pprint(text: str, mask: str) -> None:
     assert pprint.pformat({"a": [secret]}, width=1) == f"{{'a': [{mask}]}}"
 
 
-def test_secret_formats_as_its_text() -> None:
-    assert f"Bearer {Secret('mb_sk_live_abc')}" == "Bearer mb_sk_live_abc"
+@pytest.mark.parametrize("secret", [Secret("mb_sk_live_abc"), Secret(Secret("mb_sk_live_abc"))])
+def test_secret_formatted_or_printed_is_masked(secret) -> None:
+    assert f"Bearer {secret}" == "Bearer mb_sk_live_********"
+    assert "%s" % secret == str(secret) == "mb_sk_live_********"  # noqa: UP031 - how logging does it
+    assert secret.reveal() == "mb_sk_live_abc"
+    assert type(secret.reveal()) is str
 
 
 def test_secret_in_a_frame_is_masked_on_djangos_error_page() -> None:

@@ -171,6 +171,59 @@ def test_report_by_mail_names_nobody(broken, name, mailer, debug, settings):
     assert private_words_in(text, broken) == []
 
 
+def fail_afterwards(get_response):
+    """A middleware of the host's that breaks once the view has answered."""
+
+    def fail(request):
+        get_response(request)
+        raise LookupError
+
+    return fail
+
+
+# The words of each form; the sandbox in the same process has the facility in its own address.
+FORMS = {
+    "/records/not-found/": {"text": "Saint Nowhere", "note": "said Ann"},
+    "/records/start/": {"connection_id": RIVERSIDE, "name": "said Ann"},
+    "/records/start/elsewhere/": {"shown": "said Ann"},
+}
+
+
+@pytest.fixture
+def mailing(clinic, settings, mailer) -> Clinic:
+    """A clinic in production that mails errors."""
+    settings.DEBUG, settings.ADMINS = False, [("Admin", "admin@clinic.example")]
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "HOSTED_FALLBACK": True,
+        "REQUEST_NOTES": True,
+    }
+    clinic.client.raise_request_exception = False
+    return clinic
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=f"case-44-{path}") for path in FORMS])
+def test_report_of_a_503_that_we_answer_shows_no_form(mailing, monkeypatch, path):
+    def refuse(*args, **kwargs):
+        raise IntegrityError
+
+    monkeypatch.setattr(missing_facility, "request_facility", refuse)
+    monkeypatch.setattr(start_connection, "start_attempt", refuse)
+    assert mailing.post(path, FORMS[path]).status_code == 503
+    assert "Service Unavailable" in mails()
+    assert "said Ann" not in mails()
+    assert "Saint Nowhere" not in mails()
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=f"case-44-{path}") for path in FORMS])
+def test_report_of_a_middleware_that_breaks_after_us_shows_no_form(mailing, settings, path):
+    settings.MIDDLEWARE = [f"{__name__}.fail_afterwards", *settings.MIDDLEWARE]
+    assert mailing.post(path, FORMS[path]).status_code == 500
+    assert "fail_afterwards" in mails()
+    assert "said Ann" not in mails()
+    assert "Saint Nowhere" not in mails()
+
+
 def test_report_case_44_of_server_variables_names_nobody(broken):
     """Servers put the whole address into variables of their own."""
     address = f"/records/return/?patient_id={PATIENT_ID}&patient_session_id=ps_1"

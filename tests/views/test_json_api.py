@@ -56,6 +56,15 @@ def test_too_short_a_search_gives_the_token_too(patient_client):
     assert patient_client.cookies["csrftoken"].value
 
 
+@pytest.mark.parametrize("has_middleware", [True, False])
+@pytest.mark.parametrize("query", ["", "?q=river&q=lake", "?" + "&".join("abc" * 1500)])
+def test_search_that_is_refused_gives_the_token_too(client, settings, query, has_middleware):
+    if not has_middleware:
+        settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "csrf" not in name.lower()]
+    assert client.get(f"{CONNECTIONS}{query}").status_code in {400, 401}
+    assert client.cookies["csrftoken"].value
+
+
 def test_start_without_a_token_is_refused_in_json(patient_client, caplog):
     with caplog.at_level(logging.INFO):
         refused = post(patient_client, {"connection_id": FACILITY}, headers={"Referer": "/c/0123"})
