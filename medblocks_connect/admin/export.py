@@ -87,7 +87,9 @@ class _Echo:
 
 def _read_pages(attempts: QuerySet[PatientConnectionAttempt]) -> Iterator[list[Any]]:
     described = attempts.annotate(words=Left("error_description", WHOLE))
-    rows: Any = described.order_by("-created_at", "-id").values_list(*_FIELDS_READ, named=True)
+    rows: Any = described.order_by("-created_at", "-id").values_list(
+        *_FIELDS_READ.split(), named=True
+    )
     page = list(rows[:_PAGE_SIZE])
     while page:
         yield page
@@ -146,22 +148,8 @@ _COLUMNS: Final[tuple[tuple[StrPromise, Callable[[Any], str]], ...]] = (
 )
 """Every column of the file: its heading, and how a row fills it."""
 
-_FIELDS_READ: Final = [
-    "id",
-    "created_at",
-    "patient_id",
-    "connection_name",
-    "connection_id",
-    "connection_type",
-    "status",
-    "unconfirmed",
-    "claim_disagrees",
-    "error",
-    "words",
-    "returned_at",
-    "finished_at",
-    "lost_at",
-    "request_id",
-    "patient_session_id",
-    "public_id",
-]
+_FIELDS_READ: Final = (
+    "id created_at patient_id connection_name connection_id connection_type status unconfirmed "
+    "claim_disagrees error words returned_at finished_at lost_at request_id patient_session_id "
+    "public_id"
+)
