@@ -12,7 +12,7 @@ from typing import NoReturn
 from django.contrib.auth.decorators import login_not_required
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponseBase
-from django.middleware.csrf import CsrfViewMiddleware
+from django.middleware.csrf import CsrfViewMiddleware, get_token
 from django.utils.cache import patch_cache_control
 from django.utils.decorators import decorator_from_middleware, method_decorator
 from django.views.decorators.csrf import csrf_exempt
@@ -35,8 +35,18 @@ class _CsrfCheck(CsrfViewMiddleware):
         raise CsrfFailedError
 
 
+class _CsrfCookie(CsrfViewMiddleware):
+    """Django's own cookie, without its check: that reads a form, which may be unreadable."""
+
+    def process_view(self, request: HttpRequest, *args: object) -> None:  # noqa: ARG002
+        get_token(request)
+
+
 check_csrf = method_decorator(decorator_from_middleware(_CsrfCheck))
 """Make a method that takes a request raise :class:`CsrfFailedError` where Django's check fails."""
+
+set_csrf_cookie = method_decorator(decorator_from_middleware(_CsrfCookie))
+"""Make a method that takes a request set the cookie, also where the host has no such middleware."""
 
 
 def bypass_host_middleware(view: View) -> View:

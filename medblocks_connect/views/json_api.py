@@ -10,9 +10,7 @@ from typing import Any, Final
 
 from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
-from django.views.decorators.csrf import ensure_csrf_cookie
 
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError
 from medblocks_connect.api.return_url import UNKNOWN_ERROR
@@ -21,6 +19,7 @@ from medblocks_connect.error_messages import describe_error
 from medblocks_connect.facilities.search import FacilitySearch, search_facilities
 from medblocks_connect.url_safety import is_public_https
 from medblocks_connect.views.base import PatientJsonView
+from medblocks_connect.views.decorators import set_csrf_cookie
 from medblocks_connect.views.forms import StartForm
 from medblocks_connect.views.requests import build_return_url, has_repeated_parameter
 from medblocks_connect.views.responses import error_json
@@ -32,7 +31,6 @@ _BODY_MAX_BYTES: Final = 16 * 1024
 _CODE: Final = re.compile(r"[a-z0-9_]{1,100}")
 
 
-@method_decorator(ensure_csrf_cookie, name="dispatch")
 class ConnectionsJsonView(PatientJsonView):
     """Answer ``GET ?q=&type=&starting_after=`` with a page of facilities.
 
@@ -40,6 +38,11 @@ class ConnectionsJsonView(PatientJsonView):
     """
 
     throttled_action = "search"
+
+    @set_csrf_cookie
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Let the guards answer, then the search."""
+        return super().dispatch(request, *args, **kwargs)
 
     def get(self, request: HttpRequest) -> HttpResponseBase:
         """Search."""
