@@ -18,7 +18,8 @@ from django.core.cache import cache as hosts_cache
 
 from medblocks_connect import __version__
 from medblocks_connect.api import MedblocksError
-from medblocks_connect.conf import conf
+from medblocks_connect.conf import conf, find_workspace
+from medblocks_connect.models import find_installation_id
 
 Result = TypeVar("Result")
 Age: TypeAlias = Literal["fresh", "last-good"]
@@ -98,10 +99,12 @@ def build_key(kind: str, *parts: str) -> str:
     """Return the key for what ``kind``, a plain word, and ``parts`` name. No other keys are used.
 
     Hashed: keys are bounded and plain, what a patient types is not; and nobody who lists them
-    learns who the patients are. The base URL keeps a sandbox's answers apart from the real ones,
-    the version this release's objects from another's.
+    learns who the patients are. The installation keeps this site's entries apart from those of
+    another one on the same cache, the workspace and the base URL what one Medblocks told apart from
+    what another did, the version this release's objects from another's.
     """
-    named = json.dumps([__version__, conf.base_url, *parts])
+    world = [__version__, find_installation_id(), find_workspace(), conf.base_url]
+    named = json.dumps([*world, *parts])
     return f"medblocks_connect:{kind}:{hashlib.sha256(named.encode()).hexdigest()}"
 
 

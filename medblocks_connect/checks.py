@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -31,6 +32,7 @@ def check_settings(
     return [
         *_check_keys(configured),
         *_check_api_key(),
+        *_check_workspace(),
         *_check_api_version(),
         *_check_numbers(configured),
         *_check_urls(),
@@ -80,6 +82,17 @@ def _check_api_key() -> Iterator[CheckMessage]:
             "MEDBLOCKS_CONNECT['API_KEY'] is missing or is no Medblocks secret key.",
             hint="Set it to the key of your Medblocks workspace (mb_sk_live_… or mb_sk_sbx_…).",
             id="medblocks_connect.E002",
+        )
+
+
+def _check_workspace() -> Iterator[CheckMessage]:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{0,50}", conf.workspace):
+        yield Error(
+            "MEDBLOCKS_CONNECT['WORKSPACE'] must be up to 50 letters, digits, "
+            "hyphens or underscores.",
+            hint="It is your own label of what the API key opens, such as 'live-north', and never "
+            "the key; leave it out for 'live' or 'sandbox', by the key's prefix.",
+            id="medblocks_connect.E024",
         )
 
 

@@ -46,6 +46,8 @@ class MedblocksSettings:
 
     api_key: Secret = _setting("", Secret)
     """The workspace's secret key, ``mb_sk_live_…`` or ``mb_sk_sbx_…``."""
+    workspace: str = _setting("", str)
+    """A short label of what the API key opens; see :func:`find_workspace`."""
     base_url: str = _setting("https://app.medblocks.com", str)
     """Medblocks' address; https, or http on loopback only."""
     api_version: str = _setting("2026-04-25", str)
@@ -116,3 +118,13 @@ class _LiveSettings:
 
 
 conf: Final = cast("MedblocksSettings", _LiveSettings())
+
+
+def find_workspace() -> str:
+    """Return the label of what the API key opens: its facilities, its patients, their connections.
+
+    Medblocks gives it no id. Without the setting ``WORKSPACE`` it is ``live`` or ``sandbox``, by
+    the key's prefix ("Authentication" on the API page); so a key can be rotated.
+    """
+    is_live = conf.api_key.startswith("mb_sk_live_")
+    return conf.workspace or ("live" if is_live else "sandbox")

@@ -15,7 +15,12 @@ from django.test import Client
 from django.utils import timezone
 
 from medblocks_connect.facilities.catalog import catalog_base_url
-from medblocks_connect.models import CatalogSync, Facility, PatientConnectionAttempt
+from medblocks_connect.models import (
+    CatalogSync,
+    Facility,
+    PatientConnectionAttempt,
+    find_installation_id,
+)
 from tests.chromium import CHROMIUM, FLAGS
 from tests.facilities.names import NAMES
 
@@ -30,6 +35,13 @@ LONG = ("tests/browser/", "tests/example/", "tests/faults/", "tests/pages/")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take long, so that the workers end together."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _known_installation(django_db_setup, django_db_blocker) -> None:
+    """Let no test count the one query of a process that asks for the installation's id."""
+    with django_db_blocker.unblock():
+        find_installation_id()
 
 
 @pytest.fixture(autouse=True)

@@ -247,6 +247,26 @@ def test_key_differs_for_each_kind_part_and_medblocks(settings):
     assert len(keys | {build_key("a")}) == 8
 
 
+def test_key_differs_for_each_installation(monkeypatch):
+    """Two sites on one cache, which Django's default gives no prefix."""
+    key = build_key("a")
+    monkeypatch.setattr(cache_module, "find_installation_id", lambda: "another")
+    assert build_key("a") != key
+
+
+@pytest.mark.parametrize("changed", [{"API_KEY": "mb_sk_live_1"}, {"WORKSPACE": "north"}], ids=str)
+def test_key_differs_for_each_workspace(settings, changed):
+    key = build_key("a")
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, **changed}
+    assert build_key("a") != key
+
+
+def test_key_stays_where_the_api_key_is_rotated(settings):
+    key = build_key("a")
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "API_KEY": "mb_sk_sbx_next"}
+    assert build_key("a") == key
+
+
 def test_key_differs_for_each_version(monkeypatch):
     key = build_key("a")
     monkeypatch.setattr(cache_module, "__version__", "0")

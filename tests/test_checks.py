@@ -40,6 +40,8 @@ def test_settings_that_are_no_dict_are_one_error(settings):
         ({"API_KEY": "whsec_1"}, "E002"),
         ({"API_KEY": "mb_sk_sbx_a b"}, "E002"),
         ({"API_KEY": "mb_sk_sbx_a\n"}, "E002"),
+        ({"WORKSPACE": "north live"}, "E024"),
+        ({"WORKSPACE": "n" * 51}, "E024"),
         ({"API_VERSION": "2026 04"}, "E018"),
         ({"TIMEOUT": 0}, "E003"),
         ({"TIMEOUT": "10"}, "E003"),

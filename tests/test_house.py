@@ -51,12 +51,12 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
         )
     },
     {
-        "cache": ("cache",),
         "layout": ("layout",),
         "medblocks_client": ("medblocks_client",),
         "patients": ("patients",),
         "models": ("models",),
     },
+    {"cache": ("cache",)},
     {"facilities": ("facilities",)},
     {"attempts": ("attempts",)},
     {"patient_connections": ("patient_connections",)},

@@ -4,6 +4,7 @@ import django.db.models.deletion
 import django.utils.timezone
 import medblocks_connect.models.attempt
 import medblocks_connect.models.fields
+import medblocks_connect.models.installation
 from django.db import migrations, models
 
 
@@ -53,6 +54,18 @@ class Migration(migrations.Migration):
                 'verbose_name': 'facility',
                 'verbose_name_plural': 'facilities',
                 'ordering': ['name', 'id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Installation',
+            fields=[
+                ('id', models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
+                ('installation_id', models.CharField(default=medblocks_connect.models.installation.generate_installation_id, editable=False, max_length=32)),
+            ],
+            options={
+                'verbose_name': 'installation',
+                'verbose_name_plural': 'installations',
+                'default_permissions': (),
             },
         ),
         migrations.CreateModel(

@@ -14,6 +14,7 @@ from medblocks_connect.models.facility import (
     FacilityRequest,
     MissingFacility,
 )
+from medblocks_connect.models.installation import Installation, find_installation_id
 from medblocks_connect.models.webhook import WebhookDelivery
 
 __all__ = [
@@ -22,10 +23,12 @@ __all__ = [
     "CatalogSync",
     "Facility",
     "FacilityRequest",
+    "Installation",
     "LostConnection",
     "MissingFacility",
     "PatientConnectionAttempt",
     "PatientHistory",
     "WebhookDelivery",
+    "find_installation_id",
     "generate_public_id",
 ]

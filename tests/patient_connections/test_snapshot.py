@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
+from medblocks_connect import cache as cache_module
 from tests.patient_connections.conftest import listed_json
 
 pytestmark = pytest.mark.django_db
@@ -71,3 +72,25 @@ def test_medblocks_is_asked_again_after_a_settlement(list_now, answer_list, make
     make(patient_connection_id="conn_2", revision=1)
     list_now()
     assert answer.call_count == 2
+
+
+def be_another_site(monkeypatch, _settings):
+    monkeypatch.setattr(cache_module, "find_installation_id", lambda: "of another database")
+
+
+def go_live(_monkeypatch, settings):
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "API_KEY": "mb_sk_live_1"}
+
+
+@pytest.mark.parametrize("leave", [be_another_site, go_live])
+@pytest.mark.parametrize("status", [404, 500])
+def test_last_answer_is_shown_by_no_other_site_or_workspace(
+    browser, answer_list, monkeypatch, settings, leave, status
+):
+    """Its patient bears the same id, and the cache has no prefix."""
+    answer_list(listed_json())
+    assert "Riverside General" in browser.get("/records/connections/").text
+    leave(monkeypatch, settings)
+    answer_list(status=status)
+    for path in ("connections/", "search/", "search/?q=elsewhere"):
+        assert "Riverside General" not in browser.get(f"/records/{path}").text
