@@ -1,15 +1,17 @@
 """The local catalog: whether there is one, how old it is, and the index over it.
 
 A process builds the index on first use and again when another version of the catalog is there;
-all its threads share it, and while one builds the others use the one before.
+all its threads share it, and while one builds the others use the one before. Each workspace of each
+database has its own: nobody is given another's, nor waits for it.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Lock
 from typing import Final
@@ -18,12 +20,13 @@ from django.utils import timezone
 
 from medblocks_connect.api import FhirSource
 from medblocks_connect.cache import build_key, cache
-from medblocks_connect.conf import conf
+from medblocks_connect.conf import conf, find_workspace
 from medblocks_connect.facilities.aliases import list_aliases
 from medblocks_connect.facilities.matching.index import FacilityIndex, IndexEntry
-from medblocks_connect.models import CatalogSync, Facility
+from medblocks_connect.models import CatalogSync, Facility, find_installation_id
 
 _WARN_EVERY: Final = 60 * 60  # seconds
+_INDEXES_MAX: Final = 8  # of 20,000 facilities each takes some 13 MiB
 
 logger = logging.getLogger("medblocks_connect.facilities")
 
@@ -36,11 +39,16 @@ class _VersionedIndex:
     index: FacilityIndex
 
 
-class _ProcessIndex:
-    """The index of this process; ``lock`` is held by whoever builds it."""
+@dataclass(eq=False)
+class _WorkspaceIndex:
+    """A workspace's index in this process; ``lock`` is held by whoever builds it."""
 
-    lock = Lock()
+    lock: Lock = field(default_factory=Lock)
     built: _VersionedIndex | None = None
+
+
+_indexes: OrderedDict[tuple[str, str], _WorkspaceIndex] = OrderedDict()  # the idlest first
+_indexes_lock: Final = Lock()
 
 
 def catalog_base_url() -> str:
@@ -68,22 +76,34 @@ def get_index() -> FacilityIndex | None:
     _warn_of_age(catalog)
     # The primary key alone would not do: a database that was emptied counts from 1 again.
     version = (catalog.pk, catalog.finished_at, catalog.base_url, conf.facility_aliases)
-    built = _ProcessIndex.built
+    ours = _find_workspace_index()
+    built = ours.built
     if built is not None and built.version == version:
         return built.index
-    if not _ProcessIndex.lock.acquire(blocking=built is None):
+    if not ours.lock.acquire(blocking=built is None):
         return built.index if built else None
     try:
-        return _build(version)
+        return _build(ours, version)
     finally:
-        _ProcessIndex.lock.release()
+        ours.lock.release()
 
 
-def _build(version: _Version) -> FacilityIndex:
-    built = _ProcessIndex.built
+def _find_workspace_index() -> _WorkspaceIndex:
+    """Return the place of the index in force now; where there are many, drop the idlest."""
+    world = (find_installation_id(), find_workspace())
+    with _indexes_lock:
+        ours = _indexes.setdefault(world, _WorkspaceIndex())
+        _indexes.move_to_end(world)
+        if len(_indexes) > _INDEXES_MAX:
+            _indexes.popitem(last=False)
+        return ours
+
+
+def _build(ours: _WorkspaceIndex, version: _Version) -> FacilityIndex:
+    built = ours.built
     if built is None or built.version != version:  # another thread may just have built it
         began = time.monotonic()
-        built = _ProcessIndex.built = _VersionedIndex(version, FacilityIndex(_read_entries()))
+        built = ours.built = _VersionedIndex(version, FacilityIndex(_read_entries()))
         seconds = time.monotonic() - began
         logger.info("The index of %d facilities was built in %.1f s", len(built.index), seconds)
     return built.index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from datetime import timedelta
 from threading import Thread
 
@@ -121,6 +122,56 @@ def test_old_index_serves_while_another_thread_builds(add_catalog):
     add_catalog()
     first = get_index()
     finish()
-    with catalog_module._ProcessIndex.lock:
+    with catalog_module._find_workspace_index().lock:
         assert get_index() is first
     assert get_index() is not first
+
+
+@pytest.fixture
+def move(monkeypatch):
+    """Move to another database, such as the next tenant's schema."""
+
+    def move_to(installation_id):
+        monkeypatch.setattr(catalog_module, "find_installation_id", lambda: installation_id)
+
+    return move_to
+
+
+@pytest.fixture(autouse=True)
+def indexes(monkeypatch):
+    """What a process keeps, which has just begun."""
+    kept = OrderedDict()
+    monkeypatch.setattr(catalog_module, "_indexes", kept)
+    return kept
+
+
+def test_index_of_another_database_serves_nobody_while_one_is_built(add_catalog, move):
+    """A search for "zebra eye institute" in one tenant once gave a place of the other's."""
+    add_catalog()
+    move("of tenant A")
+    of_a = get_index()
+    with catalog_module._find_workspace_index().lock:  # A's is built anew
+        move("of tenant B")
+        of_b = get_index()  # waits for nobody
+    assert of_b is not of_a
+
+
+def test_index_of_each_database_is_kept(add_catalog, move):
+    add_catalog()
+    seen = []
+    for installation_id in ("A", "B") * 3:
+        move(installation_id)
+        seen.append(get_index())
+    assert len({id(index) for index in seen}) == 2
+
+
+def test_idle_index_is_dropped(add_catalog, move, indexes):
+    add_catalog()
+    for number in range(20):
+        move("busy")
+        busy = get_index()
+        move(f"tenant {number}")
+        get_index()
+    assert len(indexes) == catalog_module._INDEXES_MAX
+    move("busy")
+    assert get_index() is busy
