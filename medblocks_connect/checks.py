@@ -14,7 +14,7 @@ from django.core.checks import Warning as CheckWarning
 from django.utils.module_loading import import_string
 
 from medblocks_connect.api.validation import check_base_url, is_token
-from medblocks_connect.conf import DEFAULTS, RATE, conf
+from medblocks_connect.conf import DEFAULTS, RATE, WORKSPACE_MAX_LENGTH, conf
 from medblocks_connect.layout import find_frame, lacks_title
 from medblocks_connect.url_safety import is_contact_url, is_loopback
 
@@ -86,9 +86,9 @@ def _check_api_key() -> Iterator[CheckMessage]:
 
 
 def _check_workspace() -> Iterator[CheckMessage]:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{0,50}", conf.workspace):
+    if not re.fullmatch(rf"[A-Za-z0-9_-]{{0,{WORKSPACE_MAX_LENGTH}}}", conf.workspace):
         yield Error(
-            "MEDBLOCKS_CONNECT['WORKSPACE'] must be up to 50 letters, digits, "
+            f"MEDBLOCKS_CONNECT['WORKSPACE'] must be up to {WORKSPACE_MAX_LENGTH} letters, digits, "
             "hyphens or underscores.",
             hint="It is your own label of what the API key opens, such as 'live-north', and never "
             "the key; leave it out for 'live' or 'sandbox', by the key's prefix.",

@@ -18,6 +18,8 @@ from medblocks_connect.api.redaction import Secret
 RATE: Final = re.compile(r"([1-9][0-9]{0,5})/([smhd])")
 """How a throttle's rate is written: a number per second, minute, hour or day."""
 
+WORKSPACE_MAX_LENGTH: Final = 50
+
 _THROTTLES: Final = {"search": "120/m", "start": "20/m"}
 
 

@@ -13,8 +13,8 @@ from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.admin import filters
 from medblocks_connect.admin.read_only import ReadOnlyAdmin
-from medblocks_connect.conf import conf
-from medblocks_connect.facilities.catalog import find_catalog, is_too_old
+from medblocks_connect.conf import conf, find_workspace
+from medblocks_connect.facilities.catalog import find_catalog, find_other_workspace, is_too_old
 from medblocks_connect.models import CatalogSync, Facility, FacilityRequest, MissingFacility
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class FacilityAdmin(ReadOnlyAdmin):
     """The catalog as the last sync left it, with a warning where it is too old."""
 
     view_permission = "medblocks_connect.view_facility"
-    list_display = ("name", "type", "connection_id", "changed_at", "withdrawn_at")
-    list_filter = (filters.WithdrawnFilter,)
+    list_display = ("name", "type", "connection_id", "workspace", "changed_at", "withdrawn_at")
+    list_filter = (filters.WithdrawnFilter, filters.WorkspaceFilter)
     search_fields = ("name", "=connection_id")
     search_help_text = _("Part of the name, or the whole facility id.")
 
@@ -46,7 +46,14 @@ class FacilityAdmin(ReadOnlyAdmin):
 def _warn_of_age(request: HttpRequest) -> None:
     catalog = find_catalog()
     command = "manage.py medblocks_sync_facilities"
-    if catalog is None:
+    if catalog is None and (other := find_other_workspace()):
+        text = gettext(
+            "The local catalog is of the workspace %(other)s, and the API key opens %(ours)s: "
+            "every search asks Medblocks. Run %(command)s."
+        )
+        worlds = {"other": other, "ours": find_workspace(), "command": command}
+        messages.warning(request, text % worlds)
+    elif catalog is None:
         text = gettext("There is no local catalog: every search asks Medblocks. Run %(command)s.")
         messages.info(request, text % {"command": command})
     elif is_too_old(catalog):
@@ -64,7 +71,16 @@ class CatalogSyncAdmin(ReadOnlyAdmin):
     """Every sync, the newest first."""
 
     view_permission = "medblocks_connect.view_catalogsync"
-    list_display = ("started_at", "finished_at", "fetched", "added", "changed", "withdrawn")
+    list_display = (
+        "started_at",
+        "finished_at",
+        "workspace",
+        "fetched",
+        "added",
+        "changed",
+        "withdrawn",
+    )
+    list_filter = (filters.WorkspaceFilter,)
 
 
 class FacilityRequestInline(_TabularInline):
@@ -88,7 +104,8 @@ class MissingFacilityAdmin(ReadOnlyAdmin):
     """
 
     view_permission = "medblocks_connect.view_missingfacility"
-    list_display = ("text", "requests", "searches", "first_at", "last_at")
+    list_display = ("text", "requests", "searches", "workspace", "first_at", "last_at")
+    list_filter = (filters.WorkspaceFilter,)
     sortable_by = ("requests", "searches", "last_at")
     search_fields = ("text",)
     inlines = (FacilityRequestInline,)

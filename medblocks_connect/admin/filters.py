@@ -134,6 +134,20 @@ class DeliveryTypeFilter(ChoiceFilter):
     )
 
 
+class WorkspaceFilter(ParameterFilter):
+    """The workspace of the rows, of those in the table, which is a small one."""
+
+    title = _("workspace")
+    parameter_name = "workspace__exact"
+    column = "workspace"
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        yield self.all(changelist)
+        rows = changelist.root_queryset.order_by("workspace")
+        for workspace in rows.values_list("workspace", flat=True).distinct():
+            yield self.choice(changelist, workspace, workspace)
+
+
 class FacetFilter(ParameterFilter):
     """A filter whose choices are the values in the table, the most frequent first."""
 

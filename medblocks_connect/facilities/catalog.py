@@ -23,7 +23,7 @@ from medblocks_connect.cache import build_key, cache
 from medblocks_connect.conf import conf, find_workspace
 from medblocks_connect.facilities.aliases import list_aliases
 from medblocks_connect.facilities.matching.index import FacilityIndex, IndexEntry
-from medblocks_connect.models import CatalogSync, Facility, find_installation_id
+from medblocks_connect.models import CatalogSync, Facility, filter_workspace, find_installation_id
 
 _WARN_EVERY: Final = 60 * 60  # seconds
 _INDEXES_MAX: Final = 8  # of 20,000 facilities each takes some 13 MiB
@@ -58,8 +58,16 @@ def catalog_base_url() -> str:
 
 def find_catalog() -> CatalogSync | None:
     """Return the sync that the local catalog came of; None where there is no local catalog."""
-    latest = CatalogSync.objects.exclude(finished_at=None).order_by("-finished_at", "-id").first()
+    finished = filter_workspace(CatalogSync.objects.exclude(finished_at=None))
+    latest = finished.order_by("-finished_at", "-id").first()
     return latest if latest is not None and latest.base_url == catalog_base_url() else None
+
+
+def find_other_workspace() -> str:
+    """Return the workspace of the latest catalog here, where it is another one; else ""."""
+    finished = CatalogSync.objects.exclude(finished_at=None).order_by("-finished_at", "-id")
+    latest = finished.values_list("workspace", flat=True).first()
+    return latest if latest and latest != find_workspace() else ""
 
 
 def is_too_old(catalog: CatalogSync) -> bool:
@@ -111,7 +119,7 @@ def _build(ours: _WorkspaceIndex, version: _Version) -> FacilityIndex:
 
 def _read_entries() -> Iterator[IndexEntry]:
     aliases = list_aliases()
-    rows = Facility.objects.filter(withdrawn_at=None).order_by()
+    rows = filter_workspace(Facility.objects.filter(withdrawn_at=None)).order_by()
     for key, connection_id, name, kind in rows.values_list(
         "pk", "connection_id", "name", "type"
     ).iterator(chunk_size=5000):
@@ -134,7 +142,7 @@ def _warn_of_age(catalog: CatalogSync) -> None:
 def read_facilities(keys: Iterable[int]) -> Mapping[int, FhirSource]:
     """Return the facilities with these primary keys, in their order, less any withdrawn one."""
     wanted = list(keys)
-    rows = Facility.objects.filter(withdrawn_at=None).in_bulk(wanted)
+    rows = filter_workspace(Facility.objects.filter(withdrawn_at=None)).in_bulk(wanted)
     return {key: as_source(rows[key]) for key in wanted if key in rows}
 
 
@@ -145,7 +153,7 @@ def find_in_catalog(connection_ids: Iterable[str]) -> Mapping[str, FhirSource | 
     """
     if find_catalog() is None:
         return None
-    rows = Facility.objects.filter(connection_id__in=list(connection_ids))
+    rows = filter_workspace(Facility.objects.filter(connection_id__in=list(connection_ids)))
     return {row.connection_id: as_source(row) if row.withdrawn_at is None else None for row in rows}
 
 
@@ -155,7 +163,7 @@ def is_address_in_catalog(url: str) -> bool | None:
         return None
     bare = url.rstrip("/")
     same = Facility.objects.filter(fhir_base_url__in=(bare, f"{bare}/"), withdrawn_at=None)
-    return same.exists()
+    return filter_workspace(same).exists()
 
 
 def as_source(row: Facility) -> FhirSource:

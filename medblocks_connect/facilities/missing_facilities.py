@@ -11,14 +11,14 @@ from django.utils import timezone
 from medblocks_connect.api.text import clean_text
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.matching.normalization import fold
-from medblocks_connect.models import FacilityRequest, MissingFacility
+from medblocks_connect.models import FacilityRequest, MissingFacility, filter_workspace
 from medblocks_connect.models.facility import FOLDED_MAX_LENGTH
 from medblocks_connect.patients import Patient
 
 TEXT_MAX_LENGTH: Final = 100
 NOTE_MAX_LENGTH: Final = 1000
 
-_MOST_KEPT: Final = 20_000  # different texts; whoever types on at random fills no disk
+_MOST_KEPT: Final = 20_000  # different texts in all; whoever types on at random fills no disk
 
 
 def count_search(text: str) -> None:
@@ -50,7 +50,7 @@ def _count(text: str, column: str) -> MissingFacility | None:
     folded = _fold(text)
     if not folded:
         return None
-    rows = MissingFacility.objects.filter(folded=folded)
+    rows = filter_workspace(MissingFacility.objects.filter(folded=folded))
     counted = {column: F(column) + 1, "last_at": timezone.now()}
     # The UPDATE first: a transaction that reads and then writes fails on SQLite under load.
     if not rows.update(**counted):

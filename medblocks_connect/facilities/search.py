@@ -15,7 +15,7 @@ from medblocks_connect.facilities.matching.index import FacilityIndex
 from medblocks_connect.facilities.matching.matcher import MAXIMUM_MATCHES, search_index
 from medblocks_connect.facilities.popularity import count_chosen
 from medblocks_connect.facilities.remote import search_medblocks
-from medblocks_connect.models import Facility
+from medblocks_connect.models import Facility, filter_workspace
 
 MINIMUM_QUERY_LENGTH: Final = 2
 MAXIMUM_QUERY_LENGTH: Final = 64
@@ -165,7 +165,7 @@ def _count_chosen_by_key() -> Mapping[int, int]:
     counts_by_key: dict[int, int] | None = cache.get(cache_key)
     if counts_by_key is None:
         counts = count_chosen()
-        rows = Facility.objects.filter(connection_id__in=list(counts))
+        rows = filter_workspace(Facility.objects.filter(connection_id__in=list(counts)))
         counts_by_key = {
             pk: counts[connection_id]
             for pk, connection_id in rows.values_list("pk", "connection_id")

@@ -23,7 +23,7 @@ from django.utils import timezone
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError, Page
 from medblocks_connect.facilities.catalog import catalog_base_url, find_catalog
 from medblocks_connect.medblocks_client import get_client
-from medblocks_connect.models import CatalogPage, CatalogSync, Facility
+from medblocks_connect.models import CatalogPage, CatalogSync, Facility, filter_workspace
 
 PAGE_SIZE: Final = 100  # the most that Medblocks gives at once
 LONGEST_PAUSE: Final = 60.0  # seconds between two calls
@@ -87,7 +87,7 @@ def sync_catalog(
 def _acquire_lease(*, restart: bool) -> CatalogSync:
     """Return the interrupted sync, or a new one. Of two runs at once, one is refused."""
     now = timezone.now()
-    unfinished = CatalogSync.objects.filter(finished_at=None)
+    unfinished = filter_workspace(CatalogSync.objects.filter(finished_at=None))
     if unfinished.filter(heard_at__gt=now - _LEASE).exists():
         raise SyncError("Another sync is running. Wait for it, or try again in two minutes.")
     latest = unfinished.filter(base_url=catalog_base_url()).order_by("-id").first()
@@ -228,7 +228,8 @@ def _check_readable(sync: CatalogSync, unreadable: int) -> None:
 
 def _check_size(sync: CatalogSync, fetched: int, *, accept_shrink: bool) -> None:
     former = find_catalog()
-    before = Facility.objects.filter(withdrawn_at=None).count() if former else 0
+    known = filter_workspace(Facility.objects.filter(withdrawn_at=None))
+    before = known.count() if former else 0
     if fetched and (accept_shrink or fetched >= before * _LEAST_SHARE_LEFT):
         return
     _filter_leased(sync).delete()
@@ -243,17 +244,19 @@ def _apply_catalog(sync: CatalogSync, facilities: dict[str, _FacilityFields]) ->
     now = timezone.now()
     database = router.db_for_write(Facility)
     with _write_under_lease(sync, finished_at=now, fetched=len(facilities)):
-        sync.added, sync.changed, sync.withdrawn = _merge_facilities(facilities, now, database)
+        counts = _merge_facilities(facilities, sync.workspace, now, database)
+        sync.added, sync.changed, sync.withdrawn = counts
         sync.save(using=database, update_fields=["added", "changed", "withdrawn"])
         sync.pages.all().delete()
-        CatalogSync.objects.using(database).filter(finished_at=None).delete()
+        unfinished = CatalogSync.objects.using(database).filter(finished_at=None)
+        unfinished.filter(workspace=sync.workspace).delete()
 
 
 def _merge_facilities(
-    facilities: dict[str, _FacilityFields], now: datetime, database: str
+    facilities: dict[str, _FacilityFields], workspace: str, now: datetime, database: str
 ) -> tuple[int, int, int]:
     """Return how many facilities are new, changed and withdrawn."""
-    rows = Facility.objects.using(database)
+    rows = Facility.objects.using(database).filter(workspace=workspace)
     changed: list[Facility] = []
     gone: list[int] = []
     for row in rows.iterator(chunk_size=2000):
@@ -265,7 +268,10 @@ def _merge_facilities(
             _copy_fields(fields, row)
             row.withdrawn_at, row.changed_at = None, now
             changed.append(row)
-    new = [_copy_fields(fields, Facility(connection_id=key)) for key, fields in facilities.items()]
+    new = [
+        _copy_fields(fields, Facility(workspace=workspace, connection_id=key))
+        for key, fields in facilities.items()
+    ]
     rows.bulk_create(new, batch_size=_BATCH)
     # SQLite takes 999 parameters at a time in its oldest form; each row here needs two a column.
     rows.bulk_update(changed, [*_FIELDS, "withdrawn_at", "changed_at"], batch_size=50)

@@ -16,6 +16,7 @@ from medblocks_connect.models.facility import (
 )
 from medblocks_connect.models.installation import Installation, find_installation_id
 from medblocks_connect.models.webhook import WebhookDelivery
+from medblocks_connect.models.workspace import filter_workspace
 
 __all__ = [
     "AttemptEvent",
@@ -29,6 +30,7 @@ __all__ = [
     "PatientConnectionAttempt",
     "PatientHistory",
     "WebhookDelivery",
+    "filter_workspace",
     "find_installation_id",
     "generate_public_id",
 ]

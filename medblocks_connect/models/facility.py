@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.models.fields import IdentifierField
+from medblocks_connect.models.workspace import make_workspace_field
 
 FOLDED_MAX_LENGTH = 200
 
@@ -14,7 +15,8 @@ FOLDED_MAX_LENGTH = 200
 class Facility(models.Model):
     """One facility of Medblocks' catalog, as the last complete sync left it."""
 
-    connection_id = IdentifierField(_("facility id"), max_length=500, unique=True)
+    workspace = make_workspace_field()
+    connection_id = IdentifierField(_("facility id"), max_length=500)
     name = models.CharField(_("name"), max_length=255, blank=True, default="")
     type = models.CharField(_("record system"), max_length=50, blank=True, default="")
     fhir_base_url = models.TextField(_("FHIR base URL"), blank=True, default="")
@@ -33,6 +35,11 @@ class Facility(models.Model):
         verbose_name = _("facility")
         verbose_name_plural = _("facilities")
         ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection_id", "workspace"], name="medblocks_facility_once"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name or self.connection_id
@@ -44,6 +51,7 @@ class CatalogSync(models.Model):
     A run that was cut short keeps its pages and goes on from its cursor.
     """
 
+    workspace = make_workspace_field()
     base_url = models.TextField(_("Medblocks"), help_text=_("Whose catalog it is."))
     cursor = models.TextField(blank=True, default="", editable=False)
     fetched = models.PositiveIntegerField(_("facilities fetched"), default=0)
@@ -91,8 +99,9 @@ class CatalogPage(models.Model):
 class MissingFacility(models.Model):
     """A text that patients searched for in vain, counted; it says nothing of who they are."""
 
+    workspace = make_workspace_field()
     text = models.CharField(_("looked for"), max_length=100)
-    folded = IdentifierField(max_length=FOLDED_MAX_LENGTH, unique=True, editable=False)
+    folded = IdentifierField(max_length=FOLDED_MAX_LENGTH, editable=False)
     searches = models.PositiveIntegerField(
         _("searches"), default=0, help_text=_("How often it was searched for and nothing found.")
     )
@@ -106,6 +115,9 @@ class MissingFacility(models.Model):
         verbose_name = _("missing facility")
         verbose_name_plural = _("missing facilities")
         ordering = ["-requests", "-searches", "-last_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["folded", "workspace"], name="medblocks_missing_once"),
+        ]
 
     def __str__(self) -> str:
         return self.text

@@ -392,3 +392,14 @@ def test_command_shows_a_bar_on_a_terminal(medblocks, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     call_command("medblocks_sync_facilities", pause=0)
     assert "[##############################] 5 of about 5" in capsys.readouterr().err
+
+
+def test_sync_of_another_workspace_leaves_this_ones_facilities(medblocks, settings):
+    sync_catalog()
+    interrupted = CatalogSync.objects.create(base_url=BASE_URL, heard_at=None)
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "WORKSPACE": "north"}
+    medblocks.facilities = [facility_json(1, name="Of North")]
+    sync = sync_catalog()  # so much smaller, it is no shrunken catalog of ours
+    assert (sync.added, sync.changed, sync.withdrawn) == (1, 0, 0)
+    assert Facility.objects.filter(workspace="sandbox", withdrawn_at=None).count() == 5
+    assert CatalogSync.objects.filter(pk=interrupted.pk).exists()

@@ -1,0 +1,32 @@
+"""The column of the workspace that a row belongs to: what one API key opens.
+
+Nothing that Medblocks told in one workspace is true in another.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from medblocks_connect.conf import WORKSPACE_MAX_LENGTH, find_workspace
+from medblocks_connect.models.fields import IdentifierField
+
+Rows = TypeVar("Rows", bound=QuerySet[Any])
+
+
+def make_workspace_field() -> IdentifierField:
+    """Return the column ``workspace``: the label that the settings give where a row is made."""
+    return IdentifierField(
+        _("workspace"),
+        max_length=WORKSPACE_MAX_LENGTH,
+        default=find_workspace,
+        editable=False,
+        help_text=_("What the API key opened when this was kept (WORKSPACE)."),
+    )
+
+
+def filter_workspace(rows: Rows) -> Rows:
+    """Return those of ``rows``, which have that column, that are of the workspace in force now."""
+    return rows.filter(workspace=find_workspace())
