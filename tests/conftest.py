@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import requests
 from django.contrib.auth import get_user_model
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 FACILITY_NAME = "Riverside General"
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("without a deadline", deadline=None)
+hypothesis.settings.load_profile("without a deadline")
 # Files that wait for browsers and other processes: begun last, they would keep everybody waiting.
 LONG = ("tests/browser/", "tests/example/", "tests/faults/", "tests/pages/")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 
-import hypothesis
 import pytest
 import responses
 from django.utils import timezone
@@ -13,10 +12,6 @@ from django.utils import timezone
 from medblocks_connect import signals
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 from medblocks_connect.patients import Patient
-
-# How long an example takes says how busy the machine is.
-hypothesis.settings.register_profile("without a deadline", deadline=None)
-hypothesis.settings.load_profile("without a deadline")
 
 BASE_URL = "https://medblocks.example"
 FACILITY = "fhirsrc_riverside"
