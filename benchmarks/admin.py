@@ -133,6 +133,7 @@ def fill(alias: str, rows: int) -> None:
     true, false = ("1", "0") if vendor == "sqlite" else ("true", "false")
     values = {
         "public_id": "'public-' || n",
+        "workspace": "'sandbox'",
         "patient_id": f"'patient-' || ({patient} % {max(rows * 3 // 10, 1)})",
         "connection_id": f"'fhirsrc_' || {facility}",
         "connection_name": f"'Hospital number ' || {facility}",

@@ -23,7 +23,7 @@ from medblocks_connect.admin.audit_log import log_medblocks_asked
 from medblocks_connect.admin.links import attempt_url, delivery_url, patient_url
 from medblocks_connect.admin.support_bundle import write_bundle
 from medblocks_connect.api import MedblocksError, NotFoundError
-from medblocks_connect.attempts.verification import verify_attempt
+from medblocks_connect.attempts.verification import can_ask_about, verify_attempt
 from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 
@@ -48,7 +48,7 @@ FIELDSETS: Final[Any] = (
     ),
     _fieldset(
         gettext_lazy("At Medblocks"),
-        "public_id patient_session_id request_id patient_connection_id connection_status",
+        "workspace public_id patient_session_id request_id patient_connection_id connection_status",
     ),
     _fieldset(
         gettext_lazy("Times"),
@@ -84,7 +84,7 @@ class TimelineEntry:
 def describe_attempt(request: HttpRequest, attempt: PatientConnectionAttempt) -> dict[str, Any]:
     """Return what the template of an attempt's page needs beside Django's own."""
     events, events_left_out = read_events(attempt)
-    may_ask = bool(attempt.patient_session_id) and request.user.has_perm(ASK_PERMISSION)
+    may_ask = can_ask_about(attempt) and request.user.has_perm(ASK_PERMISSION)
     return {
         "attempt": attempt,
         "status_badge": formatting.show_status(attempt),
@@ -183,7 +183,10 @@ def ask_again(request: HttpRequest, pk: int) -> HttpResponseRedirect:
     Raises ``Http404`` for no such attempt.
     """
     attempt = get_object_or_404(PatientConnectionAttempt, pk=pk)
-    if attempt.patient_session_id:
+    if not attempt.is_in_workspace:
+        text = _("It belongs to the workspace %(workspace)s, which the API key does not open.")
+        messages.warning(request, text % {"workspace": attempt.workspace})
+    elif attempt.patient_session_id:
         before = _outcome(attempt)
         error = verify_attempt(attempt)
         log_medblocks_asked(request, attempt)

@@ -32,7 +32,7 @@ def has_failed_twice(attempt: PatientConnectionAttempt) -> bool:
     """
     if not _is_failure(attempt):
         return False
-    own = PatientConnectionAttempt.objects.of_patient(attempt.patient_id)
+    own = PatientConnectionAttempt.objects.of_patient(attempt.patient_id).in_workspace()
     earlier = own.filter(
         connection_id=attempt.connection_id,
         created_at__gte=attempt.created_at - _RECENT,

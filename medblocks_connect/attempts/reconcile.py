@@ -153,9 +153,11 @@ def _unsettled(now: datetime) -> AttemptQuerySet:
     not_asked = Q(asked_at__isnull=True) | Q(asked_at__lt=now)
     due = Q(created_at__gt=now - _HOURLY_FROM_AGE) | Q(asked_at__isnull=True)
     due |= Q(asked_at__lt=now - _HOURLY_INTERVAL)
-    return PatientConnectionAttempt.objects.filter(
-        _UNSETTLED, free, not_asked, due, settled_at__isnull=True, created_at__lt=in_hand
-    ).order_by(F("asked_at").asc(nulls_first=True), "id")
+    return (
+        PatientConnectionAttempt.objects.in_workspace()
+        .filter(_UNSETTLED, free, not_asked, due, settled_at__isnull=True, created_at__lt=in_hand)
+        .order_by(F("asked_at").asc(nulls_first=True), "id")
+    )
 
 
 def _lease_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, None]:
@@ -285,13 +287,17 @@ def _expire_if_past(attempt: PatientConnectionAttempt, grace: timedelta, error: 
 
 def _name_facilities() -> None:
     """Name the facilities of attempts that a webhook settled: it has no time to ask."""
-    nameless = PatientConnectionAttempt.objects.filter(
-        status=Status.SUCCEEDED,
-        created_at__gt=django_timezone.now() - _NAMING_PERIOD,
-        connection_name="",
-        asked_at__isnull=True,
-        settled_at__isnull=False,
-    ).exclude(connection_id="")
+    nameless = (
+        PatientConnectionAttempt.objects.in_workspace()
+        .filter(
+            status=Status.SUCCEEDED,
+            created_at__gt=django_timezone.now() - _NAMING_PERIOD,
+            connection_name="",
+            asked_at__isnull=True,
+            settled_at__isnull=False,
+        )
+        .exclude(connection_id="")
+    )
     for attempt in nameless[:_BATCH]:
         try:
             columns = get_name_columns(attempt.connection_id)

@@ -20,13 +20,18 @@ VERIFICATION_INTERVAL = timedelta(seconds=3)
 """How long a patient's waiting page leaves Medblocks alone between two questions."""
 
 
+def can_ask_about(attempt: PatientConnectionAttempt) -> bool:
+    """Return whether ``attempt`` has a session, and one that the API key in force now can read."""
+    return bool(attempt.patient_session_id) and attempt.is_in_workspace
+
+
 def verify_attempt(attempt: PatientConnectionAttempt) -> MedblocksError | None:
     """Ask Medblocks about ``attempt`` and settle what it says; return what kept it from telling.
 
     Never raises for Medblocks' sake: an attempt that cannot be confirmed now stays as it is, for
     the next question, the webhook or ``medblocks_reconcile``.
     """
-    if not attempt.patient_session_id:
+    if not can_ask_about(attempt):
         return None
     if attempt.settled_at is None:
         # Only for the pages that wait: losing this note to a lock costs one more question.
@@ -51,7 +56,7 @@ def verify_if_due(attempt: PatientConnectionAttempt) -> None:
     now = timezone.now()
     long_enough = Q(asked_at__isnull=True) | Q(asked_at__lt=now - VERIFICATION_INTERVAL)
     # The UPDATE decides: of several pages that wait for one attempt, one asks.
-    if not attempt.patient_session_id:
+    if not can_ask_about(attempt):
         return
     if PatientConnectionAttempt.objects.filter(long_enough, pk=attempt.pk).update(asked_at=now):
         _verify_now(attempt)

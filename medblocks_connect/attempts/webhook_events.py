@@ -196,8 +196,8 @@ def _find_success(patient_id: object, facility_id: object) -> PatientConnectionA
     """Return the patient's newest attempt that connected the facility."""
     if not (_is_valid_id(patient_id) and _is_valid_id(facility_id)):
         return None
-    successes = PatientConnectionAttempt.objects.where_written().of_patient(patient_id).successes()
-    return successes.filter(Q(connection_id=facility_id) | Q(facility_id=facility_id)).first()
+    own = PatientConnectionAttempt.objects.where_written().of_patient(patient_id).in_workspace()
+    return own.successes().filter(Q(connection_id=facility_id) | Q(facility_id=facility_id)).first()
 
 
 def _occurred_at(delivery: WebhookDelivery) -> datetime | None:

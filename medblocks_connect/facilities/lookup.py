@@ -144,7 +144,7 @@ def is_acceptable_id(connection_id: str, *, patient_id: str = "") -> bool:
 
 
 def _has_started_with(patient_id: str, connection_id: str) -> bool:
-    own = PatientConnectionAttempt.objects.of_patient(patient_id)
+    own = PatientConnectionAttempt.objects.of_patient(patient_id).in_workspace()
     return own.filter(connection_id=connection_id).exists()
 
 

@@ -22,7 +22,8 @@ def count_chosen() -> Mapping[str, int]:
     key = build_key("patients-by-facility")
     counts: dict[str, int] | None = cache.get(key)
     if counts is None:
-        lately = PatientConnectionAttempt.objects.filter(created_at__gt=timezone.now() - LATELY)
+        since = timezone.now() - LATELY
+        lately = PatientConnectionAttempt.objects.in_workspace().filter(created_at__gt=since)
         patients = Count("patient_id", distinct=True)
         rows = lately.exclude(connection_id="").values_list("connection_id").order_by()
         chosen = rows.annotate(patients=patients).order_by("-patients", "connection_id")

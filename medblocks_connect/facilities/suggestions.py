@@ -74,7 +74,9 @@ def suggest_facilities(patient: Patient) -> Suggestions:
 
 def _find_successful_attempts(patient: Patient) -> dict[str, PatientConnectionAttempt]:
     """Return the attempts that connected ``patient``, one for each facility, the latest first."""
-    successes = PatientConnectionAttempt.objects.of_patient(patient.patient_id).successes()
+    successes = (
+        PatientConnectionAttempt.objects.of_patient(patient.patient_id).in_workspace().successes()
+    )
     attempts: dict[str, PatientConnectionAttempt] = {}
     for attempt in successes.exclude(connection_id="").order_by("-id")[:_ATTEMPTS_READ]:
         attempts.setdefault(attempt.connection_id, attempt)
@@ -87,7 +89,7 @@ def _is_listed_by(connection_id: str) -> bool:
 
 
 def _find_as_chosen(connection_id: str) -> FhirSource | None:
-    named = PatientConnectionAttempt.objects.filter(connection_id=connection_id)
+    named = PatientConnectionAttempt.objects.in_workspace().filter(connection_id=connection_id)
     attempt = named.exclude(connection_name="").order_by("-id").first()
     return _read_facility(attempt) if attempt is not None else None
 

@@ -16,7 +16,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext
 
+from medblocks_connect.conf import find_workspace
 from medblocks_connect.models.fields import IdentifierField
+from medblocks_connect.models.workspace import filter_workspace, make_workspace_field
 
 
 def generate_public_id() -> str:
@@ -34,6 +36,10 @@ class AttemptQuerySet(models.QuerySet["PatientConnectionAttempt"]):
     def of_patient(self, patient_id: str) -> AttemptQuerySet:
         """Return the attempts of exactly this patient."""
         return self.filter(patient_id=patient_id)
+
+    def in_workspace(self) -> AttemptQuerySet:
+        """Return those of the workspace in force now: another's are true in it alone."""
+        return filter_workspace(self)
 
     def successes(self) -> AttemptQuerySet:
         """Return those that connected a facility, whether its access still stands or not."""
@@ -84,6 +90,7 @@ class PatientConnectionAttempt(models.Model):
     public_id = IdentifierField(
         _("public id"), max_length=32, unique=True, default=generate_public_id, editable=False
     )
+    workspace = make_workspace_field()
     patient_id = IdentifierField(_("patient"), max_length=200)
     connection_id = IdentifierField(
         _("facility id"),
@@ -198,6 +205,11 @@ class PatientConnectionAttempt(models.Model):
         """The facility's name, or its id where the catalog never told the name."""
         unnamed = pgettext("in place of a facility's name", "chosen at Medblocks")
         return self.connection_name or self.connection_id or unnamed
+
+    @property
+    def is_in_workspace(self) -> bool:
+        """Return whether the API key in force now opens the workspace of this attempt."""
+        return self.workspace == find_workspace()
 
     @property
     def is_unfinished(self) -> bool:

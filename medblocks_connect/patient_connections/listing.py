@@ -103,7 +103,8 @@ def find_connection(patient: Patient, patient_connection_id: str) -> ConnectedPl
 
 
 def _read_attempts(patient: Patient) -> list[PatientConnectionAttempt]:
-    return list(PatientConnectionAttempt.objects.of_patient(patient.patient_id)[:_MAX_ATTEMPTS])
+    own = PatientConnectionAttempt.objects.of_patient(patient.patient_id).in_workspace()
+    return list(own[:_MAX_ATTEMPTS])
 
 
 def _is_success(attempt: PatientConnectionAttempt) -> bool:

@@ -170,7 +170,7 @@ def _leave_out(
 
 
 def _find_connected(patient: Patient, connection_ids: Iterable[str]) -> frozenset[str]:
-    own = PatientConnectionAttempt.objects.of_patient(patient.patient_id)
+    own = PatientConnectionAttempt.objects.of_patient(patient.patient_id).in_workspace()
     return own.find_connected(connection_ids)
 
 
