@@ -53,10 +53,10 @@ def _verify_now(attempt: PatientConnectionAttempt) -> MedblocksError | None:
 
 def verify_if_due(attempt: PatientConnectionAttempt) -> None:
     """Ask as :func:`verify_attempt` does, unless somebody just did."""
+    if not can_ask_about(attempt):
+        return
     now = timezone.now()
     long_enough = Q(asked_at__isnull=True) | Q(asked_at__lt=now - VERIFICATION_INTERVAL)
     # The UPDATE decides: of several pages that wait for one attempt, one asks.
-    if not can_ask_about(attempt):
-        return
     if PatientConnectionAttempt.objects.filter(long_enough, pk=attempt.pk).update(asked_at=now):
         _verify_now(attempt)

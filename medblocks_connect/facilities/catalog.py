@@ -16,6 +16,7 @@ from datetime import timedelta
 from threading import Lock
 from typing import Final
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from medblocks_connect.api import FhirSource
@@ -56,17 +57,19 @@ def catalog_base_url() -> str:
     return conf.base_url.rstrip("/")
 
 
+def _list_finished_syncs() -> QuerySet[CatalogSync]:
+    return CatalogSync.objects.exclude(finished_at=None).order_by("-finished_at", "-id")
+
+
 def find_catalog() -> CatalogSync | None:
     """Return the sync that the local catalog came of; None where there is no local catalog."""
-    finished = filter_workspace(CatalogSync.objects.exclude(finished_at=None))
-    latest = finished.order_by("-finished_at", "-id").first()
+    latest = filter_workspace(_list_finished_syncs()).first()
     return latest if latest is not None and latest.base_url == catalog_base_url() else None
 
 
 def find_other_workspace() -> str:
     """Return the workspace of the latest catalog here, where it is another one; else ""."""
-    finished = CatalogSync.objects.exclude(finished_at=None).order_by("-finished_at", "-id")
-    latest = finished.values_list("workspace", flat=True).first()
+    latest = _list_finished_syncs().values_list("workspace", flat=True).first()
     return latest if latest and latest != find_workspace() else ""
 
 

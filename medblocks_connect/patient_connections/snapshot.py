@@ -95,7 +95,7 @@ def _ask_medblocks(patient: Patient) -> tuple[PatientConnection, ...]:
 def _build_keys(patient: Patient) -> tuple[dict[Age, str], str]:
     """Return the keys of the answer, and that of a note that Medblocks is unavailable."""
     # Whatever is settled raises a revision: then what was kept is not this patient's state now.
-    attempts = PatientConnectionAttempt.objects.filter(patient_id=patient.patient_id)
+    attempts = PatientConnectionAttempt.objects.of_patient(patient.patient_id)
     stamp = attempts.aggregate(newest=Max("id"), revisions=Sum("revision"))
     now = (patient.patient_id, *map(str, stamp.values()))
     keys: dict[Age, str] = {

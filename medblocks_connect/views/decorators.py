@@ -45,8 +45,8 @@ class _CsrfCookie(CsrfViewMiddleware):
 check_csrf = method_decorator(decorator_from_middleware(_CsrfCheck))
 """Make a method that takes a request raise :class:`CsrfFailedError` where Django's check fails."""
 
-set_csrf_cookie = method_decorator(decorator_from_middleware(_CsrfCookie))
-"""Make a method that takes a request set the cookie, also where the host has no such middleware."""
+set_csrf_cookie = decorator_from_middleware(_CsrfCookie)
+"""Make a view set the CSRF cookie, also where the host has no such middleware."""
 
 
 def bypass_host_middleware(view: View) -> View:

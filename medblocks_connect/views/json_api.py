@@ -10,18 +10,19 @@ from typing import Any, Final
 
 from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError
 from medblocks_connect.api.return_url import UNKNOWN_ERROR
 from medblocks_connect.attempts.start import StartRefusedError, start_attempt
 from medblocks_connect.error_messages import describe_error
-from medblocks_connect.facilities.search import FacilitySearch, search_facilities
+from medblocks_connect.facilities.search import search_facilities
 from medblocks_connect.url_safety import is_public_https
 from medblocks_connect.views.base import PatientJsonView
 from medblocks_connect.views.decorators import set_csrf_cookie
 from medblocks_connect.views.forms import StartForm
-from medblocks_connect.views.requests import build_return_url, has_repeated_parameter
+from medblocks_connect.views.requests import build_return_url, read_search
 from medblocks_connect.views.responses import error_json
 
 logger = logging.getLogger("medblocks_connect.views")
@@ -31,6 +32,7 @@ _BODY_MAX_BYTES: Final = 16 * 1024
 _CODE: Final = re.compile(r"[a-z0-9_]{1,100}")
 
 
+@method_decorator(set_csrf_cookie, name="dispatch")
 class ConnectionsJsonView(PatientJsonView):
     """Answer ``GET ?q=&type=&starting_after=`` with a page of facilities.
 
@@ -39,20 +41,11 @@ class ConnectionsJsonView(PatientJsonView):
 
     throttled_action = "search"
 
-    @set_csrf_cookie
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Let the guards answer, then the search."""
-        return super().dispatch(request, *args, **kwargs)
-
     def get(self, request: HttpRequest) -> HttpResponseBase:
         """Search."""
-        if has_repeated_parameter(request.GET, "q", "type", "starting_after"):
+        search = read_search(request)
+        if search is None:
             return _ask_for_another_search()
-        search = FacilitySearch.of(
-            request.GET.get("q", ""),
-            request.GET.get("type", ""),
-            request.GET.get("starting_after", ""),
-        )
         if not search.is_long_enough:
             return JsonResponse({"data": [], "has_more": False, "next_cursor": None})
         try:

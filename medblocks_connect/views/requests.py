@@ -16,6 +16,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.urls import reverse
 
 from medblocks_connect.conf import conf
+from medblocks_connect.facilities.search import FacilitySearch
 
 UNREADABLE: Final = (
     BadRequest,  # a form in a character set that forms do not have
@@ -43,6 +44,14 @@ def discard_unreadable(request: HttpRequest, error: Exception) -> HTTPStatus:
 def has_repeated_parameter(parameters: QueryDict, *names: str) -> bool:
     """Return whether one of ``names`` is repeated: two readers could read it differently."""
     return any(len(parameters.getlist(name)) > 1 for name in names)
+
+
+def read_search(request: HttpRequest) -> FacilitySearch | None:
+    """Return what the address of ``request`` searches for; None where it says two things."""
+    names = ("q", "type", "starting_after")
+    if has_repeated_parameter(request.GET, *names):
+        return None
+    return FacilitySearch.of(*(request.GET.get(name, "") for name in names))
 
 
 def is_prefetch_or_head(request: HttpRequest) -> bool:

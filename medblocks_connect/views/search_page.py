@@ -14,7 +14,7 @@ from medblocks_connect.conf import conf
 from medblocks_connect.facilities.missing_facilities import count_search
 from medblocks_connect.facilities.search import FacilitySearch
 from medblocks_connect.views.base import PatientView
-from medblocks_connect.views.requests import has_repeated_parameter, is_prefetch_or_head
+from medblocks_connect.views.requests import is_prefetch_or_head, read_search
 from medblocks_connect.views.responses import render_page
 from medblocks_connect.views.search_results import describe_search_page, show_results
 
@@ -63,13 +63,9 @@ class SearchView(PatientView):
 
     def get(self, request: HttpRequest) -> HttpResponseBase:
         """Search, and show the page or the results alone."""
-        if has_repeated_parameter(request.GET, "q", "type", "starting_after"):
+        search = read_search(request)
+        if search is None:
             return self.unreadable(HTTPStatus.BAD_REQUEST)
-        search = FacilitySearch.of(
-            request.GET.get("q", ""),
-            request.GET.get("type", ""),
-            request.GET.get("starting_after", ""),
-        )
         results = show_results(search, self.patient)
         if results.is_missed and self._fragment != _TYPING and not is_prefetch_or_head(request):
             _count_missed(search)
