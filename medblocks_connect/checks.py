@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -13,10 +11,18 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 from django.utils.module_loading import import_string
 
-from medblocks_connect.api.validation import check_base_url, is_token
-from medblocks_connect.conf import DEFAULTS, RATE, WORKSPACE_MAX_LENGTH, conf
+from medblocks_connect.api.validation import is_token
+from medblocks_connect.conf import (
+    CALLABLE_SETTINGS,
+    DEFAULTS,
+    RATE,
+    WORKSPACE_LABEL,
+    WORKSPACE_MAX_LENGTH,
+    conf,
+    names_callable,
+)
 from medblocks_connect.layout import find_frame, lacks_title
-from medblocks_connect.url_safety import is_contact_url, is_loopback
+from medblocks_connect.url_safety import is_contact_url, is_safe_base_url
 
 
 @register("medblocks_connect")
@@ -31,11 +37,12 @@ def check_settings(
         return [Error("MEDBLOCKS_CONNECT must be a dict.", hint=hint, id="medblocks_connect.E001")]
     return [
         *_check_keys(configured),
-        *_check_api_key(),
-        *_check_workspace(),
+        *_check_callables(configured),
+        *_check_api_key(configured),
+        *_check_workspace(configured),
         *_check_api_version(),
         *_check_numbers(configured),
-        *_check_urls(),
+        *_check_urls(configured),
         *_check_resolver(),
         *_check_switches(configured),
         *_check_webhook_secrets(configured),
@@ -46,25 +53,32 @@ def check_settings(
 
 
 @register("medblocks_connect", deploy=True)
-def check_hosts(
+def check_deployment(
     app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - Django passes it by name
     **kwargs: Any,  # noqa: ARG001
 ) -> list[CheckMessage]:
-    """Report a site that lets whoever sends a request say where its patients come back to."""
+    """Report what a site may do without until patients come: its key, its own address."""
     configured = getattr(settings, "MEDBLOCKS_CONNECT", {})
     if not isinstance(configured, dict):  # E001 says so
         return []
-    if conf.return_url or "*" not in settings.ALLOWED_HOSTS:
-        return []
-    return [
-        CheckWarning(
+    return [*_check_key_is_set(configured), *_check_hosts(configured)]
+
+
+def _check_key_is_set(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    if not configured.get("API_KEY"):
+        yield _bad_api_key("is missing")
+
+
+def _check_hosts(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    """Report a site that lets whoever sends a request say where its patients come back to."""
+    if not configured.get("RETURN_URL") and "*" in settings.ALLOWED_HOSTS:
+        yield CheckWarning(
             "MEDBLOCKS_CONNECT['RETURN_URL'] is not set, while ALLOWED_HOSTS takes every host.",
             hint="Set it to the address of this app's return view, such as "
             "https://clinic.example/records/return/, or name the site's own hosts in "
             "ALLOWED_HOSTS: a forged Host header would send a patient elsewhere.",
             id="medblocks_connect.W003",
         )
-    ]
 
 
 def _check_keys(configured: dict[str, Any]) -> Iterator[CheckMessage]:
@@ -76,17 +90,53 @@ def _check_keys(configured: dict[str, Any]) -> Iterator[CheckMessage]:
         )
 
 
-def _check_api_key() -> Iterator[CheckMessage]:
-    if not (conf.api_key.startswith("mb_sk_") and is_token(conf.api_key)):
-        yield Error(
-            "MEDBLOCKS_CONNECT['API_KEY'] is missing or is no Medblocks secret key.",
-            hint="Set it to the key of your Medblocks workspace (mb_sk_live_… or mb_sk_sbx_…).",
-            id="medblocks_connect.E002",
-        )
+def _check_callables(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    """Report a dotted path that names nothing; it is not called, which may take a tenant."""
+    for key in filter(names_callable, CALLABLE_SETTINGS):
+        if not _is_importable_callable(configured[key]):
+            yield Error(
+                f"MEDBLOCKS_CONNECT['{key}'] cannot be imported as a callable: "
+                f"{configured[key]!r}.",
+                hint="Give the dotted path of a function without arguments, such as "
+                "'clinic.tenants.get_api_key', or the value itself; a URL begins with https://.",
+                id="medblocks_connect.E025",
+            )
 
 
-def _check_workspace() -> Iterator[CheckMessage]:
-    if not re.fullmatch(rf"[A-Za-z0-9_-]{{0,{WORKSPACE_MAX_LENGTH}}}", conf.workspace):
+def _is_importable_callable(path: str) -> bool:
+    try:
+        return callable(import_string(path))
+    except ImportError:
+        return False
+
+
+def _check_api_key(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    """Report a key that is none. To migrate, to collect static files or to test takes no key."""
+    if names_callable("API_KEY"):
+        if not configured.get("WORKSPACE"):
+            yield Error(
+                "MEDBLOCKS_CONNECT['API_KEY'] is a callable, while 'WORKSPACE' is not set.",
+                hint="Set WORKSPACE to a callable, too, that returns a label of its own for each "
+                "key: without it two live keys would both be 'live', and share what they tell.",
+                id="medblocks_connect.E026",
+            )
+    elif conf.api_key and not (conf.api_key.startswith("mb_sk_") and is_token(conf.api_key)):
+        yield _bad_api_key("is no Medblocks secret key")
+
+
+def _bad_api_key(why: str) -> CheckMessage:
+    return Error(
+        f"MEDBLOCKS_CONNECT['API_KEY'] {why}.",
+        hint="Set it to the key of your Medblocks workspace (mb_sk_live_… or mb_sk_sbx_…).",
+        id="medblocks_connect.E002",
+    )
+
+
+def _check_workspace(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    label = configured.get("WORKSPACE") or DEFAULTS["WORKSPACE"]
+    if names_callable("WORKSPACE") or label == "":
+        return
+    if not (isinstance(label, str) and WORKSPACE_LABEL.fullmatch(label)):
         yield Error(
             f"MEDBLOCKS_CONNECT['WORKSPACE'] must be up to {WORKSPACE_MAX_LENGTH} letters, digits, "
             "hyphens or underscores.",
@@ -130,14 +180,15 @@ def _check_numbers(configured: dict[str, Any]) -> Iterator[CheckMessage]:
             )
 
 
-def _check_urls() -> Iterator[CheckMessage]:
-    if not _is_safe_base(conf.base_url):
+def _check_urls(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    if not names_callable("BASE_URL") and not is_safe_base_url(conf.base_url):
         yield Error(
             "MEDBLOCKS_CONNECT['BASE_URL'] must be an https URL without query.",
             hint="Leave it out for the real Medblocks; http is for this machine (127.0.0.1) only.",
             id="medblocks_connect.E007",
         )
-    if conf.return_url and not _is_safe_base(conf.return_url):
+    is_text = configured.get("RETURN_URL") and not names_callable("RETURN_URL")
+    if is_text and not is_safe_base_url(conf.return_url):
         yield Error(
             "MEDBLOCKS_CONNECT['RETURN_URL'] must be an absolute https URL without query.",
             hint="It is the address of this app's return view, such as "
@@ -146,20 +197,8 @@ def _check_urls() -> Iterator[CheckMessage]:
         )
 
 
-def _is_safe_base(url: str) -> bool:
-    try:
-        parts = urlsplit(check_base_url(url))
-    except ValueError:
-        return False
-    return parts.scheme == "https" or is_loopback(parts.hostname or "")
-
-
 def _check_resolver() -> Iterator[CheckMessage]:
-    try:
-        resolver = import_string(conf.patient_resolver)
-    except ImportError:
-        resolver = None
-    if not callable(resolver):
+    if not _is_importable_callable(conf.patient_resolver):
         yield Error(
             "MEDBLOCKS_CONNECT['PATIENT_RESOLVER'] cannot be imported as a callable: "
             f"{conf.patient_resolver!r}.",
@@ -204,6 +243,8 @@ def _check_switches(configured: dict[str, Any]) -> Iterator[CheckMessage]:
 
 def _check_webhook_secrets(configured: dict[str, Any]) -> Iterator[CheckMessage]:
     secrets = configured.get("WEBHOOK_SECRETS", ())
+    if names_callable("WEBHOOK_SECRETS"):
+        return
     if not isinstance(secrets, list | tuple) or not all(
         isinstance(secret, str) for secret in secrets
     ):

@@ -1,7 +1,8 @@
 """The settings: the one place that reads ``MEDBLOCKS_CONNECT``, with the default of every key.
 
 A value is read when it is asked for, never at import, so that ``override_settings`` and late
-settings work. Misuse is reported by :mod:`medblocks_connect.checks`, not here.
+settings work. Misuse is reported by :mod:`medblocks_connect.checks`; here only what no check can
+see: what a callable returned.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final, cast
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from medblocks_connect.api.redaction import Secret
 
@@ -20,7 +23,18 @@ RATE: Final = re.compile(r"([1-9][0-9]{0,5})/([smhd])")
 
 WORKSPACE_MAX_LENGTH: Final = 50
 
+WORKSPACE_LABEL: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{WORKSPACE_MAX_LENGTH}}}")
+"""How a workspace is named."""
+
+# Neither a key, a secret, a label nor a URL looks like it.
+_DOTTED_PATH: Final = re.compile(r"(?!mb_sk_|whsec_)[^\W\d]\w*(?:\.[^\W\d]\w*)+")
+
 _THROTTLES: Final = {"search": "120/m", "start": "20/m"}
+
+
+def is_dotted_path(configured: object) -> bool:
+    """Return whether a setting names a callable, such as ``"clinic.tenants.get_api_key"``."""
+    return isinstance(configured, str) and _DOTTED_PATH.fullmatch(configured) is not None
 
 
 def _read_secrets(configured: str | Iterable[str]) -> tuple[Secret, ...]:
@@ -38,19 +52,28 @@ def _read_aliases(configured: Mapping[str, str | Iterable[str]]) -> dict[str, tu
     }
 
 
-def _setting(default: Any, read: Callable[[Any], Any]) -> Any:
-    return field(default_factory=lambda: read(default), metadata={"default": default, "read": read})
+def _setting(
+    default: Any, read: Callable[[Any], Any], *, callable_returns: str | None = None
+) -> Any:
+    return field(
+        default_factory=lambda: read(default),
+        metadata={"default": default, "read": read, "callable_returns": callable_returns},
+    )
 
 
 @dataclass(frozen=True)
 class MedblocksSettings:
-    """Every key of ``MEDBLOCKS_CONNECT`` in small letters: its type, its default, its meaning."""
+    """Every key of ``MEDBLOCKS_CONNECT`` in small letters: its type, its default, its meaning.
 
-    api_key: Secret = _setting("", Secret)
+    Those of :data:`CALLABLE_SETTINGS` may be the dotted path of a callable without arguments, that
+    is called at every use; None from it stands for the default.
+    """
+
+    api_key: Secret = _setting("", Secret, callable_returns="a text")
     """The workspace's secret key, ``mb_sk_live_…`` or ``mb_sk_sbx_…``."""
-    workspace: str = _setting("", str)
+    workspace: str = _setting("", str, callable_returns="a text")
     """A short label of what the API key opens; see :func:`find_workspace`."""
-    base_url: str = _setting("https://app.medblocks.com", str)
+    base_url: str = _setting("https://app.medblocks.com", str, callable_returns="a text")
     """Medblocks' address; https, or http on loopback only."""
     api_version: str = _setting("2026-04-25", str)
     """The ``Version`` header: the version of the API that this release was written for."""
@@ -58,11 +81,13 @@ class MedblocksSettings:
     """Seconds that one question to Medblocks may take in all, retries included."""
     max_retries: int = _setting(2, int)
     """The number of times that a call that is safe to repeat is repeated."""
-    webhook_secrets: tuple[Secret, ...] = _setting((), _read_secrets)
+    webhook_secrets: tuple[Secret, ...] = _setting(
+        (), _read_secrets, callable_returns="a list of texts"
+    )
     """The webhook endpoint's secrets, ``whsec_…``: several while one replaces another."""
     patient_resolver: str = _setting("medblocks_connect.patients.signed_in_user", str)
     """Dotted path to ``(request) -> Patient | None``."""
-    return_url: str = _setting("", str)
+    return_url: str = _setting("", str, callable_returns="a text")
     """Absolute URL of the ``return`` view; empty: built from the request's own host."""
     session_expires_in: int = _setting(1800, int)
     """Seconds that a patient has to sign in at the portal (60 to 86400)."""
@@ -108,6 +133,12 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 """The default of every key of ``MEDBLOCKS_CONNECT``, as a site would write it."""
 
 
+CALLABLE_SETTINGS: Final = tuple(
+    name.upper() for name, setting in _FIELDS.items() if setting.metadata["callable_returns"]
+)
+"""The settings that may be dotted paths of callables, so that each tenant has its own."""
+
+
 class _LiveSettings:
     """Reads each attribute of :class:`MedblocksSettings` from ``settings`` whenever it is used."""
 
@@ -116,7 +147,33 @@ class _LiveSettings:
             raise AttributeError(name)
         configured: Mapping[str, Any] = getattr(settings, "MEDBLOCKS_CONNECT", {})
         metadata = _FIELDS[name].metadata
-        return metadata["read"](configured.get(name.upper(), metadata["default"]))
+        value = configured.get(name.upper(), metadata["default"])
+        if metadata["callable_returns"] and is_dotted_path(value):
+            value = _call(name.upper(), value, metadata)
+        return metadata["read"](value)
+
+
+def _call(key: str, path: str, metadata: Mapping[str, Any]) -> Any:
+    """Return what the callable at ``path`` returns; raises ``ImproperlyConfigured`` for nonsense.
+
+    Neither the message nor what raised it shows what was returned: it may be a key.
+    """
+    try:
+        call = import_string(path)
+    except ImportError as error:
+        raise ImproperlyConfigured(f"MEDBLOCKS_CONNECT['{key}']: {error}") from error
+    value = call()
+    if value is None:
+        return metadata["default"]
+    if isinstance(value, str) if metadata["callable_returns"] == "a text" else _are_texts(value):
+        return value
+    raise ImproperlyConfigured(
+        f"MEDBLOCKS_CONNECT['{key}']: {path} must return {metadata['callable_returns']}."
+    )
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
 
 
 conf: Final = cast("MedblocksSettings", _LiveSettings())
@@ -126,7 +183,21 @@ def find_workspace() -> str:
     """Return the label of what the API key opens: its facilities, its patients, their connections.
 
     Medblocks gives it no id. Without the setting ``WORKSPACE`` it is ``live`` or ``sandbox``, by
-    the key's prefix ("Authentication" on the API page); so a key can be rotated.
+    the key's prefix ("Authentication" on the API page); so a key can be rotated. Raises
+    ``ImproperlyConfigured`` where a callable gives no label: two tenants would share the other.
     """
-    is_live = conf.api_key.startswith("mb_sk_live_")
-    return conf.workspace or ("live" if is_live else "sandbox")
+    workspace = conf.workspace
+    if not workspace and not names_callable("API_KEY") and not names_callable("WORKSPACE"):
+        return "live" if conf.api_key.startswith("mb_sk_live_") else "sandbox"
+    if not WORKSPACE_LABEL.fullmatch(workspace):
+        raise ImproperlyConfigured(
+            f"MEDBLOCKS_CONNECT['WORKSPACE'] must be 1 to {WORKSPACE_MAX_LENGTH} letters, digits, "
+            "hyphens or underscores, where it or API_KEY is a callable too."
+        )
+    return workspace
+
+
+def names_callable(key: str) -> bool:
+    """Return whether the setting ``key`` is the dotted path of a callable."""
+    configured: Mapping[str, Any] = getattr(settings, "MEDBLOCKS_CONNECT", {})
+    return key in CALLABLE_SETTINGS and is_dotted_path(configured.get(key))

@@ -6,6 +6,8 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from medblocks_connect.api.validation import check_base_url
+
 _URL_MAX_LENGTH: Final = 2048  # characters
 _CONTACT_PREFIXES: Final = ("https://", "mailto:", "tel:", "/")
 
@@ -24,6 +26,15 @@ def is_safe_redirect(url: str) -> bool:
     if not host or parts.username is not None or parts.password is not None:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+
+
+def is_safe_base_url(url: str) -> bool:
+    """Return whether the key, or a patient, may be sent below ``url``: https, or this machine."""
+    try:
+        parts = urlsplit(check_base_url(url))
+    except ValueError:
+        return False
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 def is_loopback(host: str) -> bool:

@@ -6,8 +6,9 @@ import copy
 
 import pytest
 from django.core.checks import run_checks
+from django.core.management import call_command
 
-from medblocks_connect.checks import check_hosts, check_settings
+from medblocks_connect.checks import check_deployment, check_settings
 from medblocks_connect.conf import DEFAULTS
 
 GOOD = {"API_KEY": "mb_sk_live_1"}
@@ -22,9 +23,31 @@ def test_good_settings_pass(settings):
     assert check(settings) == []
 
 
-def test_defaults_pass_but_for_the_key(settings):
+def test_defaults_pass(settings):
+    """To migrate, to collect static files and to test takes no key."""
     settings.MEDBLOCKS_CONNECT = dict(DEFAULTS)
-    assert [message.id for message in check_settings(None)] == ["medblocks_connect.E002"]
+    assert check_settings(None) == []
+
+
+def test_defaults_lack_the_key_in_production(settings):
+    settings.MEDBLOCKS_CONNECT = dict(DEFAULTS)
+    assert [message.id for message in check_deployment(None)] == ["medblocks_connect.E002"]
+
+
+@pytest.mark.parametrize("key", ["API_KEY", "WORKSPACE", "BASE_URL", "RETURN_URL"])
+def test_callable_passes_and_is_not_called(settings, key):
+    """It may take a tenant, which there is none of when a site is checked."""
+    callables = {"WORKSPACE": f"{__name__}.fail", key: f"{__name__}.fail"}
+    assert check(settings, **callables) == []
+    assert check_deployment(None) == []
+
+
+def test_callable_secrets_pass(settings):
+    assert check(settings, WEBHOOK_SECRETS=f"{__name__}.fail") == []
+
+
+def fail():
+    raise AssertionError("A check called it.")
 
 
 def test_settings_that_are_no_dict_are_one_error(settings):
@@ -36,11 +59,15 @@ def test_settings_that_are_no_dict_are_one_error(settings):
     ("changes", "identifier"),
     [
         ({"API_KEI": "x"}, "W001"),
-        ({"API_KEY": ""}, "E002"),
         ({"API_KEY": "whsec_1"}, "E002"),
         ({"API_KEY": "mb_sk_sbx_a b"}, "E002"),
         ({"API_KEY": "mb_sk_sbx_a\n"}, "E002"),
         ({"WORKSPACE": "north live"}, "E024"),
+        ({"WORKSPACE": 7}, "E024"),
+        ({"WORKSPACE": "clinic.nowhere.get_workspace"}, "E025"),
+        ({"BASE_URL": "tests.test_checks.GOOD"}, "E025"),
+        ({"WEBHOOK_SECRETS": "clinic.nowhere.get_secrets"}, "E025"),
+        ({"API_KEY": "tests.test_checks.fail"}, "E026"),
         ({"WORKSPACE": "n" * 51}, "E024"),
         ({"API_VERSION": "2026 04"}, "E018"),
         ({"TIMEOUT": 0}, "E003"),
@@ -52,7 +79,7 @@ def test_settings_that_are_no_dict_are_one_error(settings):
         ({"SESSION_EXPIRES_IN": 86401}, "E005"),
         ({"SEARCH_CACHE_SECONDS": -1}, "E006"),
         ({"BASE_URL": "http://app.medblocks.com"}, "E007"),
-        ({"BASE_URL": "app.medblocks.com"}, "E007"),
+        ({"BASE_URL": "app.medblocks.com"}, "E025"),
         ({"BASE_URL": "https://key@app.medblocks.com"}, "E007"),
         ({"BASE_URL": "https://app.medblocks.com:99999"}, "E007"),
         ({"BASE_URL": "https://app.medblocks.com\n"}, "E007"),
@@ -129,7 +156,7 @@ RETURN_URL = "https://clinic.example/records/return/"
 def test_hosts_that_anybody_may_name_are_warned_of(settings, hosts, return_url, found):
     settings.ALLOWED_HOSTS = hosts
     settings.MEDBLOCKS_CONNECT = {**GOOD, "RETURN_URL": return_url}
-    messages = check_hosts(None)
+    messages = check_deployment(None)
     assert [message.id for message in messages] == found
     assert all("RETURN_URL" in message.msg and message.hint for message in messages)
 
@@ -137,7 +164,7 @@ def test_hosts_that_anybody_may_name_are_warned_of(settings, hosts, return_url, 
 def test_hosts_of_settings_that_are_no_dict_are_not_checked(settings):
     settings.ALLOWED_HOSTS = ["*"]
     settings.MEDBLOCKS_CONNECT = ["API_KEY"]
-    assert check_hosts(None) == []
+    assert check_deployment(None) == []
 
 
 def test_hosts_are_checked_before_a_deployment_alone(settings):
@@ -146,3 +173,13 @@ def test_hosts_are_checked_before_a_deployment_alone(settings):
     assert run_checks(tags=["medblocks_connect"]) == []
     deploying = run_checks(tags=["medblocks_connect"], include_deployment_checks=True)
     assert [message.id for message in deploying] == ["medblocks_connect.W003"]
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [("check", {}), ("migrate", {}), ("collectstatic", {"dry_run": True, "interactive": False})],
+)
+def test_command_runs_without_a_key(settings, tmp_path, db, command, options):
+    settings.MEDBLOCKS_CONNECT = {}
+    settings.STATIC_ROOT = tmp_path
+    call_command(command, **options, verbosity=0)

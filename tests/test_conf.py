@@ -1,11 +1,18 @@
-"""The search's settings: read as they are meant, and complained about where they are not."""
+"""The settings: read as they are meant, and complained about where they are not."""
 
 from __future__ import annotations
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from medblocks_connect.checks import check_settings
-from medblocks_connect.conf import conf
+from medblocks_connect.conf import (
+    CALLABLE_SETTINGS,
+    DEFAULTS,
+    conf,
+    find_workspace,
+    is_dotted_path,
+)
 
 
 def configure(settings, **changes):
@@ -46,3 +53,110 @@ def test_misuse_is_reported_with_its_mend(settings, key, value, number):
     assert found.id == f"medblocks_connect.{number}"
     assert key in found.msg
     assert found.hint
+
+
+def return_list():
+    return ["whsec_1", "whsec_2"]
+
+
+def return_none():
+    return None
+
+
+def return_number():
+    return 7
+
+
+def return_numbers():
+    return [7]
+
+
+def return_label():
+    return "north"
+
+
+def return_sentence():
+    return "north live"
+
+
+def return_key():
+    return "mb_sk_live_north"
+
+
+CALLABLES = {
+    name: f"{__name__}.{name}"
+    for name in (
+        "return_list",
+        "return_none",
+        "return_number",
+        "return_numbers",
+        "return_label",
+        "return_sentence",
+        "return_key",
+    )
+}
+
+
+def test_callable_is_called_at_every_use(settings, monkeypatch):
+    configure(settings, API_KEY=CALLABLES["return_key"])
+    assert conf.api_key.reveal() == "mb_sk_live_north"
+    monkeypatch.setattr(f"{__name__}.return_key", lambda: "mb_sk_live_south")
+    assert conf.api_key.reveal() == "mb_sk_live_south"
+
+
+def test_key_of_a_callable_shows_a_mask(settings):
+    configure(settings, API_KEY=CALLABLES["return_key"])
+    assert "north" not in f"{conf.api_key} {conf.api_key!r}"
+
+
+def test_callable_may_return_several_secrets(settings):
+    configure(settings, WEBHOOK_SECRETS=CALLABLES["return_list"])
+    assert [secret.reveal() for secret in conf.webhook_secrets] == ["whsec_1", "whsec_2"]
+
+
+@pytest.mark.parametrize("key", CALLABLE_SETTINGS)
+def test_callable_without_an_answer_leaves_the_default(settings, key):
+    configure(settings, **{key: CALLABLES["return_none"]})
+    assert getattr(conf, key.lower()) == DEFAULTS[key]
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("API_KEY", CALLABLES["return_number"]),
+        ("BASE_URL", CALLABLES["return_list"]),
+        ("WEBHOOK_SECRETS", CALLABLES["return_numbers"]),
+        # One text would be read as a list of its letters.
+        ("WEBHOOK_SECRETS", CALLABLES["return_label"]),
+        ("RETURN_URL", "clinic.nowhere.get_return_url"),
+    ],
+)
+def test_callable_of_no_use_is_named(settings, key, path):
+    configure(settings, **{key: path})
+    with pytest.raises(ImproperlyConfigured, match=key):
+        getattr(conf, key.lower())
+
+
+@pytest.mark.parametrize("value", ["mb_sk_live_a.b", "https://clinic.example", "live-north"])
+def test_value_is_no_dotted_path(value):
+    assert not is_dotted_path(value)
+
+
+def test_workspace_of_a_callable(settings):
+    configure(settings, WORKSPACE=CALLABLES["return_label"])
+    assert find_workspace() == "north"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"WORKSPACE": CALLABLES["return_none"]},
+        {"WORKSPACE": CALLABLES["return_sentence"]},
+        {"API_KEY": CALLABLES["return_key"]},
+    ],
+)
+def test_callable_without_a_label_is_no_workspace(settings, changes):
+    """Two tenants with live keys would both be ``live``."""
+    configure(settings, **changes)
+    with pytest.raises(ImproperlyConfigured, match="WORKSPACE"):
+        find_workspace()

@@ -20,7 +20,11 @@ def test_client_follows_the_settings(settings):
 
 @pytest.mark.parametrize(
     ("changes", "named"),
-    [({"API_KEY": ""}, "api_key"), ({"BASE_URL": "app.medblocks.com"}, "base_url")],
+    [
+        ({"API_KEY": ""}, "api_key"),
+        ({"BASE_URL": "app.medblocks.com"}, "BASE_URL"),
+        ({"BASE_URL": "http://app.medblocks.com"}, "BASE_URL"),
+    ],
 )
 def test_client_of_settings_that_cannot_work_names_the_mend(settings, changes, named):
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, **changes}

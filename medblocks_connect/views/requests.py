@@ -7,6 +7,7 @@ from typing import Final
 
 from django.core.exceptions import (
     BadRequest,
+    ImproperlyConfigured,
     RequestDataTooBig,
     TooManyFieldsSent,
     TooManyFilesSent,
@@ -17,6 +18,7 @@ from django.urls import reverse
 
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.search import FacilitySearch
+from medblocks_connect.url_safety import is_safe_base_url
 
 UNREADABLE: Final = (
     BadRequest,  # a form in a character set that forms do not have
@@ -71,6 +73,12 @@ def is_signed_in(request: HttpRequest) -> bool:
 def build_return_url(request: HttpRequest) -> str:
     """Return where the portal sends the patient back to: the setting, else this request's host.
 
-    The host is one of ``ALLOWED_HOSTS`` (Django refuses any other before this is reached).
+    The host is one of ``ALLOWED_HOSTS`` (Django refuses any other before this is reached). Raises
+    ``ImproperlyConfigured`` for a URL of a callable's that would lead a patient over plain http.
     """
-    return conf.return_url or request.build_absolute_uri(reverse("medblocks_connect:return"))
+    return_url = conf.return_url
+    if return_url and not is_safe_base_url(return_url):
+        raise ImproperlyConfigured(
+            "MEDBLOCKS_CONNECT['RETURN_URL'] must be an absolute https URL without query."
+        )
+    return return_url or request.build_absolute_uri(reverse("medblocks_connect:return"))
