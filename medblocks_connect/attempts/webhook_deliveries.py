@@ -7,7 +7,6 @@ noted on the delivery, for ``medblocks_reconcile``, the admin or Medblocks' next
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -29,16 +28,13 @@ logger = logging.getLogger("medblocks_connect.webhooks")
 
 State = WebhookDelivery.State
 
-RECEIVER_SECONDS: Final = 2.0
-"""Seconds that the host's signal receivers may take before the answer to Medblocks leaves without
-them (it waits 5); they run on in their thread."""
-
 MAX_TRIES: Final = 15
 """After so many tries, about three weeks, a failed delivery is left to staff."""
 
 _WAIT_FOR_RECORDS: Final = timedelta(days=1)
 
 Store: TypeAlias = Callable[[WebhookDelivery, str], bool]
+FollowUp: TypeAlias = Callable[[], None]
 
 _LEASE_TIME = timedelta(minutes=2)
 
@@ -65,39 +61,38 @@ _SIGNALS_BY_NAME: Final = {
 }
 
 
-def receive_delivery(delivery: WebhookDelivery) -> None:
+def receive_delivery(delivery: WebhookDelivery) -> FollowUp:
     """Store a verified event and give it its effect, once, however often it is sent.
 
-    Raises what the database raises when nothing could be stored; Medblocks then sends it again.
+    Return what is left to do once the answer is on its way, for Medblocks waits 5 seconds for it:
+    the signals that it owes, and the events that waited for it. Where that is never called, they
+    are left to reconciliation. Raises what the database raises when nothing could be stored;
+    Medblocks then sends it again.
     """
     try:
-        _store_and_process(delivery)
+        return _store_and_apply(delivery)
     except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept
         # Verified, and not to be lost because a step after it broke: kept, marked, tried again.
         _mark_failed(delivery, error)
         _store_failure(delivery)
+        return _do_nothing
 
 
-def process_delivery(delivery: WebhookDelivery, *, receiver_seconds: float | None = None) -> None:
+def process_delivery(delivery: WebhookDelivery) -> None:
     """Give a stored delivery, leased by this process, its effect, or note why it has none yet.
 
-    ``receiver_seconds`` is in seconds, None for as long as they like. Raises what the database
-    raises when not even the failure could be noted.
+    Raises what the database raises when not even the failure could be noted.
     """
     try:
         has_effect = bool(delivery.unsent_signals)
         connected = None if has_effect else _apply_effect(delivery, read_effect(delivery), _save)
-        _send_signals_within(delivery, receiver_seconds)
-        _process_awaiting(connected, receiver_seconds)
+        _send_owed_signals(delivery)
+        _process_awaiting(connected or ())
     except Exception as error:  # noqa: BLE001 - one that breaks must not stop those after it
-        _mark_failed(delivery, error)
-        unfinished = WebhookDelivery.objects.filter(pk=delivery.pk).exclude(state=State.PROCESSED)
-        unfinished.update(**_FAILED_COLUMNS, failure=delivery.failure)
+        _note_failure(delivery, error)
 
 
-def process_waiting_deliveries(
-    attempt: PatientConnectionAttempt, *, receiver_seconds: float | None = None
-) -> bool:
+def process_waiting_deliveries(attempt: PatientConnectionAttempt) -> bool:
     """Give their effect to the events that came before ``attempt`` was known; whether any did."""
     about_attempt = Q(patient_session_id=attempt.patient_session_id)
     if attempt.patient_connection_id:
@@ -105,7 +100,7 @@ def process_waiting_deliveries(
     waiting = find_deliveries().filter(about_attempt, state=State.RECEIVED, unsent_signals="")
     leased = [delivery for delivery in waiting.order_by("id") if lease_delivery(delivery)]
     for delivery in leased:
-        process_delivery(delivery, receiver_seconds=receiver_seconds)
+        process_delivery(delivery)
     return bool(leased)
 
 
@@ -186,31 +181,44 @@ def _is_free(now: datetime) -> Q:
     return Q(leased_until__isnull=True) | Q(leased_until__lt=now)
 
 
-def _store_and_process(delivery: WebhookDelivery) -> None:
+def _store_and_apply(delivery: WebhookDelivery) -> FollowUp:
     effect = read_effect(delivery)
     try:
         connected = _apply_effect(delivery, effect, _insert)
     except IntegrityError:  # it came before
-        _process_redelivery(delivery, effect)
-        return
-    _send_signals_within(delivery, RECEIVER_SECONDS)
-    _process_awaiting(connected, RECEIVER_SECONDS)
+        return _apply_redelivery(delivery, effect)
+    return partial(_follow_up, delivery, connected or ())
 
 
-def _process_redelivery(delivery: WebhookDelivery, effect: EventEffect) -> None:
+def _apply_redelivery(delivery: WebhookDelivery, effect: EventEffect) -> FollowUp:
     """Give an event that came before the effect that it still owes, if any.
 
-    What waited for its connection is left to reconciliation: the answer is due.
+    What waited for its connection is left to reconciliation.
     """
     if _apply_effect(delivery, effect, _update_if_free) is not None:
-        _send_signals_within(delivery, RECEIVER_SECONDS)
-        return
+        return partial(_follow_up, delivery)
     stored = find_deliveries().get(event_id=delivery.event_id)
     if stored.digest != delivery.digest:
         # The first stands; that there was another is for staff to see.
         _update(WebhookDelivery.objects.filter(pk=stored.pk), conflicts=F("conflicts") + 1)
     elif stored.unsent_signals and lease_delivery(stored):
-        _send_signals_within(stored, RECEIVER_SECONDS)
+        return partial(_follow_up, stored)
+    return _do_nothing
+
+
+def _follow_up(
+    delivery: WebhookDelivery, connected: Sequence[PatientConnectionAttempt] = ()
+) -> None:
+    """Send the signals that ``delivery`` owes, then process what waited for ``connected``."""
+    try:
+        _send_owed_signals(delivery)
+        _process_awaiting(connected)
+    except Exception as error:  # noqa: BLE001 - the answer has left: nobody hears of it but staff
+        _note_failure(delivery, error)
+
+
+def _do_nothing() -> None:
+    """Follow up on an event that owes nothing."""
 
 
 def _apply_effect(
@@ -244,12 +252,10 @@ def _newly_connected(changes: Sequence[AttemptChange]) -> list[PatientConnection
     return [change.attempt for change in changes if "patient_connection_id" in change.columns]
 
 
-def _process_awaiting(
-    connected: Sequence[PatientConnectionAttempt] | None, receiver_seconds: float | None
-) -> None:
-    for attempt in connected or ():
+def _process_awaiting(connected: Sequence[PatientConnectionAttempt]) -> None:
+    for attempt in connected:
         if _has_waiting_deliveries(attempt.patient_connection_id):
-            process_waiting_deliveries(attempt, receiver_seconds=receiver_seconds)
+            process_waiting_deliveries(attempt)
 
 
 def _has_waiting_deliveries(patient_connection_id: str) -> bool:
@@ -295,6 +301,13 @@ def _mark_failed(delivery: WebhookDelivery, error: Exception) -> None:
     delivery.state = State.FAILED
 
 
+def _note_failure(delivery: WebhookDelivery, error: Exception) -> None:
+    """Note on a stored delivery that it broke; the next reconciliation tries it again."""
+    _mark_failed(delivery, error)
+    unfinished = find_deliveries().filter(event_id=delivery.event_id).exclude(state=State.PROCESSED)
+    unfinished.update(**_FAILED_COLUMNS, failure=delivery.failure)
+
+
 def _store_failure(delivery: WebhookDelivery) -> None:
     """Store a delivery that failed; whatever was written of it before was rolled back."""
     unfinished = WebhookDelivery.objects.filter(
@@ -336,28 +349,9 @@ def _set_effect_columns(
     delivery.leased_until = timezone.now() + _LEASE_TIME if listened else None
 
 
-def _send_signals_within(delivery: WebhookDelivery, seconds: float | None) -> None:
+def _send_owed_signals(delivery: WebhookDelivery) -> None:
     if not delivery.unsent_signals:
         return
-    in_transaction = connections[router.db_for_write(WebhookDelivery)].in_atomic_block
-    if seconds is None or in_transaction:
-        # Another thread sees nothing of a transaction, such as the one of a host's TestCase.
-        _send_owed_signals(delivery)
-        return
-    sending = partial(_send_signals_in_thread, delivery)
-    thread = threading.Thread(target=sending, name="medblocks-receivers", daemon=True)
-    thread.start()
-    thread.join(seconds)
-
-
-def _send_signals_in_thread(delivery: WebhookDelivery) -> None:
-    try:
-        _send_owed_signals(delivery)
-    finally:
-        connections.close_all()  # this thread's own
-
-
-def _send_owed_signals(delivery: WebhookDelivery) -> None:
     failed: dict[str, str] = {}
     # Of an attempt that was deleted since, nothing is to be told.
     owed = delivery.unsent_signals if delivery.attempt else ""

@@ -1,6 +1,8 @@
 """The webhook endpoint: a delivery is verified, stored and settled, and none is lost.
 
-Nothing is written before the signature holds, and nothing of an unsigned body is logged.
+Nothing is written before the signature holds, and nothing of an unsigned body is logged. The host's
+signal receivers run in the request's own thread, since it has a tenant's schema and context, once
+the answer has left.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Final
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
 
 from medblocks_connect.api import InvalidSignatureError, verify
-from medblocks_connect.attempts.webhook_deliveries import receive_delivery
+from medblocks_connect.attempts.webhook_deliveries import FollowUp, receive_delivery
 from medblocks_connect.attempts.webhook_events import read_delivery
 from medblocks_connect.conf import conf
 from medblocks_connect.views.base import HostIndependentView
@@ -45,8 +47,27 @@ class WebhookView(HostIndependentView):
         delivery = read_delivery(body)
         if delivery is None:
             return _refuse("The body is no JSON object.")
-        receive_delivery(delivery)
-        return HttpResponse(status=HTTPStatus.OK)
+        return _AcceptedResponse(receive_delivery(delivery))
+
+
+class _AcceptedResponse(HttpResponse):
+    """The answer to a stored event; ``follow_up`` is called once the server has sent it.
+
+    A server closes each response when its body has left (PEP 3333, "close()"; Django's ASGI
+    handler does as well).
+    """
+
+    def __init__(self, follow_up: FollowUp) -> None:
+        # Its length is told: whoever waits for it need not wait for the end of the connection.
+        super().__init__(status=HTTPStatus.OK, headers={"Content-Length": "0"})
+        self._follow_up = follow_up
+
+    def close(self) -> None:
+        """Follow up, then close."""
+        try:
+            self._follow_up()
+        finally:
+            super().close()
 
 
 def _refuse(reason: str, status: int = HTTPStatus.BAD_REQUEST) -> HttpResponse:

@@ -184,7 +184,7 @@ def test_process_killed_before_the_receivers_owes_their_signals(
 ):
     make_attempt()
     with monkeypatch.context() as killed:
-        killed.setattr(webhook_deliveries, "_send_signals_within", lambda *_: None)
+        killed.setattr(webhook_deliveries, "_send_owed_signals", lambda *_: None)
         process_delivery(make_delivery())
     WebhookDelivery.objects.update(leased_until=timezone.now() - timedelta(seconds=1))
     reconcile_attempts(limit=10)

@@ -111,7 +111,7 @@ def test_receive_that_breaks_owes_no_signal(make_attempt, monkeypatch, heard):
         webhook_deliveries.receive_delivery(completed_event())
     stored = WebhookDelivery.objects.get()
     assert (stored.attempt, stored.unsent_signals, stored.leased_until) == (None, "", None)
-    webhook_deliveries.receive_delivery(completed_event())
+    webhook_deliveries.receive_delivery(completed_event())()
     assert heard == ["succeeded"]
 
 
@@ -153,20 +153,50 @@ def test_redelivery_of_a_leased_one_changes_nothing(make_attempt):
     assert attempt.status == "started"
 
 
-def test_receive_limits_the_receivers_of_waiting_deliveries(make_attempt, monkeypatch):
-    """The receivers of an event that waited for the connection have the same few seconds."""
-    seconds = []
-    monkeypatch.setattr(
-        webhook_deliveries, "_send_signals_within", lambda _delivery, limit: seconds.append(limit)
-    )
+def test_receive_calls_receivers_when_followed_up_alone(make_attempt, heard):
+    """The answer to Medblocks leaves before."""
     make_attempt()
+    follow_up = webhook_deliveries.receive_delivery(completed_event())
+    assert heard == []
+    follow_up()
+    assert heard == ["succeeded"]
+
+
+def test_receive_followed_up_processes_what_waited(make_attempt):
+    attempt = make_attempt()
     loss = {"id": "conn_1", "status": "refresh_failed"}
     kind = "connection.token_refresh_failed"
     webhook_deliveries.receive_delivery(
         completed_event(event_id="evt_lost", type=kind, data={"object": loss})
     )
+    webhook_deliveries.receive_delivery(completed_event())()
+    attempt.refresh_from_db()
+    assert attempt.connection_status == "refresh_failed"
+
+
+def test_receive_never_followed_up_owes_its_signals(make_attempt, heard):
+    """A process that dies after the answer: reconciliation sends them once the lease is over."""
+    make_attempt()
     webhook_deliveries.receive_delivery(completed_event())
-    assert seconds == [webhook_deliveries.RECEIVER_SECONDS] * 3
+    assert reconcile_later() == (1, 0)
+    assert heard == ["succeeded"]
+
+
+def test_follow_up_that_breaks_is_retried(make_attempt, heard, monkeypatch):
+    make_attempt()
+    follow_up = webhook_deliveries.receive_delivery(completed_event())
+    with monkeypatch.context() as broken:
+        broken.setattr(webhook_deliveries, "_send_owed_signals", break_reading)
+        follow_up()
+    assert WebhookDelivery.objects.get().state == "failed"
+    assert reconcile_later() == (1, 0)
+    assert heard == ["succeeded"]
+
+
+def reconcile_later() -> tuple[int, int]:
+    """Retry once no lease is held any more."""
+    WebhookDelivery.objects.update(leased_until=None)
+    return retry_deliveries(10)
 
 
 @pytest.mark.django_db(transaction=True)
