@@ -30,6 +30,8 @@ def is_confirming(attempt: PatientConnectionAttempt) -> bool:
     A failure that only the return URL claims waits for a while, for Medblocks' last word: until
     then a page that says "failed" could turn into "connected".
     """
+    if not attempt.is_in_workspace:  # nobody can ask about it
+        return False
     if attempt.status in {_Status.STARTED, _Status.RETURNED}:
         return True
     if not attempt.unconfirmed or attempt.settled_at is not None or attempt.returned_at is None:

@@ -1,5 +1,6 @@
 """Webhook deliveries: each is stored, has its effect once, and is retried while it has none.
 
+A delivery belongs to the workspace that it was received in, and has its effect in that one alone.
 Runs on what the database holds; Medblocks is never asked here. Whatever could not be done stays
 noted on the delivery, for ``medblocks_reconcile``, the admin or Medblocks' next try.
 """
@@ -22,7 +23,8 @@ from medblocks_connect.attempts.database_retry import RetryLimit, retry_on_deadl
 from medblocks_connect.attempts.evidence import Evidence
 from medblocks_connect.attempts.settle import AttemptChange, plan_change, settle, write_change
 from medblocks_connect.attempts.webhook_events import EventEffect, read_effect, read_records
-from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.conf import find_workspace
+from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery, filter_workspace
 
 logger = logging.getLogger("medblocks_connect.webhooks")
 
@@ -97,7 +99,8 @@ def process_waiting_deliveries(attempt: PatientConnectionAttempt) -> bool:
     about_attempt = Q(patient_session_id=attempt.patient_session_id)
     if attempt.patient_connection_id:
         about_attempt |= Q(patient_connection_id=attempt.patient_connection_id)
-    waiting = find_deliveries().filter(about_attempt, state=State.RECEIVED, unsent_signals="")
+    deliveries = filter_workspace(find_deliveries())
+    waiting = deliveries.filter(about_attempt, state=State.RECEIVED, unsent_signals="")
     leased = [delivery for delivery in waiting.order_by("id") if lease_delivery(delivery)]
     for delivery in leased:
         process_delivery(delivery)
@@ -129,7 +132,7 @@ def retry_deliveries(limit: int) -> tuple[int, int]:
 
 def _due_deliveries(now: datetime) -> QuerySet[WebhookDelivery]:
     """Deliveries whose processing failed a while ago, or whose attempt has appeared since."""
-    attempts = PatientConnectionAttempt.objects
+    attempts = PatientConnectionAttempt.objects.in_workspace()
     of_session = attempts.filter(patient_session_id=OuterRef("patient_session_id"))
     of_connection = attempts.exclude(patient_connection_id="").filter(
         patient_connection_id=OuterRef("patient_connection_id")
@@ -141,7 +144,7 @@ def _due_deliveries(now: datetime) -> QuerySet[WebhookDelivery]:
         | Q(event_type__startswith="records.", received_at__gte=now - _WAIT_FOR_RECORDS)
     )
     failed = Q(state=State.FAILED) & _is_due(now)
-    return find_deliveries().filter(failed | waiting).order_by("tries", "id")
+    return filter_workspace(find_deliveries()).filter(failed | waiting).order_by("tries", "id")
 
 
 def _is_due(now: datetime) -> Q:
@@ -155,6 +158,11 @@ def _is_due(now: datetime) -> Q:
 def find_deliveries() -> QuerySet[WebhookDelivery]:
     """Return the deliveries as they are where they are written; a replica may lag behind."""
     return WebhookDelivery.objects.using(router.db_for_write(WebhookDelivery))
+
+
+def _find_same_event(delivery: WebhookDelivery) -> QuerySet[WebhookDelivery]:
+    """Return the stored delivery of the same event, if any."""
+    return find_deliveries().filter(event_id=delivery.event_id, workspace=delivery.workspace)
 
 
 def lease_delivery(delivery: WebhookDelivery) -> bool:
@@ -197,7 +205,7 @@ def _apply_redelivery(delivery: WebhookDelivery, effect: EventEffect) -> FollowU
     """
     if _apply_effect(delivery, effect, _update_if_free) is not None:
         return partial(_follow_up, delivery)
-    stored = find_deliveries().get(event_id=delivery.event_id)
+    stored = _find_same_event(delivery).get()
     if stored.digest != delivery.digest:
         # The first stands; that there was another is for staff to see.
         _update(WebhookDelivery.objects.filter(pk=stored.pk), conflicts=F("conflicts") + 1)
@@ -263,8 +271,8 @@ def _has_waiting_deliveries(patient_connection_id: str) -> bool:
     with connections[router.db_for_write(WebhookDelivery)].cursor() as cursor:
         cursor.execute(
             "SELECT id FROM medblocks_connect_webhookdelivery"
-            " WHERE patient_connection_id = %s AND state = %s",
-            [patient_connection_id, str(State.RECEIVED)],
+            " WHERE patient_connection_id = %s AND state = %s AND workspace = %s",
+            [patient_connection_id, str(State.RECEIVED), find_workspace()],
         )
         return cursor.fetchone() is not None
 
@@ -281,13 +289,10 @@ def _save(delivery: WebhookDelivery, database: str) -> bool:
     return True
 
 
-def _update_if_free(delivery: WebhookDelivery, database: str) -> bool:
+def _update_if_free(delivery: WebhookDelivery, _database: str) -> bool:
     """Store the effect of an event that came before and has none yet: the UPDATE is the lease."""
-    unfinished = WebhookDelivery.objects.using(database).filter(
-        _is_free(timezone.now()),
-        event_id=delivery.event_id,
-        digest=delivery.digest,
-        unsent_signals="",
+    unfinished = _find_same_event(delivery).filter(
+        _is_free(timezone.now()), digest=delivery.digest, unsent_signals=""
     )
     columns = {name: getattr(delivery, name) for name in _EFFECT_COLUMNS}
     changed = unfinished.exclude(state=State.PROCESSED).update(**columns, tries=F("tries") + 1)
@@ -304,15 +309,14 @@ def _mark_failed(delivery: WebhookDelivery, error: Exception) -> None:
 def _note_failure(delivery: WebhookDelivery, error: Exception) -> None:
     """Note on a stored delivery that it broke; the next reconciliation tries it again."""
     _mark_failed(delivery, error)
-    unfinished = find_deliveries().filter(event_id=delivery.event_id).exclude(state=State.PROCESSED)
+    unfinished = _find_same_event(delivery).exclude(state=State.PROCESSED)
     unfinished.update(**_FAILED_COLUMNS, failure=delivery.failure)
 
 
 def _store_failure(delivery: WebhookDelivery) -> None:
     """Store a delivery that failed; whatever was written of it before was rolled back."""
-    unfinished = WebhookDelivery.objects.filter(
-        _is_free(timezone.now()), event_id=delivery.event_id
-    ).exclude(state=State.PROCESSED)
+    unfinished = _find_same_event(delivery).filter(_is_free(timezone.now()))
+    unfinished = unfinished.exclude(state=State.PROCESSED)
     if _update(unfinished, **_FAILED_COLUMNS, failure=delivery.failure, tries=F("tries") + 1):
         return
     delivery.attempt = None
@@ -371,7 +375,7 @@ def _send_owed_signals(delivery: WebhookDelivery) -> None:
     delivery.processed_at = None if failed else timezone.now()
     delivery.leased_until = None
     columns = {name: getattr(delivery, name) for name in _EFFECT_COLUMNS}
-    _update(WebhookDelivery.objects.filter(event_id=delivery.event_id), **columns)
+    _update(_find_same_event(delivery), **columns)
 
 
 def _update(deliveries: QuerySet[WebhookDelivery], **columns: Any) -> int:

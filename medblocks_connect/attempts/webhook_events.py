@@ -134,7 +134,7 @@ def _event_object(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return event_object if isinstance(event_object, dict) else {}
 
 
-def _read_session_event(_delivery: WebhookDelivery, event_object: Mapping[str, Any]) -> EventEffect:
+def _read_session_event(delivery: WebhookDelivery, event_object: Mapping[str, Any]) -> EventEffect:
     session = PatientSession.from_json(event_object)
     # Plain SQL: the hot path of every delivery, and the ORM takes longer to write this query, with
     # all its columns, than the database to answer it.
@@ -143,7 +143,7 @@ def _read_session_event(_delivery: WebhookDelivery, event_object: Mapping[str, A
         [session.id],
     )
     attempt = next(iter(attempts), None)
-    if attempt is None:
+    if attempt is None or attempt.workspace != delivery.workspace:
         return EventEffect(is_waiting=True)
     return EventEffect((attempt,), read_session(attempt, session, Source.WEBHOOK))
 
@@ -151,7 +151,7 @@ def _read_session_event(_delivery: WebhookDelivery, event_object: Mapping[str, A
 def _read_loss_event(delivery: WebhookDelivery, event_object: Mapping[str, Any]) -> EventEffect:
     if not delivery.patient_connection_id:
         return EventEffect(failure="The event names no connection.")
-    attempts = PatientConnectionAttempt.objects.where_written()
+    attempts = PatientConnectionAttempt.objects.where_written().in_workspace()
     holders = tuple(attempts.filter(patient_connection_id=delivery.patient_connection_id))
     if not holders:
         return EventEffect(is_waiting=True)

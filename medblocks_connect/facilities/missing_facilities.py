@@ -18,7 +18,7 @@ from medblocks_connect.patients import Patient
 TEXT_MAX_LENGTH: Final = 100
 NOTE_MAX_LENGTH: Final = 1000
 
-_MOST_KEPT: Final = 20_000  # different texts in all; whoever types on at random fills no disk
+_MOST_KEPT: Final = 20_000  # texts of a workspace; whoever types on at random fills no disk
 
 
 def count_search(text: str) -> None:
@@ -54,7 +54,7 @@ def _count(text: str, column: str) -> MissingFacility | None:
     counted = {column: F(column) + 1, "last_at": timezone.now()}
     # The UPDATE first: a transaction that reads and then writes fails on SQLite under load.
     if not rows.update(**counted):
-        if MissingFacility.objects.count() >= _MOST_KEPT:
+        if filter_workspace(MissingFacility.objects.all()).count() >= _MOST_KEPT:
             return None
         cleaned = clean_text(text, TEXT_MAX_LENGTH)
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from typing import Final
 
 from django.db import models, router
 from django.db.models import OuterRef, Q, Value
@@ -67,10 +68,15 @@ class AttemptQuerySet(models.QuerySet["PatientConnectionAttempt"]):
         """Return what ``Exists`` asks about an attempt: its patient's successes there after it."""
         # No column's equality but the patient's: SQLite would enter by the index on another one,
         # which has thousands of rows where the patient's has a handful.
-        facility, state = Coalesce("connection_id", Value("")), Coalesce("status", Value(""))
-        later = self.later_attempts().alias(same_facility=facility, state=state)
+        later = self.later_attempts().alias(
+            place=Coalesce("connection_id", Value("")),
+            state=Coalesce("status", Value("")),
+            world=Coalesce("workspace", Value("")),
+        )
         return later.filter(
-            same_facility=OuterRef("connection_id"), state=PatientConnectionAttempt.Status.SUCCEEDED
+            place=OuterRef("connection_id"),
+            state=PatientConnectionAttempt.Status.SUCCEEDED,
+            world=OuterRef("workspace"),
         )
 
 
@@ -174,6 +180,7 @@ class PatientConnectionAttempt(models.Model):
             models.Index(fields=["patient_connection_id"], name="medblocks_attempt_connection"),
             # The admin's: newest first under each filter, without sorting and without counting.
             models.Index(fields=["created_at", "id"], name="medblocks_attempt_when"),
+            models.Index(fields=["workspace", "created_at"], name="medblocks_attempt_workspace"),
             models.Index(
                 fields=["patient_id", "created_at", "id"], name="medblocks_attempt_history"
             ),
@@ -212,9 +219,43 @@ class PatientConnectionAttempt(models.Model):
         return self.workspace == find_workspace()
 
     @property
+    def shown_status(self) -> Status:
+        """Return the status that people are told.
+
+        An open attempt of another workspace is over: nobody can ask Medblocks about it.
+        """
+        status = self.Status(self.status)
+        is_over = status in OPEN_STATUSES and not self.is_in_workspace
+        return self.Status.EXPIRED if is_over else status
+
+    @property
+    def is_connected(self) -> bool:
+        """Return whether it connected its facility, and the access still stands.
+
+        That of another workspace stands in that one alone.
+        """
+        is_held = self.status == self.Status.SUCCEEDED and self.lost_at is None
+        return is_held and self.is_in_workspace
+
+    @property
+    def can_start_again(self) -> bool:
+        """Return whether the patient may be offered the same facility again."""
+        return bool(self.connection_id) and self.is_in_workspace
+
+    @property
     def is_unfinished(self) -> bool:
         """Return whether the patient went to the portal and nobody has told of them since."""
-        return self.status == self.Status.STARTED and self.returned_at is None
+        return self.shown_status == self.Status.STARTED and self.returned_at is None
+
+
+OPEN_STATUSES: Final = frozenset(
+    {
+        PatientConnectionAttempt.Status.CREATED,
+        PatientConnectionAttempt.Status.STARTED,
+        PatientConnectionAttempt.Status.RETURNED,
+    }
+)
+"""The statuses of attempts that are not over."""
 
 
 class PatientHistory(PatientConnectionAttempt):

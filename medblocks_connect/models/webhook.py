@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.models.attempt import PatientConnectionAttempt
 from medblocks_connect.models.fields import IdentifierField
+from medblocks_connect.models.workspace import make_workspace_field
 
 
 class WebhookDelivery(models.Model):
@@ -20,7 +21,8 @@ class WebhookDelivery(models.Model):
         PROCESSED = "processed", _("Processed")
         FAILED = "failed", _("Processing failed")
 
-    event_id = IdentifierField(_("event id"), max_length=255, unique=True)
+    workspace = make_workspace_field()
+    event_id = IdentifierField(_("event id"), max_length=255)
     event_type = models.CharField(_("type"), max_length=100, blank=True, default="")
     api_version = models.CharField(_("API version"), max_length=50, blank=True, default="")
     # Text and not JSONField: PostgreSQL's jsonb refuses what Medblocks may send (\u0000).
@@ -70,10 +72,16 @@ class WebhookDelivery(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["state", "id"], name="medblocks_delivery_state"),
+            models.Index(fields=["workspace", "id"], name="medblocks_delivery_workspace"),
             models.Index(fields=["event_type", "id"], name="medblocks_delivery_type"),
             # Not db_index, which makes PostgreSQL keep a second one, for LIKE.
             models.Index(fields=["patient_session_id"], name="medblocks_delivery_session"),
             models.Index(fields=["patient_connection_id"], name="medblocks_delivery_connection"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["event_id", "workspace"], name="medblocks_delivery_once"
+            ),
         ]
         permissions = [
             ("process_webhookdelivery", _("Can process a webhook delivery again")),

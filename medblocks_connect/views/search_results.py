@@ -229,6 +229,6 @@ def choose_initials(name: str) -> str:
 
 def find_place_name(attempt: PatientConnectionAttempt) -> str:
     """Return the name of the place of ``attempt``, never an id; "" where nobody can tell it."""
-    if attempt.connection_name or not attempt.connection_id:
+    if attempt.connection_name or not attempt.connection_id or not attempt.is_in_workspace:
         return attempt.connection_name
     return next((facility.name for facility in get_facilities([attempt.connection_id])), "")
