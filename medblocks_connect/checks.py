@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
+from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from medblocks_connect.api.validation import is_token
@@ -19,9 +20,12 @@ from medblocks_connect.conf import (
     WORKSPACE_LABEL,
     WORKSPACE_MAX_LENGTH,
     conf,
+    find_workspace,
     names_callable,
 )
+from medblocks_connect.facilities.catalog import find_catalog, find_other_workspace
 from medblocks_connect.layout import find_frame, lacks_title
+from medblocks_connect.models import CatalogSync
 from medblocks_connect.url_safety import is_contact_url, is_safe_base_url
 
 
@@ -62,6 +66,36 @@ def check_deployment(
     if not isinstance(configured, dict):  # E001 says so
         return []
     return [*_check_key_is_set(configured), *_check_hosts(configured)]
+
+
+@register(Tags.database)
+def check_catalog(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - Django passes it by name
+    databases: Sequence[str] | None = None,
+    **kwargs: Any,  # noqa: ARG001
+) -> list[CheckMessage]:
+    """Report a local catalog of another workspace than the key's: patients search without it.
+
+    Django runs it for the databases that ``check --database`` names, and before ``migrate``. Not
+    where a setting is a callable: it may take a tenant.
+    """
+    alias = router.db_for_read(CatalogSync)
+    is_asked = alias in (databases or ()) and not any(map(names_callable, CALLABLE_SETTINGS))
+    table = CatalogSync._meta.db_table  # noqa: SLF001 - Django documents it
+    if not is_asked or table not in connections[alias].introspection.table_names():
+        return []
+    other = "" if find_catalog() else find_other_workspace()
+    if not other:
+        return []
+    return [
+        CheckWarning(
+            f"The local catalog is of the workspace {other!r}, and the API key opens "
+            f"{find_workspace()!r}: every search asks Medblocks.",
+            hint="Run manage.py medblocks_sync_facilities with this key; or, where the key opens "
+            "the same facilities as before, set WORKSPACE to the label that it had.",
+            id="medblocks_connect.W004",
+        )
+    ]
 
 
 def _check_key_is_set(configured: dict[str, Any]) -> Iterator[CheckMessage]:

@@ -7,9 +7,12 @@ import copy
 import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
 
-from medblocks_connect.checks import check_deployment, check_settings
+from medblocks_connect.checks import check_catalog, check_deployment, check_settings
 from medblocks_connect.conf import DEFAULTS
+from medblocks_connect.models import CatalogSync
 
 GOOD = {"API_KEY": "mb_sk_live_1"}
 
@@ -183,3 +186,41 @@ def test_command_runs_without_a_key(settings, tmp_path, db, command, options):
     settings.MEDBLOCKS_CONNECT = {}
     settings.STATIC_ROOT = tmp_path
     call_command(command, **options, verbosity=0)
+
+
+@pytest.fixture
+def north_catalog(db):
+    """A catalog of the workspace ``north``."""
+    return CatalogSync.objects.create(workspace="north", finished_at=timezone.now())
+
+
+def check_database(settings, **changes):
+    settings.MEDBLOCKS_CONNECT = {**GOOD, **changes}
+    return [message.id for message in run_checks(tags=["database"], databases=["default"])]
+
+
+def test_catalog_of_another_workspace_is_warned_of(settings, north_catalog):
+    assert check_database(settings) == ["medblocks_connect.W004"]
+    assert check_database(settings, WORKSPACE="north") == []
+
+
+def test_catalog_of_both_workspaces_is_fine(settings, north_catalog):
+    CatalogSync.objects.create(
+        workspace="live", base_url=DEFAULTS["BASE_URL"], finished_at=north_catalog.finished_at
+    )
+    assert check_database(settings) == []
+
+
+def test_catalog_is_not_checked_where_a_callable_names_the_workspace(settings, north_catalog):
+    assert check_database(settings, WORKSPACE=f"{__name__}.fail") == []
+
+
+def test_catalog_is_checked_for_its_own_database_alone(settings, north_catalog):
+    settings.MEDBLOCKS_CONNECT = GOOD
+    assert check_catalog(None) == check_catalog(None, databases=["clinical"]) == []
+
+
+def test_catalog_is_not_checked_before_its_table_is_there(settings, north_catalog, monkeypatch):
+    settings.MEDBLOCKS_CONNECT = GOOD
+    monkeypatch.setattr(connection.introspection, "table_names", list)
+    assert check_catalog(None, databases=["default"]) == []

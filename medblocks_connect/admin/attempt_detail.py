@@ -22,8 +22,10 @@ from medblocks_connect.admin.attempt_summary import LaterAttempts, summarize
 from medblocks_connect.admin.audit_log import log_medblocks_asked
 from medblocks_connect.admin.links import attempt_url, delivery_url, patient_url
 from medblocks_connect.admin.support_bundle import write_bundle
+from medblocks_connect.admin.workspaces import describe_other_workspace
 from medblocks_connect.api import MedblocksError, NotFoundError
 from medblocks_connect.attempts.verification import can_ask_about, verify_attempt
+from medblocks_connect.conf import find_workspace
 from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 
@@ -132,7 +134,12 @@ def find_later_attempts(attempt: PatientConnectionAttempt) -> LaterAttempts:
         created_at__gte=attempt.created_at,
     )
     succeeded = PatientConnectionAttempt.Status.SUCCEEDED
-    is_held = Q(status=succeeded, lost_at__isnull=True, connection_id=attempt.connection_id)
+    is_held = Q(
+        status=succeeded,
+        lost_at__isnull=True,
+        connection_id=attempt.connection_id,
+        workspace=find_workspace(),
+    )
     counted: Any = later.defer("error_description", "claimed_error_description").annotate(
         count=Window(Count("pk")), holding=Window(Count("pk", filter=is_held))
     )
@@ -184,8 +191,7 @@ def ask_again(request: HttpRequest, pk: int) -> HttpResponseRedirect:
     """
     attempt = get_object_or_404(PatientConnectionAttempt, pk=pk)
     if not attempt.is_in_workspace:
-        text = _("It belongs to the workspace %(workspace)s, which the API key does not open.")
-        messages.warning(request, text % {"workspace": attempt.workspace})
+        messages.warning(request, describe_other_workspace(attempt.workspace))
     elif attempt.patient_session_id:
         before = _outcome(attempt)
         error = verify_attempt(attempt)

@@ -94,6 +94,7 @@ class AttemptAdmin(ReadOnlyAdmin):
         filters.FacilityFilter,
         filters.RecordSystemFilter,
         filters.ConcernFilter,
+        filters.WorkspaceFilter,
     )
     ordering = ("-created_at", "-id")
     # Their words are in the help text; search_attempts decides.

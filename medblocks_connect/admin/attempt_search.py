@@ -25,8 +25,9 @@ _MIN_LETTERS: Final = 2
 
 # The distinct facilities, each found by one step in the index on (connection_id, created_at):
 # SELECT DISTINCT would read every attempt. A facility has the name that it had last, the one it
-# had first, and the one in the catalog now. Last come the names that the newest attempts without
-# a facility's id have. No value of anybody's is written into it.
+# had first, and the one in the catalog now: two there, where two workspaces name it differently.
+# Last come the names that the newest attempts without a facility's id have. No value of anybody's
+# is written into it.
 _FACILITIES_SQL: Final = """
 WITH RECURSIVE facility (id) AS (
     SELECT (
@@ -49,12 +50,14 @@ SELECT named.* FROM (
         WHERE a.connection_id = facility.id AND a.connection_name > ''
         ORDER BY a.created_at LIMIT 1
     ) AS first_name, (
-        SELECT f.name FROM {catalog} f WHERE f.connection_id = facility.id
-    ) AS catalog_name
+        SELECT MIN(f.name) FROM {catalog} f WHERE f.connection_id = facility.id
+    ) AS catalog_name, (
+        SELECT MAX(f.name) FROM {catalog} f WHERE f.connection_id = facility.id
+    ) AS other_catalog_name
     FROM facility WHERE facility.id IS NOT NULL LIMIT {most}
 ) named
 UNION ALL
-SELECT DISTINCT '', newest.connection_name, NULL, NULL FROM (
+SELECT DISTINCT '', newest.connection_name, NULL, NULL, NULL FROM (
     SELECT a.connection_name FROM {attempts} a
     WHERE a.connection_id = '' ORDER BY a.created_at DESC LIMIT {without_id}
 ) newest WHERE newest.connection_name > ''

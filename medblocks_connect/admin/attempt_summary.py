@@ -67,10 +67,10 @@ def summarize(
         *_list_doubts(attempt, was_disconnected=was_disconnected),
         _describe_later(attempt, later),
     ]
-    is_closed = later.is_connected or was_disconnected
+    is_closed = later.is_connected or was_disconnected or not attempt.is_in_workspace
     return AttemptSummary(
         sentence="; ".join(filter(None, clauses)) + ".",
-        turn=_turn_when_closed(later) if is_closed else _turn_when_open(attempt, now),
+        turn=_turn_when_closed(attempt, later) if is_closed else _turn_when_open(attempt, now),
         meaning=str(describe_error(attempt.error).meaning) if attempt.error else "",
         tell_patient=_words_for_patient(attempt, now, is_regained=later.is_connected),
         next_step=_("Nothing to do.") if is_closed else _next_step(attempt, now),
@@ -84,22 +84,23 @@ def _describe_outcome(attempt: PatientConnectionAttempt, now: datetime) -> str:
 
 def _choose_sentence(attempt: PatientConnectionAttempt, now: datetime) -> str:
     timed = time_taken(attempt) is not None
-    if attempt.status == Status.FAILED:
+    status = attempt.shown_status
+    if status == Status.FAILED:
         return _choose_failure_sentence(attempt, timed=timed)
-    if attempt.status == Status.SUCCEEDED:
+    if status == Status.SUCCEEDED:
         return (
             _("Connected to %(facility)s after %(duration)s")
             if timed
             else _("Connected to %(facility)s")
         )
-    if attempt.status == Status.EXPIRED and attempt.returned_at is None:
-        return _("Sent to the portal of %(facility)s and never came back")
-    if attempt.status == Status.EXPIRED:
-        return _("Came back from the portal of %(facility)s after %(duration)s without an outcome")
-    if attempt.status == Status.RETURNED:
-        return _("Back from the portal of %(facility)s after %(duration)s, not confirmed yet")
     if attempt.status == Status.CREATED:
         return _("Chose %(facility)s, but no session was opened")
+    if status == Status.EXPIRED and attempt.returned_at is None:
+        return _("Sent to the portal of %(facility)s and never came back")
+    if status == Status.EXPIRED:
+        return _("Came back from the portal of %(facility)s after %(duration)s without an outcome")
+    if status == Status.RETURNED:
+        return _("Back from the portal of %(facility)s after %(duration)s, not confirmed yet")
     if _is_over(attempt, now):
         return _("Sent to the portal of %(facility)s; the time there is over")
     return _("At the portal of %(facility)s now")
@@ -119,6 +120,9 @@ def _choose_failure_sentence(attempt: PatientConnectionAttempt, *, timed: bool) 
 
 def _list_doubts(attempt: PatientConnectionAttempt, *, was_disconnected: bool) -> list[str]:
     doubts = []
+    if not attempt.is_in_workspace:
+        text = _("it is of the workspace %(workspace)s, which the API key does not open")
+        doubts.append(text % {"workspace": attempt.workspace})
     if was_disconnected:
         doubts.append(_("the patient disconnected it since"))
     elif attempt.lost_at is not None and attempt.status == Status.SUCCEEDED:
@@ -133,7 +137,7 @@ def _list_doubts(attempt: PatientConnectionAttempt, *, was_disconnected: bool) -
 
 
 def _describe_later(attempt: PatientConnectionAttempt, later: LaterAttempts) -> str:
-    if attempt.status == Status.SUCCEEDED and attempt.lost_at is None:
+    if attempt.is_connected:
         return ""
     if later.is_connected:
         return _("a later try connected it")
@@ -142,7 +146,7 @@ def _describe_later(attempt: PatientConnectionAttempt, later: LaterAttempts) -> 
     facts = {
         "count": later.count,
         "facility": later.last.facility,
-        "status": later.last.get_status_display(),
+        "status": later.last.shown_status.label,
     }
     return (
         ngettext(
@@ -159,9 +163,11 @@ def _is_over(attempt: PatientConnectionAttempt, now: datetime) -> bool:
     return attempt.expires_at is not None and attempt.expires_at < now
 
 
-def _turn_when_closed(later: LaterAttempts) -> str:
+def _turn_when_closed(attempt: PatientConnectionAttempt, later: LaterAttempts) -> str:
     if later.is_connected:
         return _("Nobody: a later try connected it")
+    if not attempt.is_in_workspace:
+        return _("Nobody: it is of another workspace")
     return _("Nobody: the patient disconnected it")
 
 
@@ -180,18 +186,19 @@ def _turn_when_open(attempt: PatientConnectionAttempt, now: datetime) -> str:
 def _words_for_patient(
     attempt: PatientConnectionAttempt, now: datetime, *, is_regained: bool
 ) -> str:
-    if is_regained or (attempt.status == Status.SUCCEEDED and attempt.lost_at is None):
+    status = attempt.shown_status
+    if is_regained or attempt.is_connected:
         return _("You are connected. Records can take a while to arrive.")
-    if attempt.status == Status.SUCCEEDED:
+    if status == Status.SUCCEEDED:
         return _("The connection has ended. You can connect again in a minute.")
-    if attempt.status == Status.FAILED:
+    if status == Status.FAILED:
         message = describe_error(attempt.error)
         return f"{message.what_happened} {message.what_to_do}"
-    if attempt.status == Status.EXPIRED:
+    if status == Status.EXPIRED:
         return _("The sign-in was not finished in time. Please try again; it takes a few minutes.")
-    if attempt.status == Status.STARTED and not _is_over(attempt, now):
+    if status == Status.STARTED and not _is_over(attempt, now):
         return _("Please finish the sign-in at the hospital's portal.")
-    if attempt.status == Status.CREATED:
+    if status == Status.CREATED:
         return _("We could not open the hospital's portal. Please try again.")
     return _("We are still checking with your hospital. Please look again in a few minutes.")
 

@@ -22,7 +22,9 @@ from medblocks_connect.admin.audit_log import log_processing
 from medblocks_connect.admin.links import attempt_url, delivery_url
 from medblocks_connect.admin.payload import show_payload
 from medblocks_connect.admin.read_only import ReadOnlyAdmin, is_detail_page, post_with_permissions
+from medblocks_connect.admin.workspaces import describe_other_workspace
 from medblocks_connect.attempts.webhook_deliveries import lease_delivery, process_delivery
+from medblocks_connect.conf import find_workspace
 from medblocks_connect.models import WebhookDelivery
 
 VIEW_DELIVERIES_PERMISSION: Final = "medblocks_connect.view_webhookdelivery"
@@ -42,16 +44,21 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     view_permission = VIEW_DELIVERIES_PERMISSION
     list_display = ("received", "kind", "condition", "why", "about", "event")
-    list_filter = (filters.DeliveryStateFilter, filters.DeliveryTypeFilter)
+    list_filter = (
+        filters.DeliveryStateFilter,
+        filters.DeliveryTypeFilter,
+        filters.WorkspaceFilter,
+    )
     list_select_related = ("attempt",)
     ordering = ("-id",)
     search_fields = ("event_id__exact", "patient_session_id__exact")
     search_help_text = _("The whole event id or session id.")
     change_form_template = "admin/medblocks_connect/delivery.html"
-    readonly_fields = ("event_id", "about", "condition", "why", "shown_payload")
+    readonly_fields = ("event_id", "workspace", "about", "condition", "why", "shown_payload")
     fields = (
         "event_id",
         "event_type",
+        "workspace",
         "api_version",
         "about",
         "patient_session_id",
@@ -118,6 +125,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
             notes.append(gettext("tried %d times") % delivery.tries)
         if delivery.conflicts:
             notes.append(gettext("came again with another body: %d times") % delivery.conflicts)
+        if delivery.workspace != find_workspace():
+            notes.append(gettext("workspace %s") % delivery.workspace)
         if not notes:
             return badge
         return format_html('{} <span class="medblocks-note">{}</span>', badge, ", ".join(notes))
@@ -156,6 +165,8 @@ def process_again(request: HttpRequest, pk: int) -> HttpResponseRedirect:
     delivery = get_object_or_404(WebhookDelivery, pk=pk)
     if delivery.state == State.PROCESSED:
         messages.info(request, gettext("It was processed before. Nothing was done."))
+    elif delivery.workspace != find_workspace():
+        messages.warning(request, describe_other_workspace(delivery.workspace))
     elif not lease_delivery(delivery):
         messages.warning(request, gettext("It is being processed right now. Look again soon."))
     else:

@@ -25,6 +25,7 @@ from medblocks_connect.admin.formatting import WHOLE, time_taken
 from medblocks_connect.admin.read_only import VIEW_PERMISSION, require_permissions
 from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models.attempt import choose_shown_status
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -115,7 +116,7 @@ def _format_seconds(taken: timedelta | None) -> str:
 
 
 def _format_status(row: Any) -> str:
-    return str(_STATUSES.get(row.status, row.status))
+    return str(choose_shown_status(row.status, row.workspace).label)
 
 
 def _format_meaning(row: Any) -> str:
@@ -126,10 +127,9 @@ def _format_row(row: Any) -> list[str]:
     return [escape_formula(format_cell(row)) for _heading, format_cell in _COLUMNS]
 
 
-_STATUSES: Final = dict(PatientConnectionAttempt.Status.choices)
-
 _COLUMNS: Final[tuple[tuple[StrPromise, Callable[[Any], str]], ...]] = (
     (_("when"), lambda row: _format_moment(row.created_at)),
+    (_("workspace"), lambda row: row.workspace),
     (_("patient"), lambda row: row.patient_id),
     (_("facility"), lambda row: row.connection_name),
     (_("facility id"), lambda row: row.connection_id),
@@ -149,7 +149,7 @@ _COLUMNS: Final[tuple[tuple[StrPromise, Callable[[Any], str]], ...]] = (
 """Every column of the file: its heading, and how a row fills it."""
 
 _FIELDS_READ: Final = (
-    "id created_at patient_id connection_name connection_id connection_type status unconfirmed "
-    "claim_disagrees error words returned_at finished_at lost_at request_id patient_session_id "
-    "public_id"
+    "id created_at workspace patient_id connection_name connection_id connection_type status "
+    "unconfirmed claim_disagrees error words returned_at finished_at lost_at request_id "
+    "patient_session_id public_id"
 )

@@ -24,8 +24,11 @@ from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.admin.formatting import shorten
 from medblocks_connect.admin.statistics import start_of_day, today
+from medblocks_connect.admin.workspaces import has_other_workspaces, list_workspaces
+from medblocks_connect.conf import find_workspace
 from medblocks_connect.error_messages import name_record_system
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.models.attempt import OPEN_STATUSES
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
@@ -100,12 +103,23 @@ class ChoiceFilter(ParameterFilter):
 
 
 class StatusFilter(ChoiceFilter):
-    """The status of the attempts."""
+    """The status of the attempts, as it is shown: what another workspace left open is over."""
 
     title = _("status")
     parameter_name = "status__exact"
     column = "status"
     offered = PatientConnectionAttempt.Status.choices
+
+    def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
+        rows = super().queryset(request, queryset)
+        expired = PatientConnectionAttempt.Status.EXPIRED
+        depends = self.value in OPEN_STATUSES or self.value == expired
+        if not depends or not has_other_workspaces(PatientConnectionAttempt):
+            return rows
+        ours = Q(workspace=find_workspace())
+        if self.value == expired:
+            return queryset.filter(Q(status=expired) | Q(~ours, status__in=OPEN_STATUSES))
+        return rows.filter(ours)
 
 
 class DeliveryStateFilter(ChoiceFilter):
@@ -135,16 +149,24 @@ class DeliveryTypeFilter(ChoiceFilter):
 
 
 class WorkspaceFilter(ParameterFilter):
-    """The workspace of the rows, of those in the table, which is a small one."""
+    """The workspace of the rows, where there are others than the key's."""
 
     title = _("workspace")
     parameter_name = "workspace__exact"
     column = "workspace"
 
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: type[Any], model_admin: Any
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        self.workspaces = list_workspaces(model)
+
+    def has_output(self) -> bool:
+        return self.value is not None or any(each != find_workspace() for each in self.workspaces)
+
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
         yield self.all(changelist)
-        rows = changelist.root_queryset.order_by("workspace")
-        for workspace in rows.values_list("workspace", flat=True).distinct():
+        for workspace in self.workspaces:
             yield self.choice(changelist, workspace, workspace)
 
 

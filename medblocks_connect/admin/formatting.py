@@ -49,23 +49,21 @@ _DOTTED_PART: Final = re.compile(r"[^._]*[._]|[^._]+")
 
 def show_status(attempt: PatientConnectionAttempt) -> SafeString:
     """Show the status as a word in its colour, with notes where it does not say all."""
-    lost = attempt.status == Status.SUCCEEDED and attempt.lost_at is not None
+    status = attempt.shown_status
+    lost = status == Status.SUCCEEDED and attempt.lost_at is not None
     notes = [
         note
         for note, holds in (
             (_("access lost later"), lost),
             # "Back, not confirmed" says it already.
-            (
-                _("claimed, not confirmed"),
-                attempt.unconfirmed and attempt.status != Status.RETURNED,
-            ),
+            (_("claimed, not confirmed"), attempt.unconfirmed and status != Status.RETURNED),
             (_("claim and fact disagree"), attempt.claim_disagrees),
+            (_("workspace %s") % attempt.workspace, not attempt.is_in_workspace),
         )
         if holds
     ]
-    badge = show_badge(
-        attempt.get_status_display(), "warn" if lost else TONES.get(attempt.status, "quiet")
-    )
+    is_held_here = attempt.is_connected or status != Status.SUCCEEDED
+    badge = show_badge(str(status.label), TONES[status] if is_held_here else "warn")
     if not notes:
         return badge
     return format_html('{} <span class="medblocks-note">{}</span>', badge, ", ".join(notes))

@@ -32,6 +32,9 @@ from medblocks_connect.admin.statistics import (
     measure_waits,
     today,
 )
+from medblocks_connect.admin.workspaces import has_other_workspaces
+from medblocks_connect.conf import find_workspace
+from medblocks_connect.models import PatientConnectionAttempt
 
 if TYPE_CHECKING:
     from medblocks_connect.admin.read_only import ReadOnlyAdmin
@@ -80,6 +83,8 @@ def show_overview(model_admin: ReadOnlyAdmin, request: HttpRequest) -> HttpRespo
     days, steps = count_days(first, last)
     titles = [_name_day(day) for day in days]
     waits = measure_waits(first, last)
+    # Named where there is another one, of which nothing is counted here.
+    workspace = find_workspace() if has_other_workspaces(PatientConnectionAttempt) else ""
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
         "title": _("Overview"),
@@ -95,9 +100,10 @@ def show_overview(model_admin: ReadOnlyAdmin, request: HttpRequest) -> HttpRespo
         "highest": max(day.total for day in days),
         "days": [(day, [day.counts[outcome] for outcome in OUTCOMES]) for day in reversed(days)],
         "total": steps.started,
+        "workspace": workspace,
         "steps": _list_steps(steps),
         "facilities": [
-            _describe_facility(facility, f"{first:%Y-%m-%d}")
+            _describe_facility(facility, f"{first:%Y-%m-%d}", workspace)
             for facility in count_facilities(first, last, _MAX_FACILITIES)
         ],
         "waits": _list_waits(waits),
@@ -127,10 +133,13 @@ def _list_steps(steps: Steps) -> list[BarLine]:
     ]
 
 
-def _describe_facility(facility: FacilityStatistics, since: str) -> FacilityLine:
+def _describe_facility(facility: FacilityStatistics, since: str, workspace: str) -> FacilityLine:
     return FacilityLine(
         url=attempt_list_url(
-            connection_id__exact=facility.connection_id, status__exact="failed", since=since
+            connection_id__exact=facility.connection_id,
+            status__exact="failed",
+            since=since,
+            **({"workspace__exact": workspace} if workspace else {}),
         ),
         name=formatting.shorten(
             facility.name or facility.connection_id or _("chosen at Medblocks"), formatting.SHORT

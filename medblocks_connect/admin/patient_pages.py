@@ -32,6 +32,7 @@ from medblocks_connect.admin.attempt_search import list_spellings
 from medblocks_connect.admin.audit_log import log_patient_view
 from medblocks_connect.admin.links import attempt_url
 from medblocks_connect.admin.read_only import ReadOnlyAdmin
+from medblocks_connect.conf import find_workspace
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt, PatientHistory
 
 Status = PatientConnectionAttempt.Status
@@ -55,6 +56,7 @@ class PatientChangeList(ChangeList):
 def annotate_patients(keys: list[int]) -> Histories:
     """Return the patients whose last attempts are ``keys``, with their counts and last error."""
     own = PatientConnectionAttempt.objects.filter(patient_id=OuterRef("patient_id")).order_by()
+    in_force = find_workspace()
     # No equality but the patient's: SQLite would enter by the index on the status instead.
     failures = own.filter(error__gt="").order_by("-created_at", "-id")
     words = failures.annotate(words=Left("error_description", formatting.SHORT + 1)).values("words")
@@ -68,7 +70,7 @@ def annotate_patients(keys: list[int]) -> Histories:
     patients: Any = PatientHistory.objects.filter(pk__in=keys).defer(*described)
     histories: Histories = patients.annotate(
         attempts=count(),
-        connected=count(status=Status.SUCCEEDED),
+        connected=count(status=Status.SUCCEEDED, workspace=in_force),
         failed=count(status=Status.FAILED),
         last_error=Subquery(failures.values("error")[:1]),
         last_words=Subquery(words[:1]),
@@ -221,10 +223,13 @@ def list_patient_attempts(patient_id: str) -> list[PatientConnectionAttempt]:
 def latest_connections(
     attempts: Iterable[PatientConnectionAttempt],
 ) -> list[PatientConnectionAttempt]:
-    """Return, of ``attempts`` (newest first), the last that connected each facility."""
+    """Return, of ``attempts`` (newest first), the last that connected each facility.
+
+    Those of another workspace connect nothing in this one.
+    """
     latest: dict[str, PatientConnectionAttempt] = {}
     for attempt in attempts:
-        if attempt.status == Status.SUCCEEDED:
+        if attempt.status == Status.SUCCEEDED and attempt.is_in_workspace:
             latest.setdefault(attempt.connection_id, attempt)
     return list(latest.values())
 

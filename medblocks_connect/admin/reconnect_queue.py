@@ -1,7 +1,8 @@
 """The reconnect queue: connections that were lost and not won back, to ask their patients again.
 
 A patient and a facility are in the queue once, by the last attempt that connected them: in the
-order of time, as the patient's page has it. Whoever disconnected on our own page is not in it.
+order of time, as the patient's page has it. Whoever disconnected on our own page is not in it, nor
+what was lost in another workspace.
 """
 
 # ruff: noqa: ARG002 - Django gives its hooks more than these need
@@ -13,7 +14,8 @@ from typing import Any, Final
 from urllib.parse import urljoin
 
 from django.contrib import admin
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet, Value
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, URLPattern, path
 from django.utils.html import format_html
@@ -25,7 +27,7 @@ from medblocks_connect.admin import filters, formatting
 from medblocks_connect.admin.attempt_search import list_spellings
 from medblocks_connect.admin.links import attempt_url
 from medblocks_connect.admin.read_only import ReadOnlyAdmin
-from medblocks_connect.conf import conf
+from medblocks_connect.conf import conf, find_workspace
 from medblocks_connect.models import AttemptEvent, LostConnection, PatientConnectionAttempt
 from medblocks_connect.timezones import to_stored_time
 
@@ -57,6 +59,10 @@ class ReconnectQueueAdmin(ReadOnlyAdmin):
             attempt=OuterRef("pk"), kind=AttemptEvent.Kind.DISCONNECTED
         )
         queryset: QuerySet[LostConnection] = super().get_queryset(request)
+        # Of another workspace's nothing can be won back here. An expression: SQLite would enter by
+        # the index on the workspace.
+        workspace = Coalesce("workspace", Value(""))
+        queryset = queryset.alias(world=workspace).filter(world=find_workspace())
         described = "error_description", "claimed_error_description"
         # "After 1970" and not "not null", which no index of SQLite's serves; and nothing else that
         # an index could be entered by.

@@ -12,10 +12,11 @@ from datetime import date, datetime, time, timedelta
 from statistics import median
 from typing import Any, Final
 
-from django.db.models import Case, Count, IntegerField, Max, Q, QuerySet, Value, When
+from django.db.models import Case, Count, IntegerField, Max, Q, Value, When
 from django.utils import timezone
 
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models.attempt import AttemptQuerySet
 
 Status = PatientConnectionAttempt.Status
 
@@ -164,10 +165,12 @@ def measure_waits(first: date, last: date) -> Waits:
     )
 
 
-def _attempts_in(first: date, last: date) -> QuerySet[PatientConnectionAttempt]:
-    return PatientConnectionAttempt.objects.filter(
+def _attempts_in(first: date, last: date) -> AttemptQuerySet:
+    """Return the attempts of the workspace in force in these days; another's connect nobody."""
+    attempts = PatientConnectionAttempt.objects.in_workspace().order_by()
+    return attempts.filter(
         created_at__gte=start_of_day(first), created_at__lt=start_of_day(last + timedelta(days=1))
-    ).order_by()
+    )
 
 
 def start_of_day(day: date) -> datetime:

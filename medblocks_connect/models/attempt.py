@@ -220,13 +220,8 @@ class PatientConnectionAttempt(models.Model):
 
     @property
     def shown_status(self) -> Status:
-        """Return the status that people are told.
-
-        An open attempt of another workspace is over: nobody can ask Medblocks about it.
-        """
-        status = self.Status(self.status)
-        is_over = status in OPEN_STATUSES and not self.is_in_workspace
-        return self.Status.EXPIRED if is_over else status
+        """Return the status that people are told."""
+        return choose_shown_status(self.status, self.workspace)
 
     @property
     def is_connected(self) -> bool:
@@ -256,6 +251,16 @@ OPEN_STATUSES: Final = frozenset(
     }
 )
 """The statuses of attempts that are not over."""
+
+
+def choose_shown_status(status: str, workspace: str) -> PatientConnectionAttempt.Status:
+    """Return the status that people are told of an attempt.
+
+    An open one of another workspace is over: nobody can ask Medblocks about it.
+    """
+    kept = PatientConnectionAttempt.Status(status)
+    is_over = kept in OPEN_STATUSES and workspace != find_workspace()
+    return PatientConnectionAttempt.Status.EXPIRED if is_over else kept
 
 
 class PatientHistory(PatientConnectionAttempt):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medblocks_connect import admin
-from medblocks_connect.models import Facility
+from medblocks_connect.models import CatalogSync, Facility, MissingFacility
 
 ADMIN = "/admin/medblocks_connect"
 
@@ -24,6 +24,8 @@ ADMIN = "/admin/medblocks_connect"
 )
 def test_filter_of_every_list_has_what_themes_read(root, model):
     """django-unfold and django-jazzmin render filters themselves, some by ``parameter_name``."""
+    CatalogSync.objects.create(workspace="north")
+    MissingFacility.objects.create(workspace="north", text="a", folded="a")
     filters = root.get(f"{ADMIN}/{model}/").context["cl"].filter_specs
     assert filters
     for shown in filters:
