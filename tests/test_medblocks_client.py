@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from medblocks_connect.medblocks_client import get_client
+from medblocks_connect.medblocks_client import _CLIENTS_MAX, get_client
 
 
 def test_client_is_kept_between_calls(settings):
@@ -30,6 +30,23 @@ def test_client_of_settings_that_cannot_work_names_the_mend(settings, changes, n
     settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, **changes}
     with pytest.raises(ImproperlyConfigured, match=named):
         get_client()
+
+
+def test_client_of_each_key_is_kept_and_the_idlest_dropped(settings):
+    """As many tenants as are kept, each in turn, open no new connections."""
+
+    def use(number):
+        settings.MEDBLOCKS_CONNECT = {
+            **settings.MEDBLOCKS_CONNECT,
+            "API_KEY": f"mb_sk_sbx_{number}",
+        }
+        return get_client()
+
+    first = [use(number) for number in range(_CLIENTS_MAX)]
+    assert [use(number) for number in range(_CLIENTS_MAX)] == first
+    use(_CLIENTS_MAX)
+    assert use(1) is first[1]
+    assert use(0) is not first[0]
 
 
 def test_client_shows_no_key(settings):

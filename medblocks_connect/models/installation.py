@@ -43,7 +43,7 @@ def find_installation_id() -> str:
     """Return the id of the database, or the schema, that the app's tables are in.
 
     It is made with the first need, and remembered in the process: one query for each database or
-    schema. ``schema_name`` is how django-tenants' connection says which schema it is in.
+    schema. ``schema_name`` and ``tenant`` are how django-tenants' connection says which it is in.
     """
     alias = router.db_for_write(Installation)
     connection = connections[alias]
@@ -63,4 +63,6 @@ def find_installation_id() -> str:
 def _describe_database(alias: str, connection: BaseDatabaseWrapper) -> _Database:
     settings = connection.settings_dict
     where = (settings.get(key) for key in ("HOST", "PORT", "NAME"))
-    return (alias, *where, getattr(connection, "schema_name", None))
+    # A new tenant may be given the schema name of one that was deleted.
+    tenant = getattr(getattr(connection, "tenant", None), "pk", None)
+    return (alias, *where, getattr(connection, "schema_name", None), tenant)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from django.db import connections, transaction
 
@@ -52,9 +54,12 @@ def test_row_that_is_rolled_back_is_not_remembered():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_other_schema_asks_anew(monkeypatch, remembered):
+@pytest.mark.parametrize("changes", [{"schema_name": "north"}, {"tenant": SimpleNamespace(pk=7)}])
+def test_other_schema_or_tenant_asks_anew(monkeypatch, remembered, changes):
+    """A new tenant may be given the schema name of one that was deleted."""
     find_installation_id()
-    monkeypatch.setattr(connections["default"], "schema_name", "north", raising=False)
+    for name, value in changes.items():
+        monkeypatch.setattr(connections["default"], name, value, raising=False)
     find_installation_id()
     assert len(remembered) == 2
 
