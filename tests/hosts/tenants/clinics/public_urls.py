@@ -1,0 +1,3 @@
+"""The URLs of the public schema, which has no patients."""
+
+urlpatterns = []
