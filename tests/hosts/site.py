@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,34 +26,36 @@ RECORDS = "/records"
 
 @dataclass
 class Project:
-    """A Django project in ``folder``, on the database ``database_url``."""
+    """A Django project in ``folder``, with ``added`` in its environment."""
 
     folder: Path
     database_url: str
+    added: dict[str, str] = field(default_factory=dict)
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run ``manage.py`` with ``command`` to its end."""
+    def run(self, *command: str, **added: str) -> subprocess.CompletedProcess[str]:
+        """Run ``manage.py`` with ``command`` to its end, with ``added`` in its environment."""
         return subprocess.run(
             [sys.executable, "manage.py", *command],
             cwd=self.folder,
-            env=self.environment,
+            env={**self.environment, **added},
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
 
-    def manage(self, *command: str) -> str:
+    def manage(self, *command: str, **added: str) -> str:
         """Run a command that has to succeed; return what it printed."""
-        done = self.run(*command)
+        done = self.run(*command, **added)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     @property
     def environment(self) -> dict[str, str]:
-        ours = ("DJANGO_SETTINGS_MODULE", "PYTEST_")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        return {**kept, "PYTHONPATH": str(ROOT), "DATABASE_URL": self.database_url}
+        not_ours = ("DJANGO_SETTINGS_MODULE", "PYTEST_", "MEDBLOCKS_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(not_ours)}
+        ours = {"PYTHONPATH": str(ROOT), "DATABASE_URL": self.database_url}
+        return {**kept, **ours, **self.added}
 
     @contextmanager
     def serve(self, log: Path) -> Iterator[int]:
@@ -146,21 +148,33 @@ class Visitor:
         assert answered.status_code == 200, answered.text
         return read_text(answered)
 
-    def send_event(self, session: Payload, secret: str | None = None) -> int:
-        """Deliver the event that ``session`` is complete, as Medblocks does; return the status."""
+    def send_completed(self, session: Payload, secret: str | None = None) -> int:
+        """Deliver the event that ``session`` is complete; return the status."""
+        return self.send("patient_session.completed", session, secret)
+
+    def send(self, kind: str, about: Payload, secret: str | None = None) -> int:
+        """Deliver an event as Medblocks does, signed; return the status."""
         event = {
-            "id": f"evt_{session['id']}",
+            "id": f"evt_{about['id']}",
             "object": "event",
-            "type": "patient_session.completed",
+            "type": kind,
             "api_version": "2026-04-25",
             "created_at": "2026-11-22T12:00:00.000Z",
-            "data": {"object": session},
+            "data": {"object": about},
         }
         body = json.dumps(event).encode()
         signature = sign(body, secret or self.secret, int(time.time()))
         headers = {"Medblocks-Signature": signature, "Content-Type": "application/json"}
         path = f"{RECORDS}/webhook/"
         return self.request("POST", path, data=body, headers=headers).status_code
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    """Wait for what follows an answer, such as a webhook's signals."""
+    deadline = time.monotonic() + 10
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def read_text(answered: requests.Response) -> str:

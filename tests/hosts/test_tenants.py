@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from django.conf import settings
 
 from tests.faults.processes import database_url
 from tests.hosts.medblocks import FakeMedblocks, return_address
-from tests.hosts.site import Project, Visitor
+from tests.hosts.site import Project, Visitor, wait_until
 
 if not settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):
     pytest.skip("django-tenants needs PostgreSQL (DATABASE_URL)", allow_module_level=True)
@@ -245,7 +244,7 @@ def test_throttle_counts_for_each_clinic(both):
 def test_webhook_at_its_clinics_host_has_its_effect_there_alone(clinics, both, patient):
     north, _south = both
     session = north.workspace.approve(north.start()["id"])
-    assert north.send_event(session) == 200
+    assert north.send_completed(session) == 200
     assert clinics.status("north", session["id"]) == "succeeded"
     # Its signal follows the answer.
     wait_until(lambda: clinics.letters("north", patient) == [NAMES["north"]])
@@ -256,7 +255,7 @@ def test_webhook_at_its_clinics_host_has_its_effect_there_alone(clinics, both, p
 def test_webhook_with_the_other_clinics_secret_is_refused(clinics, both):
     north, south = both
     session = north.workspace.approve(north.start()["id"])
-    assert south.send_event(session, SECRETS["north"]) == 400
+    assert south.send_completed(session, SECRETS["north"]) == 400
     assert clinics.status("north", session["id"]) == "started"
     assert [clinics.deliveries(schema, session["id"]) for schema in SCHEMAS] == [[], []]
 
@@ -264,18 +263,11 @@ def test_webhook_with_the_other_clinics_secret_is_refused(clinics, both):
 def test_webhook_about_the_other_clinics_session_has_no_effect(clinics, both, patient):
     north, south = both
     session = north.workspace.approve(north.start()["id"])
-    assert south.send_event(session) == 200
+    assert south.send_completed(session) == 200
     assert clinics.deliveries("south", session["id"]) == ["received"]
     assert clinics.deliveries("north", session["id"]) == []
     assert clinics.status("north", session["id"]) == "started"
     assert [clinics.letters(schema, patient) for schema in SCHEMAS] == [[], []]
-
-
-def wait_until(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def leave_at_the_portal(clinics: Clinics, visitor: Visitor, schema: str) -> str:
