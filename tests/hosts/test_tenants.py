@@ -25,10 +25,10 @@ psycopg = pytest.importorskip("psycopg")
 FOLDER = Path(__file__).parent / "tenants"
 DATABASE = "medblocks_connect_tenants"
 SCHEMAS = ("north", "south")
-KEYS = {schema: f"mb_sk_live_key_of_{schema}" for schema in SCHEMAS}
-SECRETS = {schema: f"whsec_of_{schema}" for schema in SCHEMAS}
-# Both bear the id fhirsrc_0.
-NAMES = {"north": "Aurora Eye Center", "south": "Zebra Eye Institute"}
+# Both bear the id fhirsrc_0. The third clinic comes and goes.
+NAMES = {"north": "Aurora Eye Center", "south": "Zebra Eye Institute", "east": "East Hospital"}
+KEYS = {schema: f"mb_sk_live_key_of_{schema}" for schema in NAMES}
+SECRETS = {schema: f"whsec_of_{schema}" for schema in NAMES}
 PATIENTS = itertools.count(1)
 
 
@@ -95,13 +95,17 @@ def commands_without_clinics(project) -> dict[str, Any]:
     return {name: project.run(*command) for name, command in commands.items()}
 
 
+def open_clinic(project: Project, schema: str, medblocks_url: str) -> None:
+    what = (schema, KEYS[schema], SECRETS[schema], medblocks_url)
+    project.manage("open_clinic", *what, "--verbosity", "0")
+
+
 @pytest.fixture(scope="module")
 def clinics(project, commands_without_clinics, tmp_path_factory) -> Iterator[Clinics]:
-    medblocks = FakeMedblocks({KEYS[schema]: [NAMES[schema]] for schema in SCHEMAS})
+    medblocks = FakeMedblocks({KEYS[schema]: [NAMES[schema]] for schema in NAMES})
     try:
         for schema in SCHEMAS:
-            what = (schema, KEYS[schema], SECRETS[schema], medblocks.url)
-            project.manage("open_clinic", *what, "--verbosity", "0")
+            open_clinic(project, schema, medblocks.url)
         with project.serve(tmp_path_factory.mktemp("tenants") / "log") as port:
             yield Clinics(project, port, medblocks)
     finally:
@@ -333,3 +337,19 @@ def test_admin_lists_its_own_clinics_attempts_alone(both, sign_in):
     assert NAMES["south"] not in norths
     assert NAMES["south"] in souths
     assert NAMES["north"] not in souths
+
+
+def test_clinic_under_a_deleted_ones_schema_name_begins_anew(clinics, sign_in, patient):
+    """The process still holds what it cached for the former clinic."""
+    statuses = []
+    for _ in range(2):
+        open_clinic(clinics.project, "east", clinics.medblocks.url)
+        visitor = sign_in("east", f"patient-{patient}")
+        statuses.append([visitor.post("/records/start/").status_code for _ in range(6)])
+        for table in (
+            "domain WHERE domain = 'east.localhost'",
+            "clinic WHERE schema_name = 'east'",
+        ):
+            clinics.query("public", f"DELETE FROM clinics_{table}")
+        clinics.query("public", "DROP SCHEMA east CASCADE")
+    assert statuses == [[400] * 5 + [429]] * 2
