@@ -111,6 +111,31 @@ def test_docs_links_lead_to_files(page):
     assert [link for link in files if not (page.parent / link).exists()] == []
 
 
+def read_blocks() -> list[tuple[str, list[str]]]:
+    """The Python of docs/tenants.md: the file that each block's first line names, and its lines."""
+    text = (ROOT / "docs" / "tenants.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n# (\S+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == text.count("```python")
+    return [(name, block.splitlines()) for name, block in blocks]
+
+
+BLOCKS = read_blocks()
+
+
+@pytest.mark.parametrize(("name", "lines"), BLOCKS, ids=[name for name, _ in BLOCKS])
+def test_docs_code_for_tenants_is_that_of_the_tested_sites(name, lines):
+    (path,) = (ROOT / "tests" / "hosts").glob(f"*/{name}")
+    code = [line.partition("  # noqa")[0] for line in path.read_text(encoding="utf-8").splitlines()]
+    place = 0
+    for line in filter(is_code, lines):
+        assert line in code[place:], f"{path} has not, or in another order: {line}"
+        place = code.index(line, place) + 1
+
+
+def is_code(line: str) -> bool:
+    return bool(line) and not line.lstrip().startswith("#")
+
+
 def test_docs_pictures_are_small():
     pictures = list((ROOT / "docs" / "images").iterdir())
     assert pictures

@@ -35,7 +35,7 @@ class Project:
     def run(self, *command: str, **added: str) -> subprocess.CompletedProcess[str]:
         """Run ``manage.py`` with ``command`` to its end, with ``added`` in its environment."""
         return subprocess.run(
-            [sys.executable, "manage.py", *command],
+            [sys.executable, "-W", "error", "manage.py", *command],
             cwd=self.folder,
             env={**self.environment, **added},
             capture_output=True,
@@ -66,7 +66,7 @@ class Project:
         command = ["manage.py", "runserver", "--noreload", "--skip-checks", f"127.0.0.1:{port}"]
         with log.open("w") as output:
             process = subprocess.Popen(
-                [sys.executable, *command],
+                [sys.executable, "-W", "error", *command],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=output,
