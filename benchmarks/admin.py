@@ -135,6 +135,7 @@ def fill(alias: str, rows: int) -> None:
         "public_id": "'public-' || n",
         "workspace": "'sandbox'",
         "patient_id": f"'patient-' || ({patient} % {max(rows * 3 // 10, 1)})",
+        "actor": "''",
         "connection_id": f"'fhirsrc_' || {facility}",
         "connection_name": f"'Hospital number ' || {facility}",
         "connection_type": f"CASE {facility} % 4 WHEN 0 THEN 'epic' WHEN 1 THEN 'cerner' "
@@ -165,6 +166,7 @@ def fill(alias: str, rows: int) -> None:
         "attempt_id": "n",
         "source": "CASE e WHEN 1 THEN 'site' WHEN 2 THEN 'return' ELSE 'medblocks' END",
         "kind": "CASE e WHEN 1 THEN 'created' WHEN 2 THEN 'came_back' ELSE 'connected' END",
+        "actor": "''",
         "status": "CASE e WHEN 1 THEN 'created' WHEN 2 THEN 'returned' ELSE 'succeeded' END",
         "error": "''",
         "error_description": "''",

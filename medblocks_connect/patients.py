@@ -19,21 +19,25 @@ from medblocks_connect.api import clean_text
 from medblocks_connect.conf import conf
 
 PATIENT_ID_MAX_LENGTH = 200  # Medblocks takes 1 to 200 characters
+ACTOR_MAX_LENGTH = 200
 
 
 @dataclass(frozen=True)
 class Patient:
-    """A patient as Medblocks shall know them.
+    """A patient as Medblocks shall know them, and who acts for them.
 
-    ``patient_id`` is yours: 1 to 200 characters, the same for the same person for ever. The rest
-    is passed on to Medblocks where it is given: ``email`` and ``name`` where Medblocks takes them,
-    ``metadata`` as JSON. Nothing of it shows in ``repr``.
+    ``patient_id`` is yours: 1 to 200 characters, the same for the same person for ever. ``email``,
+    ``name`` and ``metadata`` are passed on to Medblocks where they are given: the first two where
+    Medblocks takes them, the last as JSON. ``actor`` is who acts when it is not the patient, such
+    as the key of a member of staff: kept here with what they did, and never sent to Medblocks; it
+    changes nothing of whose the attempts are. Nothing of it all shows in ``repr``.
     """
 
     patient_id: str = field(repr=False)
     email: str = field(default="", repr=False)
     name: str = field(default="", repr=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    actor: str = field(default="", repr=False)
 
 
 def signed_in_user(request: HttpRequest) -> Patient | None:
@@ -48,7 +52,8 @@ def resolve_patient(request: HttpRequest) -> Patient | None:
     """Return the patient of ``request`` as the setting ``PATIENT_RESOLVER`` names them.
 
     Raises ``ImproperlyConfigured`` when the resolver gives anything but ``None`` for "nobody is
-    signed in" or a :class:`Patient` with an id that Medblocks takes and metadata that JSON holds.
+    signed in" or a :class:`Patient` with an id that Medblocks takes, metadata that JSON holds and
+    an actor that every database keeps.
     """
     patient = import_string(conf.patient_resolver)(request)
     if patient is None:
@@ -65,17 +70,28 @@ def resolve_patient(request: HttpRequest) -> Patient | None:
             "MEDBLOCKS_CONNECT['PATIENT_RESOLVER'] must return a Patient whose metadata is a "
             "dict of what JSON holds: give dates, UUIDs and the like as text.",
         )
+    if not _is_actor(patient.actor):
+        raise ImproperlyConfigured(
+            "MEDBLOCKS_CONNECT['PATIENT_RESOLVER'] must return a Patient whose actor is \"\" for "
+            f"the patient's own acts, or text of 1 to {ACTOR_MAX_LENGTH} printable characters in "
+            "Unicode's form NFC, without white space at its ends: give str(request.user.pk), for "
+            "example.",
+        )
     return patient
 
 
 def _is_patient_id(value: object) -> bool:
     # An id that is not stored alike everywhere could not be recognised in Medblocks' answers.
-    return (
-        isinstance(value, str)
-        and bool(value)
-        and value.isprintable()
-        and clean_text(value, PATIENT_ID_MAX_LENGTH) == value
-    )
+    return bool(value) and _is_kept_alike(value, PATIENT_ID_MAX_LENGTH)
+
+
+def _is_actor(value: object) -> bool:
+    return _is_kept_alike(value, ACTOR_MAX_LENGTH)
+
+
+def _is_kept_alike(value: object, max_length: int) -> bool:
+    """Return whether every database keeps ``value`` as it is: printable, cleaned, not too long."""
+    return isinstance(value, str) and value.isprintable() and clean_text(value, max_length) == value
 
 
 def _is_metadata(value: object) -> bool:

@@ -1,8 +1,9 @@
 """Signals that a host can listen to, sent after each change is committed.
 
-Every signal has ``sender=PatientConnectionAttempt`` and ``attempt=<the attempt>``. Each change
-sends one. Those that a webhook causes are sent again where a receiver raised or the process died
-before it was through, so a receiver may be called twice for one change.
+Every signal has ``sender=PatientConnectionAttempt`` and ``attempt=<the attempt>``; who started it,
+where that was not the patient, is ``attempt.actor``. Each change sends one. Those that a webhook
+causes are sent again where a receiver raised or the process died before it was through, so a
+receiver may be called twice for one change.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ attempt_expired = Signal()
 connection_lost = Signal()
 """Access that this attempt had won is gone; the patient can connect again.
 
-Of several attempts that share the connection, the newest is named.
+Of several attempts that share the connection, the newest is named. Also given ``actor``: who
+disconnected it here for the patient, ``""`` where it was the patient or any other cause.
 """
 
 records_synced = Signal()

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
 
-from medblocks_connect.patients import Patient, resolve_patient
+from medblocks_connect.patients import ACTOR_MAX_LENGTH, Patient, resolve_patient
 
 
 @pytest.fixture
@@ -84,6 +84,27 @@ def test_metadata_that_json_cannot_hold_is_refused(resolve_to, metadata):
         resolve_to(Patient("p-1", metadata=metadata))
 
 
+@pytest.mark.parametrize("actor", ["", "x" * ACTOR_MAX_LENGTH, "nurse 7", "ann@example.org"])
+def test_actor_of_any_shape_is_taken(resolve_to, actor):
+    assert resolve_to(Patient("p-1", actor=actor)).actor == actor
+
+
+@pytest.mark.parametrize(
+    "actor",
+    ["x" * (ACTOR_MAX_LENGTH + 1), "nurse ", "Jose\u0301", "a\u200eb", "a\nb", "a\x00", 7, None],
+    ids=["long", "space", "nfd", "mark", "line", "nul", "number", "none"],
+)
+def test_actor_that_is_not_kept_alike_everywhere_is_refused(resolve_to, actor):
+    with pytest.raises(ImproperlyConfigured, match=r"actor.*str\(request.user.pk\)"):
+        resolve_to(Patient("p-1", actor=actor))
+
+
+def test_actor_refused_is_not_in_the_error(resolve_to):
+    with pytest.raises(ImproperlyConfigured) as refused:
+        resolve_to(Patient("p-1", actor="ann@example.org "))
+    assert "ann@" not in str(refused.value)
+
+
 def test_patient_repr_shows_nothing():
-    patient = Patient("p-1", email="pat@example.org", name="Pat", metadata={"ward": 7})
+    patient = Patient("p-1", email="pat@example.org", name="Pat", metadata={"ward": 7}, actor="ann")
     assert repr(patient) == "Patient()"

@@ -42,7 +42,7 @@ def _fieldset(title: StrPromise, names: str) -> tuple[StrPromise, Any]:
 FIELDSETS: Final[Any] = (
     _fieldset(
         gettext_lazy("Outcome"),
-        "patient_id connection_name connection_id record_system status unconfirmed "
+        "patient_id whole_actor connection_name connection_id record_system status unconfirmed "
         "claim_disagrees error whole_description",
     ),
     _fieldset(
@@ -77,6 +77,7 @@ class TimelineEntry:
     recorded_at: datetime | None  # where it was recorded later than it happened
     source: str
     what: str
+    actor: SafeString
     status: SafeString
     error: SafeString
     description: SafeString
@@ -152,7 +153,7 @@ def find_later_attempts(attempt: PatientConnectionAttempt) -> LaterAttempts:
 def was_disconnected(
     attempt: PatientConnectionAttempt, events: Iterable[AttemptEvent], events_left_out: int
 ) -> bool:
-    """Return whether the patient ended the connection of ``attempt`` on our own page."""
+    """Return whether the connection of ``attempt`` was ended on our own page."""
     disconnected = AttemptEvent.Kind.DISCONNECTED
     if attempt.lost_at is None:
         return False
@@ -175,6 +176,7 @@ def show_event(event: Any) -> TimelineEntry:
         recorded_at=event.created_at if event.created_at - when > _AT_ONCE else None,
         source=event.get_source_display(),
         what=event.get_kind_display(),
+        actor=formatting.show_actor(event.actor),
         status=formatting.show_badge(
             event.get_status_display(), formatting.TONES.get(event.status, "quiet")
         ),

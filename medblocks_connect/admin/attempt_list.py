@@ -14,6 +14,7 @@ from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -103,7 +104,13 @@ class AttemptAdmin(ReadOnlyAdmin):
         "The whole patient id, session id or request id; or a part of a facility's name."
     )
     fieldsets = FIELDSETS
-    readonly_fields = ("public_id", "record_system", "whole_description", "whole_claim")
+    readonly_fields = (
+        "public_id",
+        "whole_actor",
+        "record_system",
+        "whole_description",
+        "whole_claim",
+    )
     change_form_template = "admin/medblocks_connect/attempt.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -183,8 +190,9 @@ class AttemptAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("patient"))
     def patient(self, attempt: PatientConnectionAttempt) -> SafeString:
-        """Show the patient, as the way to their page."""
-        return formatting.link_patient(attempt)
+        """Show the patient, as the way to their page, and who acted for them."""
+        actor = formatting.show_actor(attempt.actor)
+        return format_html("{} {}", formatting.link_patient(attempt), actor)
 
     @admin.display(description=_("facility"))
     def facility(self, attempt: PatientConnectionAttempt) -> SafeString:
@@ -205,6 +213,11 @@ class AttemptAdmin(ReadOnlyAdmin):
     def copyable_request_id(self, attempt: PatientConnectionAttempt) -> SafeString:
         """Show Medblocks' request id, ready to copy."""
         return formatting.show_copyable(attempt.request_id)
+
+    @admin.display(description=_("acting for the patient"))
+    def whole_actor(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show who started it for the patient."""
+        return formatting.show_whole(attempt.actor)
 
     @admin.display(description=_("record system"))
     def record_system(self, attempt: PatientConnectionAttempt) -> SafeString:

@@ -61,7 +61,7 @@ def summarize(
     *,
     was_disconnected: bool = False,
 ) -> AttemptSummary:
-    """Summarize ``attempt``; ``was_disconnected``: the patient ended the connection here."""
+    """Summarize ``attempt``; ``was_disconnected``: the connection was ended on this site."""
     clauses = [
         _describe_outcome(attempt, now),
         *_list_doubts(attempt, was_disconnected=was_disconnected),
@@ -124,7 +124,7 @@ def _list_doubts(attempt: PatientConnectionAttempt, *, was_disconnected: bool) -
         text = _("it is of the workspace %(workspace)s, which the API key does not open")
         doubts.append(text % {"workspace": attempt.workspace})
     if was_disconnected:
-        doubts.append(_("the patient disconnected it since"))
+        doubts.append(_("it was disconnected on this site since"))
     elif attempt.lost_at is not None and attempt.status == Status.SUCCEEDED:
         doubts.append(_("access was lost since"))
     if attempt.unconfirmed and attempt.status == Status.FAILED:
@@ -168,7 +168,7 @@ def _turn_when_closed(attempt: PatientConnectionAttempt, later: LaterAttempts) -
         return _("Nobody: a later try connected it")
     if not attempt.is_in_workspace:
         return _("Nobody: it is of another workspace")
-    return _("Nobody: the patient disconnected it")
+    return _("Nobody: it was disconnected on this site")
 
 
 def _turn_when_open(attempt: PatientConnectionAttempt, now: datetime) -> str:

@@ -131,6 +131,7 @@ _COLUMNS: Final[tuple[tuple[StrPromise, Callable[[Any], str]], ...]] = (
     (_("when"), lambda row: _format_moment(row.created_at)),
     (_("workspace"), lambda row: row.workspace),
     (_("patient"), lambda row: row.patient_id),
+    (_("acting for the patient"), lambda row: row.actor),
     (_("facility"), lambda row: row.connection_name),
     (_("facility id"), lambda row: row.connection_id),
     (_("record system"), lambda row: row.connection_type),
@@ -149,7 +150,7 @@ _COLUMNS: Final[tuple[tuple[StrPromise, Callable[[Any], str]], ...]] = (
 """Every column of the file: its heading, and how a row fills it."""
 
 _FIELDS_READ: Final = (
-    "id created_at workspace patient_id connection_name connection_id connection_type status "
-    "unconfirmed claim_disagrees error words returned_at finished_at lost_at request_id "
+    "id created_at workspace patient_id actor connection_name connection_id connection_type "
+    "status unconfirmed claim_disagrees error words returned_at finished_at lost_at request_id "
     "patient_session_id public_id"
 )

@@ -148,6 +148,15 @@ def link_patient(attempt: PatientConnectionAttempt) -> SafeString:
     )
 
 
+def show_actor(actor: str) -> SafeString:
+    """Show who acted for the patient, as a note; nothing where it was the patient."""
+    if not actor:
+        return SafeString()
+    who = format_html("<bdi>{}</bdi>", shorten(actor, SHORT))
+    by_whom = format_html(_("by {actor}"), actor=who)
+    return format_html('<span class="medblocks-note">{}</span>', by_whom)
+
+
 def link_facility(attempt: PatientConnectionAttempt) -> SafeString:
     """Show the facility, as the way to its other attempts, and its kind of record system."""
     name = format_html("<bdi>{}</bdi>", shorten(attempt.facility, SHORT))

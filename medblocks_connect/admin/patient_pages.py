@@ -165,7 +165,9 @@ class HistoryRow:
     url: str
     when: datetime
     lost_at: datetime | None
+    actor: SafeString
     was_disconnected: bool
+    disconnected_by: SafeString
     facility: SafeString
     status: SafeString
     error: SafeString
@@ -203,7 +205,7 @@ def show_patient_page(
         "has_more": len(attempts) > _MAX_ATTEMPTS,
         "connected": [show_row(attempt) for attempt in connected if attempt.lost_at is None],
         "lost": [
-            show_row(attempt, was_disconnected=attempt.pk in disconnected) for attempt in lost
+            show_row(attempt, disconnected_by=disconnected.get(attempt.pk)) for attempt in lost
         ],
     }
     return TemplateResponse(request, "admin/medblocks_connect/patient.html", context)
@@ -234,21 +236,27 @@ def latest_connections(
     return list(latest.values())
 
 
-def find_disconnected(lost: list[PatientConnectionAttempt]) -> set[int]:
-    """Return the keys of those of ``lost`` that the patient ended on our own page."""
+def find_disconnected(lost: list[PatientConnectionAttempt]) -> dict[int, str]:
+    """Return those of ``lost`` that were ended on our own page: their keys, and by which actor."""
     if not lost:
-        return set()
+        return {}
     events = AttemptEvent.objects.filter(attempt__in=lost, kind=AttemptEvent.Kind.DISCONNECTED)
-    return set(events.values_list("attempt_id", flat=True))
+    # Who came first ended it.
+    return dict(events.order_by("-id").values_list("attempt_id", "actor"))
 
 
-def show_row(attempt: Any, *, was_disconnected: bool = False) -> HistoryRow:
-    """Return the history's line for an attempt of :func:`list_patient_attempts`."""
+def show_row(attempt: Any, *, disconnected_by: str | None = None) -> HistoryRow:
+    """Return the history's line for an attempt of :func:`list_patient_attempts`.
+
+    ``disconnected_by`` is the actor who disconnected it, ``""`` for the patient, None for nobody.
+    """
     return HistoryRow(
         url=attempt_url(attempt.pk),
         when=attempt.created_at,
         lost_at=attempt.lost_at,
-        was_disconnected=was_disconnected,
+        actor=formatting.show_actor(attempt.actor),
+        was_disconnected=disconnected_by is not None,
+        disconnected_by=formatting.show_actor(disconnected_by or ""),
         facility=formatting.link_facility(attempt),
         status=formatting.show_status(attempt),
         error=formatting.show_error(attempt.error),

@@ -1,7 +1,7 @@
 """The text about an attempt for Medblocks' support: ids, codes and times alone.
 
-Neither the patient's id (which may be an e-mail address or a record number) nor any free text, in
-which a portal may have put a name: text without the shape of a code is left out.
+Neither the patient's id nor the actor's (which may be an e-mail address or a record number) nor any
+free text, in which a portal may have put a name: text without the shape of a code is left out.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ class Evidence:
     """One thing that one source said, and what it alone would conclude.
 
     ``facts`` are columns of the attempt that came along and are no matter of rank, such as the
-    session's id or when the patient came back. The first to tell one stands.
+    session's id or when the patient came back. The first to tell one stands. ``actor`` is who
+    caused it where that was not the patient; nobody causes what Medblocks says.
     """
 
     source: AttemptEvent.Source
@@ -33,4 +34,5 @@ class Evidence:
     occurred_at: datetime | None = None  # aware
     error: str = ""  # a code that belongs on the timeline and decides nothing
     detail: str = ""
+    actor: str = field(default="", repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict)

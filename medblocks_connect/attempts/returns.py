@@ -28,6 +28,7 @@ def record_return(patient: Patient, returned: Returned) -> PatientConnectionAtte
             source=Source.RETURN,
             kind=_event_kind_of_return(returned),
             outcome=conclude_from_return(returned),
+            actor=patient.actor,
             facts={"returned_at": timezone.now()},
         ),
     )

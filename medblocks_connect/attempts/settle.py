@@ -77,7 +77,8 @@ def _settle_once(attempt: PatientConnectionAttempt, evidence: Evidence, database
         if not write_change(change, database):
             return False
         for signal in change.signals:
-            transaction.on_commit(partial(_send_signal, signal, attempt), using=database)
+            send = partial(_send_signal, signal, attempt, change.event.actor)
+            transaction.on_commit(send, using=database)
     return True
 
 
@@ -187,6 +188,7 @@ def _build_event(
         attempt=attempt,
         source=evidence.source,
         kind=evidence.kind,
+        actor=evidence.actor,
         status=changes.get("status", attempt.status),
         error=evidence.error or failure.error,
         detail=evidence.detail,
@@ -196,7 +198,7 @@ def _build_event(
         occurred_at=to_stored_time(evidence.occurred_at),
     )
     # The request id is no part of it: the same answer to a second question is told once.
-    identity = (
+    identity: tuple[str, ...] = (
         event.source,
         event.kind,
         event.error,
@@ -205,6 +207,8 @@ def _build_event(
         event.detail,
         evidence.occurred_at.isoformat() if evidence.occurred_at else "",
     )
+    if event.actor:  # what the patient and somebody else say are two pieces of evidence
+        identity = (*identity, event.actor)
     event.fingerprint = hashlib.sha256(repr(identity).encode()).hexdigest()
     return event
 
@@ -231,6 +235,7 @@ def _has_failed(attempt: PatientConnectionAttempt, changes: Mapping[str, Any]) -
     return status == Status.FAILED and (not unconfirmed or settled_at is not None)
 
 
-def _send_signal(signal: Signal, attempt: PatientConnectionAttempt) -> None:
+def _send_signal(signal: Signal, attempt: PatientConnectionAttempt, actor: str) -> None:
+    arguments = {"actor": actor} if signal is signals.connection_lost else {}
     # A receiver that raises must not turn the patient's page into an error: it is logged.
-    signal.send_robust(sender=PatientConnectionAttempt, attempt=attempt)
+    signal.send_robust(sender=PatientConnectionAttempt, attempt=attempt, **arguments)

@@ -162,7 +162,9 @@ def _seconds_left(deadline: float) -> float:
 
 def _insert_attempt(patient: Patient, connection_id: str) -> PatientConnectionAttempt:
     database = router.db_for_write(PatientConnectionAttempt)
-    attempt = PatientConnectionAttempt(patient_id=patient.patient_id, connection_id=connection_id)
+    attempt = PatientConnectionAttempt(
+        patient_id=patient.patient_id, actor=patient.actor, connection_id=connection_id
+    )
     # durable: inside a caller's transaction the row would be gone with the caller's error.
     with transaction.atomic(using=database, durable=True):
         attempt.save(using=database)
@@ -184,6 +186,7 @@ def _settle_created(attempt: PatientConnectionAttempt, facility: FhirSource | No
         Source.SITE,
         Kind.CREATED,
         Outcome(Rank.CREATED),
+        actor=attempt.actor,
         facts={
             "connection_name": facility.name if facility else "",
             "connection_type": facility.type if facility else "",
@@ -198,6 +201,7 @@ def _settle_started(attempt: PatientConnectionAttempt, session: PatientSession) 
         Kind.STARTED,
         Outcome(Rank.STARTED),
         request_id=session.request_id,
+        actor=attempt.actor,
         facts={
             "patient_session_id": session.id,
             "request_id": session.request_id,
@@ -232,7 +236,7 @@ def _follow_session(attempt: PatientConnectionAttempt, session: PatientSession) 
 def _settle_refusal(attempt: PatientConnectionAttempt, error: MedblocksError) -> None:
     if isinstance(error, NoAnswerError):
         # It was asked and may have opened a session: that is for reconciliation to find out.
-        unknown = Evidence(Source.SITE, Kind.NO_ANSWER, Outcome(Rank.CREATED))
+        unknown = Evidence(Source.SITE, Kind.NO_ANSWER, Outcome(Rank.CREATED), actor=attempt.actor)
         settle(attempt, unknown)
     else:
         _settle_failure(attempt, Failure(error.code, error.message), error.request_id)
@@ -244,6 +248,7 @@ def _settle_failure(attempt: PatientConnectionAttempt, failure: Failure, request
         Kind.REFUSED,
         Outcome(Rank.FAILED, failure=failure, settled=True),
         request_id=request_id,
+        actor=attempt.actor,
         facts={"request_id": request_id},
     )
     settle(attempt, refused)

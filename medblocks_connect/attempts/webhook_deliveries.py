@@ -384,4 +384,6 @@ def _update(deliveries: QuerySet[WebhookDelivery], **columns: Any) -> int:
 
 
 def _signal_arguments(name: str, delivery: WebhookDelivery) -> dict[str, Any]:
+    if name == "connection_lost":
+        return {"actor": ""}  # Medblocks tells it: nobody here caused it
     return dict(read_records(delivery)) if name == "records_synced" else {}

@@ -98,6 +98,8 @@ class PatientConnectionAttempt(models.Model):
     )
     workspace = make_workspace_field()
     patient_id = IdentifierField(_("patient"), max_length=200)
+    # Who started it, where it was not the patient.
+    actor = IdentifierField(_("acting for the patient"), max_length=200, blank=True, default="")
     connection_id = IdentifierField(
         _("facility id"),
         max_length=500,
@@ -318,7 +320,7 @@ class AttemptEvent(models.Model):
         LOST = "lost", _("Access lost")
         RECORDS_SYNCED = "records_synced", _("Records arrived")
         RECORDS_SYNC_FAILED = "records_sync_failed", _("Records did not arrive")
-        DISCONNECTED = "disconnected", _("Disconnected by the patient")
+        DISCONNECTED = "disconnected", _("Disconnected on this site")
 
     attempt = models.ForeignKey(
         PatientConnectionAttempt,
@@ -328,6 +330,8 @@ class AttemptEvent(models.Model):
     )
     source = models.CharField(_("source"), max_length=10, choices=Source.choices)
     kind = models.CharField(_("what"), max_length=20, choices=Kind.choices)
+    # Who caused it, where it was not the patient.
+    actor = IdentifierField(_("acting for the patient"), max_length=200, blank=True, default="")
     status = models.CharField(
         _("status after it"), max_length=10, choices=PatientConnectionAttempt.Status.choices
     )

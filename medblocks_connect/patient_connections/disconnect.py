@@ -57,7 +57,9 @@ def _is_disconnected(patient: Patient, patient_connection_id: str) -> bool:
 
 def _settle_disconnected(patient: Patient, patient_connection_id: str) -> None:
     connection = OutcomeConnection(_DISCONNECTED, patient_connection_id)
-    evidence = Evidence(Source.SITE, Kind.DISCONNECTED, Outcome(connection=connection))
+    evidence = Evidence(
+        Source.SITE, Kind.DISCONNECTED, Outcome(connection=connection), actor=patient.actor
+    )
     own = PatientConnectionAttempt.objects.of_patient(patient.patient_id).in_workspace()
     for attempt in own.filter(patient_connection_id=patient_connection_id):
         settle(attempt, evidence)

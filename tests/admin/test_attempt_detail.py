@@ -38,6 +38,21 @@ def test_attempt_page_timeline_names_sources_and_words(staff, make_attempt):
         assert text in page
 
 
+def test_attempt_page_timeline_names_who_caused_an_event(staff, make_attempt):
+    attempt = make_attempt()
+    _event(attempt, kind="claimed_success", actor="<b>nurse-7</b>")
+    _event(attempt, kind="came_back")
+    timeline = staff.get(attempt_url(attempt.pk)).context["timeline"]
+    assert "by <bdi>&lt;b&gt;nurse-7&lt;/b&gt;</bdi>" in timeline[0].actor
+    assert timeline[1].actor == ""
+
+
+def test_attempt_page_names_who_started_it_whole(staff, make_attempt):
+    attempt = make_attempt(actor="<" + "x" * 199)
+    page = staff.get(attempt_url(attempt.pk)).content.decode()
+    assert f"<bdi>&lt;{'x' * 199}</bdi>" in page
+
+
 def test_attempt_page_long_timeline_keeps_both_ends(staff, make_attempt):
     attempt = make_attempt()
     now = timezone.now()
@@ -79,13 +94,13 @@ def test_attempt_page_event_description_is_shortened_in_the_database(make_attemp
     assert len(event.words) == LONG + 1
 
 
-def test_attempt_page_of_disconnected_names_the_patient(staff, make_attempt):
+def test_attempt_page_of_disconnected_says_so(staff, make_attempt):
     lost = make_attempt(status="succeeded", lost_at=timezone.now())
     assert "reconnect queue" in staff.get(attempt_url(lost.pk)).context["summary"].next_step
     _event(lost, source="site", kind="disconnected", status="succeeded")
     summary = staff.get(attempt_url(lost.pk)).context["summary"]
-    assert "the patient disconnected it since" in summary.sentence
-    assert summary.turn == "Nobody: the patient disconnected it"
+    assert "it was disconnected on this site since" in summary.sentence
+    assert summary.turn == "Nobody: it was disconnected on this site"
     assert summary.next_step == "Nothing to do."
 
 
@@ -163,12 +178,20 @@ def test_bundle_has_no_personal_data(staff, make_attempt):
         error="oauth_error",
         error_description="Ann Example was refused",
         request_id="req_7",
+        actor="nurse-7",
     )
-    _event(attempt, error="oauth_error", error_description="Ann Example", request_id="req_8")
+    _event(
+        attempt,
+        error="oauth_error",
+        error_description="Ann Example",
+        request_id="req_8",
+        actor="nurse-8",
+    )
     bundle = staff.get(attempt_url(attempt.pk)).context["bundle"]
     for text in ("ps_42", "oauth_error", "req_7", "req_8", attempt.public_id):
         assert text in bundle
     assert "ann@" not in bundle
+    assert "nurse" not in bundle
     assert "Example" not in bundle
 
 

@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
+from django.utils import timezone, translation
 
+from medblocks_connect.admin.formatting import SHORT
 from medblocks_connect.admin.read_only import CAP
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.admin.conftest import ATTEMPTS
@@ -34,6 +35,29 @@ def test_list_line_shows_every_column(staff, make_attempt):
         assert text in page
     for text in ("user_denied", "The patient cancelled", "The user said no", "req_123"):
         assert text in page
+
+
+def test_list_line_names_who_acted_for_the_patient(staff, make_attempt):
+    make_attempt(actor="<b>nurse-7</b>")
+    page = staff.get(ATTEMPTS).content.decode()
+    assert "by <bdi>&lt;b&gt;nurse-7&lt;/b&gt;</bdi>" in page
+
+
+def test_list_line_of_the_patients_own_act_names_nobody(staff, make_attempt):
+    make_attempt()
+    assert "by <bdi>" not in staff.get(ATTEMPTS).content.decode()
+
+
+def test_list_line_actor_is_short(staff, make_attempt):
+    make_attempt(actor="x" * 200)
+    page = staff.get(ATTEMPTS).content.decode()
+    assert f"by <bdi>{'x' * (SHORT - 1)}\u2026</bdi>" in page
+
+
+def test_list_line_names_who_acted_in_spanish(staff, make_attempt):
+    make_attempt(actor="nurse-7")
+    with translation.override("es"):
+        assert "por <bdi>nurse-7</bdi>" in staff.get(ATTEMPTS).content.decode()
 
 
 def test_list_without_attempts_is_200(staff, db):

@@ -53,6 +53,16 @@ def test_export_row_has_every_column(exporter, make_attempt):
     assert "cancelled" in row["meaning"]
 
 
+def test_export_row_names_who_acted_for_the_patient(exporter, make_attempt):
+    make_attempt(patient_id="p-1", actor="nurse-7")
+    make_attempt(patient_id="p-2")
+    rows = _rows(exporter.post(EXPORT))
+    assert {row["patient"]: row["acting for the patient"] for row in rows} == {
+        "p-1": "nurse-7",
+        "p-2": "",
+    }
+
+
 def test_export_seconds_of_no_session_are_empty(exporter, make_attempt):
     now = timezone.now()
     make_attempt(status="failed", created_at=now, finished_at=now + timedelta(seconds=7))
@@ -126,6 +136,7 @@ def test_export_escapes_formula_in_every_column(exporter, make_attempt):
     formula = "=cmd|' /C calc'!A0"
     make_attempt(
         patient_id=formula,
+        actor=formula,
         connection_id=formula,
         connection_name=formula,
         connection_type="=x",

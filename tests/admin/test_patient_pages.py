@@ -187,3 +187,28 @@ def test_patient_page_without_log_setting_is_not_logged(staff, make_attempt, set
     make_attempt()
     staff.get(patient_page())
     assert not LogEntry.objects.exists()
+
+
+def test_patient_page_names_who_started_each_attempt(staff, make_attempt):
+    make_attempt()
+    make_attempt(actor="<b>nurse-7</b>")
+    rows = staff.get(patient_page()).context["rows"]
+    assert "by <bdi>&lt;b&gt;nurse-7&lt;/b&gt;</bdi>" in rows[0].actor
+    assert rows[1].actor == ""
+
+
+@pytest.mark.parametrize(("actor", "is_named"), [("nurse-7", True), ("", False)])
+def test_patient_page_names_who_disconnected_first(staff, make_attempt, actor, is_named):
+    lost = make_attempt(status="succeeded", lost_at=timezone.now())
+    for number, who in enumerate([actor, "too late"]):
+        lost.events.create(
+            source="site",
+            kind="disconnected",
+            status="succeeded",
+            actor=who,
+            fingerprint=str(number),
+        )
+    page = staff.get(patient_page()).content.decode()
+    assert "disconnected on this site" in page
+    assert ("by <bdi>nurse-7</bdi>" in page) == is_named
+    assert "too late" not in page

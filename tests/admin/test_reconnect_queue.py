@@ -63,11 +63,11 @@ def test_queue_goes_by_time_not_by_id(staff, lose, make_attempt):
     assert staff.get(patient_page()).context["lost"] == []
 
 
-def test_queue_leaves_out_disconnected_by_patient(staff, lose):
+def test_queue_leaves_out_disconnected_here(staff, lose):
     lost = lose(connection_status="disconnected")
     lost.events.create(source="site", kind="disconnected", status="succeeded", fingerprint="1")
     assert _queue(staff) == []
-    assert "disconnected by the patient" in staff.get(patient_page()).content.decode()
+    assert "disconnected on this site" in staff.get(patient_page()).content.decode()
 
 
 def test_queue_filters_by_date_of_the_loss(staff, lose):

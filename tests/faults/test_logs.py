@@ -14,12 +14,15 @@ from tests.faults.clinic import KEY
 from tests.faults.events import SECRET, completed, event, lost, synced
 
 PATIENT_ID, EMAIL, NAME = "pat-9c2e77", "bea.mori@mail.example", "Beatrix Morimoto"
+ACTOR = "nurse.kim@clinic.example"
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def name_patient(request):
-    return Patient(PATIENT_ID, email=EMAIL, name=NAME) if request.user.is_authenticated else None
+    if not request.user.is_authenticated:
+        return None
+    return Patient(PATIENT_ID, email=EMAIL, name=NAME, actor=ACTOR)
 
 
 class Recorder(logging.Handler):
@@ -99,5 +102,5 @@ def test_logs_of_a_journey_name_nobody(clinic, settings, recorder, monkeypatch):
     assert "A webhook was refused: " in log
     assert "A webhook could not be processed: RuntimeError" in log
     assert "Internal Server Error: /records/return/" in log
-    private = (KEY, SECRET, PATIENT_ID, EMAIL, NAME, "Morimoto", *secrets)
+    private = (KEY, SECRET, PATIENT_ID, EMAIL, NAME, "Morimoto", ACTOR, *secrets)
     assert [word for word in private if word in log] == []

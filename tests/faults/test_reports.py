@@ -29,7 +29,8 @@ from tests.faults.events import SECRET, completed, post_event
 
 PATIENT_ID, EMAIL, NAME = "pat-7f3a91", "ann.lee@mail.example", "Ann Leeuwenhoek"
 USERNAME = "ann.login@mail.example"
-PRIVATE = (KEY, SECRET, PATIENT_ID, EMAIL, NAME, USERNAME, "ann.login")
+ACTOR = "nurse.kim@clinic.example"
+PRIVATE = (KEY, SECRET, PATIENT_ID, EMAIL, NAME, USERNAME, "ann.login", ACTOR)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,7 +40,9 @@ DETAIL = " ".join(["DETAIL: Key (patient_id)=(", *PRIVATE, f"https://app.medbloc
 
 
 def name_patient(request):
-    return Patient(PATIENT_ID, email=EMAIL, name=NAME) if request.user.is_authenticated else None
+    if not request.user.is_authenticated:
+        return None
+    return Patient(PATIENT_ID, email=EMAIL, name=NAME, actor=ACTOR)
 
 
 # A debug page shows the source around an error: keep the words above out of its reach. What is

@@ -14,6 +14,7 @@ from medblocks_connect.models import (
     PatientConnectionAttempt,
     WebhookDelivery,
 )
+from medblocks_connect.patients import ACTOR_MAX_LENGTH
 from tests.attempts.conftest import connection_json, session_json
 
 
@@ -58,6 +59,11 @@ def test_id_fits_its_column(column):
     assert read_id(column, longest) == longest
     with pytest.raises(UnexpectedReplyError):
         read_id(column, f"{longest}x")
+
+
+@pytest.mark.parametrize("model", [PatientConnectionAttempt, AttemptEvent])
+def test_actor_fits_its_column(model):
+    assert length_of(model, "actor") == ACTOR_MAX_LENGTH
 
 
 def test_facility_id_fits_its_column():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
+from medblocks_connect import signals
 from medblocks_connect.patient_connections.disconnect import disconnect_patient
 from medblocks_connect.patients import Patient
 from tests.patient_connections.conftest import listed_json
@@ -68,3 +69,43 @@ def test_attempt_of_somebody_else_is_left_alone(
     disconnect_patient(Patient(str(user.pk)), "conn_1")
     theirs.refresh_from_db()
     assert theirs.connection_status == "active"
+
+
+@pytest.mark.parametrize("actor", ["nurse-7", ""], ids=["actor", "patient"])
+def test_disconnect_keeps_who_did_it(answer_disconnect, make, user, actor):
+    attempt = make()
+    answer_disconnect()
+    disconnect_patient(Patient(str(user.pk), actor=actor), "conn_1")
+    event = attempt.events.get()
+    assert (event.kind, event.actor) == ("disconnected", actor)
+    attempt.refresh_from_db()
+    assert attempt.actor == ""
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("actor", ["nurse-7", ""], ids=["actor", "patient"])
+def test_disconnect_tells_receivers_who_did_it(answer_disconnect, make, user, actor):
+    make(actor="who started it")
+    answer_disconnect()
+    heard = []
+
+    def receive(attempt, actor, **_kwargs):
+        heard.append((attempt.actor, actor))
+
+    signals.connection_lost.connect(receive)
+    try:
+        disconnect_patient(Patient(str(user.pk), actor=actor), "conn_1")
+    finally:
+        signals.connection_lost.disconnect(receive)
+    assert heard == [("who started it", actor)]
+
+
+def test_disconnect_by_an_actor_tells_medblocks_of_the_patient_alone(
+    answer_disconnect, make, user, medblocks
+):
+    make()
+    answer_disconnect()
+    disconnect_patient(Patient(str(user.pk), actor="nurse-7"), "conn_1")
+    sent = [(each.request.url, each.request.body, each.request.headers) for each in medblocks.calls]
+    assert sent
+    assert "nurse-7" not in repr(sent)
