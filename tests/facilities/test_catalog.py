@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from datetime import timedelta
+from itertools import chain
 from threading import Thread
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from medblocks_connect.facilities import catalog as catalog_module
 from medblocks_connect.facilities.catalog import find_catalog, get_index, is_too_old
-from medblocks_connect.models import CatalogSync, Facility
+from medblocks_connect.facilities.matching.index import FacilityIndex
+from medblocks_connect.models import CatalogSync, Facility, MissingFacility
 
 pytestmark = pytest.mark.django_db
 
@@ -116,6 +118,41 @@ def test_index_is_shared_by_threads(add_catalog):
     for thread in threads:
         thread.join()
     assert {id(index) for index in found} == {id(get_index())}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_waits_to_write_while_names_are_ranked(monkeypatch, django_assert_num_queries):
+    """On SQLite a page that counts a missed search once waited for half of an index's build."""
+    finish()
+    Facility.objects.bulk_create(
+        Facility(connection_id=f"fhirsrc_{number}", name=f"Riverside {number}")
+        for number in range(10_000)
+    )
+    get_index()  # what is remembered in a process is asked for
+    finish()  # a new version
+    failures = []
+
+    def write():
+        try:
+            MissingFacility.objects.create(text="Lakeside", folded="lakeside")
+        except OperationalError as error:
+            failures.append(error)
+        connection.close()
+
+    class WatchedIndex(FacilityIndex):
+        def __init__(self, entries):
+            entries = iter(entries)
+            first = next(entries)
+            writer = Thread(target=write)
+            writer.start()
+            writer.join()
+            super().__init__(chain([first], entries))
+
+    monkeypatch.setattr(catalog_module, "FacilityIndex", WatchedIndex)
+    with django_assert_num_queries(2):  # the version, and all names
+        assert len(get_index()) == 10_000
+    assert not failures
+    assert MissingFacility.objects.count() == 1
 
 
 def test_old_index_serves_while_another_thread_builds(add_catalog):
