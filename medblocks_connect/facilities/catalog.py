@@ -27,7 +27,7 @@ from medblocks_connect.facilities.matching.index import FacilityIndex, IndexEntr
 from medblocks_connect.models import CatalogSync, Facility, filter_workspace, find_installation_id
 
 _WARN_EVERY: Final = 60 * 60  # seconds
-_INDEXES_MAX: Final = 8  # of 20,000 facilities each takes some 13 MiB
+_INDEXES_MAX: Final = 8  # of 30,000 facilities each takes some 5 MiB
 
 logger = logging.getLogger("medblocks_connect.facilities")
 
