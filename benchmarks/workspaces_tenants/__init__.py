@@ -1,0 +1,1 @@
+"""The app that holds django-tenants' two models for ``benchmarks/workspaces.py``."""
