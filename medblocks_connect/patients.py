@@ -1,7 +1,8 @@
 """The patient of a request: the host's resolver names them; here is the default one.
 
 Ownership everywhere in the app is "the resolver names the same patient", so there is no foreign
-key to the user model, and anonymous intake forms and custom users work alike.
+key to the user model, and anonymous intake forms and custom users work alike. A form says whom it
+was made for, since the resolver may name somebody else once it is sent.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
+from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.module_loading import import_string
 
 from medblocks_connect.api import clean_text
@@ -20,6 +23,11 @@ from medblocks_connect.conf import conf
 
 PATIENT_ID_MAX_LENGTH = 200  # Medblocks takes 1 to 200 characters
 ACTOR_MAX_LENGTH = 200
+
+FORM_FIELD: Final = "medblocks_patient"
+"""The field in which a form says whom it was made for."""
+
+_ATTRIBUTE: Final = "medblocks_patient"  # of a request
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,45 @@ def resolve_patient(request: HttpRequest) -> Patient | None:
             "example.",
         )
     return patient
+
+
+def remember_patient(request: HttpRequest, patient: Patient) -> None:
+    """Let forms in the answer to ``request`` be made for ``patient``, as its view names them."""
+    setattr(request, _ATTRIBUTE, patient)
+
+
+def find_form_patient(request: HttpRequest) -> Patient | None:
+    """Return whom a form in the answer to ``request`` is for; on a host's page, by the setting."""
+    remembered: Patient | None = getattr(request, _ATTRIBUTE, None)
+    return remembered or resolve_patient(request)
+
+
+def sign_form_patient(patient: Patient) -> str:
+    """Return what :data:`FORM_FIELD` holds in a form that is made for ``patient``.
+
+    It is an HMAC: nobody reads an id in it, or makes one for an id, without ``SECRET_KEY``.
+    """
+    # Constant, and not masked as a CSRF token is: it opens nothing (a form without it is taken
+    # too), so there is nothing to guess out of a compressed page; and in twenty forms of one page
+    # it compresses to one.
+    return _sign(patient, settings.SECRET_KEY)
+
+
+def is_form_of(patient: Patient, token: str) -> bool:
+    """Return whether a form that holds ``token`` was made for ``patient``.
+
+    Also by a key that is replaced since, while it is among ``SECRET_KEY_FALLBACKS``.
+    """
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    # A form may hold half a surrogate pair, which cannot be compared as bytes.
+    return token.isascii() and any(
+        constant_time_compare(token, _sign(patient, key)) for key in keys
+    )
+
+
+def _sign(patient: Patient, key: str | bytes) -> str:
+    salt = "medblocks_connect.form_patient"
+    return salted_hmac(salt, patient.patient_id, key, algorithm="sha256").hexdigest()
 
 
 def _is_patient_id(value: object) -> bool:

@@ -29,3 +29,7 @@ def return_number(request):
 
 def nobody(request):
     return None
+
+
+def somebody_else(request):
+    return Patient("somebody-else")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
 
-from medblocks_connect.patients import ACTOR_MAX_LENGTH, Patient, resolve_patient
+from medblocks_connect.patients import (
+    ACTOR_MAX_LENGTH,
+    Patient,
+    is_form_of,
+    resolve_patient,
+    sign_form_patient,
+)
 
 
 @pytest.fixture
@@ -108,3 +115,39 @@ def test_actor_refused_is_not_in_the_error(resolve_to):
 def test_patient_repr_shows_nothing():
     patient = Patient("p-1", email="pat@example.org", name="Pat", metadata={"ward": 7}, actor="ann")
     assert repr(patient) == "Patient()"
+
+
+# Whom a form was made for.
+
+
+def test_token_tells_patients_apart_and_names_none():
+    ids = ["7", "77", "7 7", "chart-7", "CHART-7", "Ωμέγα", "x" * 200]
+    tokens = {sign_form_patient(Patient(each)) for each in ids}
+    assert len(tokens) == len(ids)
+    assert all(re.fullmatch(r"[0-9a-f]{64}", token) for token in tokens)
+    for made_for in ids:
+        token = sign_form_patient(Patient(made_for))
+        assert [each for each in ids if is_form_of(Patient(each), token)] == [made_for]
+
+
+def test_token_says_nothing_of_what_else_is_known_of_the_patient():
+    assert is_form_of(Patient("7", email="a@b.example"), sign_form_patient(Patient("7")))
+
+
+@pytest.mark.parametrize("key", ["another", b"another"])
+def test_token_of_another_site_is_another(settings, key):
+    here = sign_form_patient(Patient("ann"))
+    settings.SECRET_KEY = key
+    assert sign_form_patient(Patient("ann")) != here
+    assert not is_form_of(Patient("ann"), here)
+
+
+def test_token_is_taken_while_its_key_is_a_fallback(settings):
+    token = sign_form_patient(Patient("ann"))
+    settings.SECRET_KEY_FALLBACKS = ["older", settings.SECRET_KEY]
+    settings.SECRET_KEY = "new"
+    assert is_form_of(Patient("ann"), token)
+    assert not is_form_of(Patient("bob"), token)
+    assert sign_form_patient(Patient("ann")) != token
+    settings.SECRET_KEY_FALLBACKS = []
+    assert not is_form_of(Patient("ann"), token)

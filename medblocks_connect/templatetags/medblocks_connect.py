@@ -1,10 +1,15 @@
-"""Template tags for a host's own templates: a search box that leads to the search page."""
+"""Template tags for a host's own templates: a search box, and the field of a form that we take."""
 
 from __future__ import annotations
 
 import secrets
 
 from django import template
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from medblocks_connect.patients import FORM_FIELD, find_form_patient, sign_form_patient
 
 register = template.Library()
 
@@ -17,3 +22,18 @@ def medblocks_search(label: str = "") -> dict[str, str]:
     """
     # Not counted: boxes in a base template, an include and a page share no counter.
     return {"label": label, "box_id": f"medblocks-box-{secrets.token_hex(4)}"}
+
+
+@register.simple_tag(takes_context=True)
+def medblocks_patient_field(context: template.Context) -> SafeString | str:
+    """Let a form that is posted to a view of ours say whom it was made for, beside its CSRF token.
+
+    It needs the request that the page answers, and is nothing where there is none, or no patient.
+    """
+    # What render() makes has it, also without the context processor that names it.
+    request: HttpRequest | None = getattr(context, "request", None) or context.get("request")
+    patient = find_form_patient(request) if request is not None else None
+    if patient is None:
+        return ""
+    token = sign_form_patient(patient)
+    return format_html('<input type="hidden" name="{}" value="{}">', FORM_FIELD, token)

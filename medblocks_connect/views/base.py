@@ -1,9 +1,9 @@
 """The order of guards before every view of the patients' pages and JSON.
 
 Bypass the host's middleware; allow the methods that the view has; resolve the patient; check the
-CSRF token; count the request against the patient's throttle; then call the handler (``get``,
-``post``). Every answer is private. A host may subclass a view and route to it: the guards come
-with ``as_view()``.
+CSRF token; refuse a form that was made for somebody else; count the request against the patient's
+throttle; then call the handler (``get``, ``post``). Every answer is private. A host may subclass a
+view and route to it: the guards come with ``as_view()``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from django.views import View
 
 from medblocks_connect.error_messages import describe_limit
 from medblocks_connect.error_reports import View as ViewFunction
-from medblocks_connect.patients import Patient, resolve_patient
+from medblocks_connect.patients import (
+    FORM_FIELD,
+    Patient,
+    is_form_of,
+    remember_patient,
+    resolve_patient,
+)
 from medblocks_connect.views.decorators import (
     CsrfFailedError,
     bypass_host_middleware,
@@ -77,6 +83,7 @@ class PatientView(HostIndependentView):
             if patient is None:
                 return self.patient_required()
             self.patient = patient
+            remember_patient(request, patient)
             return self._answer_patient(request, *args, **kwargs)
         except CsrfFailedError:
             return self.csrf_failed()
@@ -87,6 +94,11 @@ class PatientView(HostIndependentView):
 
     @check_csrf
     def _answer_patient(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        named = self.list_named_patients()
+        if len(named) > 1:
+            return self.unreadable(HTTPStatus.BAD_REQUEST)
+        if named and not is_form_of(self.patient, named[0]):
+            return self.patient_changed()
         action = self.get_throttled_action()
         if action and (seconds := count_request(self.patient, action)):
             return self.throttled(seconds)
@@ -104,6 +116,10 @@ class PatientView(HostIndependentView):
     def get_patient(self) -> Patient | None:
         """Return whose page this is, by the setting ``PATIENT_RESOLVER``; None for nobody's."""
         return resolve_patient(self.request)
+
+    def list_named_patients(self) -> list[str]:
+        """Return whom the form of the request says it was made for; a form may say nothing."""
+        return self.request.POST.getlist(FORM_FIELD)
 
     def get_throttled_action(self) -> str:
         """Return the key of the setting ``THROTTLES`` that this request counts for; "" for none."""
@@ -126,6 +142,10 @@ class PatientView(HostIndependentView):
         """Answer a form without a valid CSRF token: mostly its page is older than the login."""
         context = {"next_url": find_next_url(self.request)}
         return render_page(self.request, "open_too_long", context, HTTPStatus.FORBIDDEN)
+
+    def patient_changed(self) -> HttpResponseBase:
+        """Answer a form that was made for somebody else, and say of neither who they are."""
+        return render_page(self.request, "patient_changed", {}, HTTPStatus.CONFLICT)
 
     def throttled(self, seconds: int) -> HttpResponseBase:
         """Answer a patient who is to wait ``seconds``."""
@@ -160,6 +180,10 @@ class PatientJsonView(PatientView):
 
     An error is ``{"error": {"code", "message"}}`` with a message fit for patients.
     """
+
+    def list_named_patients(self) -> list[str]:
+        """Return nobody: these bodies are JSON, and may name a patient by their id."""
+        return []
 
     def patient_required(self) -> HttpResponseBase:
         """Answer a request without a patient: 401 for a visitor, 403 for nobody's account."""

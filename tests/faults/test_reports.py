@@ -13,7 +13,7 @@ from django.utils.log import AdminEmailHandler
 
 from medblocks_connect.admin import attempt_detail, formatting, patient_pages
 from medblocks_connect.admin.links import attempt_url, patient_url
-from medblocks_connect.patients import Patient
+from medblocks_connect.patients import FORM_FIELD, Patient, sign_form_patient
 from medblocks_connect.views import (
     attempt_page,
     connections_page,
@@ -225,6 +225,15 @@ def test_report_of_a_middleware_that_breaks_after_us_shows_no_form(mailing, sett
     assert "fail_afterwards" in mails()
     assert "said Ann" not in mails()
     assert "Saint Nowhere" not in mails()
+
+
+def test_report_case_52_shows_nothing_of_whom_a_form_was_made_for(broken, mailer):
+    token = sign_form_patient(Patient(PATIENT_ID))
+    answered = broken.post("/records/start/", {"connection_id": RIVERSIDE, FORM_FIELD: token})
+    assert answered.status_code == 500
+    assert "break_with_private_words" in answered.text
+    assert token not in answered.text
+    assert token not in mails()
 
 
 def test_report_case_44_of_server_variables_names_nobody(broken):

@@ -174,6 +174,12 @@ def _press_with_an_old_token(page):
     _press("[name=connection_id]")(page)
 
 
+def _press_somebody_elses_button(page):
+    tokens = page.locator("[name=medblocks_patient]")
+    tokens.evaluate_all("all => all.forEach((each) => { each.value = 'x'.repeat(64); })")
+    _press("[name=connection_id]")(page)
+
+
 def _tell_what_is_missing(text):
     def press(page):
         form = page.locator(".medblocks-missing form").first
@@ -229,6 +235,7 @@ SCENES = {
         _set(SEARCH, CONTACT_URL="tel:+15550100", PATIENT_RESOLVER="tests.resolvers.nobody")
     ),
     "open-too-long": Scene(_suggested, _press_with_an_old_token),
+    "patient-changed": Scene(_suggested, _press_somebody_elses_button),
     "connections": Scene(_connections),
     "connections-none": _at(CONNECTIONS),
     "connections-away": Scene(_connections_away),

@@ -34,6 +34,7 @@ SAID = {
     "failed-twice": ["Contact us"],
     "failed-twice-no-contact": ["You can also ask the people who care for you."],
     "open-too-long": ["This page was open too long"],
+    "patient-changed": ["This page was opened for somebody else"],
     "in-a-site": ["The clinic's menu"],
     "embedded": ["Where else were you treated?"],
 }

@@ -31,6 +31,13 @@ class GuardedView(PatientView):
     def csrf_failed(self):
         return HttpResponse("the host's own refusal", status=403)
 
+    def list_named_patients(self):
+        self.asked.append("form")
+        return super().list_named_patients()
+
+    def patient_changed(self):
+        return HttpResponse("the host's own surprise", status=409)
+
     def throttled(self, seconds):
         return HttpResponse("the host's own patience", status=429)
 

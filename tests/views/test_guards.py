@@ -12,6 +12,7 @@ from django.test import Client
 from django.views import View
 
 from medblocks_connect import urls, views
+from medblocks_connect.patients import FORM_FIELD, Patient, sign_form_patient
 from medblocks_connect.views import base
 from medblocks_connect.views.base import HostIndependentView, PatientView
 from medblocks_connect.views.webhook_receiver import WebhookView
@@ -91,7 +92,14 @@ def test_host_view_without_a_token_counts_nothing(send):
 def test_host_view_beyond_the_throttle_calls_no_handler(send):
     assert send(data={"text": "hello"})[1].text == "hello"
     asked, response = send()
-    assert (asked, response.status_code) == (["patient", "throttle"], 429)
+    assert (asked, response.status_code) == (["patient", "form", "throttle"], 429)
+
+
+def test_host_view_case_52_with_somebody_elses_form_counts_nothing(send):
+    asked, response = send(data={FORM_FIELD: sign_form_patient(Patient("p-2"))})
+    assert (asked, response.status_code) == (["patient", "form"], 409)
+    assert response.text == "the host's own surprise"
+    assert send(data={FORM_FIELD: sign_form_patient(Patient("p-1"))})[1].status_code == 200
 
 
 def test_host_view_with_an_unreadable_form_answers_in_the_hosts_words(send):
