@@ -63,6 +63,49 @@ def test_disconnect_page_by_keyboard_alone_can_be_left(open_page, stage):
     page.get_by_role("heading", name="Your connections").wait_for()
 
 
+# Somebody else, between the page and the press.
+
+
+@pytest.fixture
+def change_patient(stage):
+    """Let the clinic's desk choose another patient, as staff do in another tab."""
+
+    def change():
+        stage.change_settings(PATIENT_RESOLVER="tests.resolvers.somebody_else")
+
+    return change
+
+
+def press_and_read_why(page):
+    page.get_by_role("button", name="Riverside General").click()
+    page.get_by_role("heading", name="This page was opened for somebody else").wait_for()
+    assert not PatientConnectionAttempt.objects.exists()
+
+
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_button_case_52_pressed_for_somebody_else_starts_nothing(
+    open_page, change_patient, has_scripts
+):
+    page = open_page(java_script_enabled=has_scripts)
+    page.goto(f"{SEARCH}?q=riverside")
+    change_patient()
+    press_and_read_why(page)
+    page.get_by_role("link", name="Back to the search").click()
+    page.get_by_role("searchbox").fill("riverside")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("button", name="Riverside General").click()
+    page.get_by_role("heading", name="Sign in").wait_for()
+    assert PatientConnectionAttempt.objects.get().patient_id == "somebody-else"
+
+
+def test_results_case_52_that_came_for_somebody_else_start_nothing(open_page, change_patient):
+    page = open_page()
+    page.goto(SEARCH)
+    change_patient()
+    page.get_by_role("searchbox").press_sequentially("riverside")
+    press_and_read_why(page)
+
+
 # Sessions that break.
 
 

@@ -15,6 +15,8 @@
   const quiet = 700; // milliseconds without new results before they are told
   const slow = 400; // milliseconds without an answer before the page says that it searches
   const mostRecommended = 20;
+  const patientField = document.querySelector("[name=medblocks_patient]");
+  const madeFor = patientField && patientField.value;
   let timer = 0;
   let telling = 0;
   let waiting = 0;
@@ -136,6 +138,12 @@
     }
   }
 
+  /* Somebody else may be signed in since: whom the page was opened for is whom its forms are for. */
+  function keepPatient() {
+    for (const field of results.querySelectorAll("[name=medblocks_patient]"))
+      if (madeFor && field.value !== madeFor) field.setAttribute("value", madeFor);
+  }
+
   function currentUrl() {
     const url = new URL(form.action);
     const fields = new URLSearchParams(new FormData(form));
@@ -151,6 +159,7 @@
     const url = currentUrl();
     ask(url, kind, (html) => {
       results.innerHTML = html;
+      keepPatient();
       answered = asking;
       if (kind === "settled") counted = asking;
       noteShown();
