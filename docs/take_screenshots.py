@@ -112,6 +112,14 @@ def _submit_expired_form(page: Page) -> None:
     page.get_by_role("heading", name="This page was open too long").wait_for()
 
 
+def _submit_somebody_elses_form(page: Page) -> None:
+    page.goto("/records/search/?q=riverside")
+    tokens = page.locator("[name=medblocks_patient]")
+    tokens.evaluate_all("all => all.forEach((each) => { each.value = 'x'.repeat(64); })")
+    page.get_by_role("button", name="Riverside General").click()
+    page.get_by_role("heading", name="This page was opened for somebody else").wait_for()
+
+
 def _open_staff_page(error: str) -> Callable[[Page], object]:
     def go(page: Page) -> None:
         page.goto(ATTEMPTS)
@@ -138,6 +146,7 @@ SHOTS = (
     Shot("nothing", "june", _open("/records/search/?q=qqqq")),
     Shot("thanks", "june", _report_missing_facility),
     Shot("open-too-long", "june", _submit_expired_form),
+    Shot("patient-changed", "june", _submit_somebody_elses_form),
     Shot("not-here", "june", _open("/records/attempts/none/")),
     Shot("connected", "june", _open_attempt("Maple Hollow", "Connected")),
     Shot("connected-es", "june", _open_attempt("Maple Hollow", "Conexión activa"), "es-MX"),
