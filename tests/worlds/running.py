@@ -23,7 +23,7 @@ SETTINGS = {
     "MAX_RETRIES": 0,
     "SEARCH_CACHE_SECONDS": 1,
     "CONNECTIONS_CACHE_SECONDS": 1,
-    "THROTTLES": {"search": "120/d", "start": "40/d"},
+    "THROTTLES": {"search": "80/d", "start": "40/d"},
     "LOGOS": True,
     "CONFIRM_BEFORE_PORTAL": True,
     "REQUEST_NOTES": True,
@@ -33,6 +33,23 @@ SETTINGS = {
     "FACILITY_ALIASES": {"the place for eyes": EYES},
 }
 """Whatever shows more: a mixing must have nowhere to hide."""
+
+KEYS = {"a": "mb_sk_live_key_of_a", "b": "mb_sk_live_key_of_b"}
+SECRETS = {"a": "whsec_of_a", "b": "whsec_of_b"}
+TENANTS = {
+    f"{name}.example": {
+        "API_KEY": KEYS[name],
+        "WORKSPACE": name,
+        "WEBHOOK_SECRETS": [SECRETS[name]],
+    }
+    for name in KEYS
+}
+TENANTS_SETTINGS = {
+    "API_KEY": "tests.worlds.tenants.get_api_key",
+    "WORKSPACE": "tests.worlds.tenants.get_workspace",
+    "WEBHOOK_SECRETS": "tests.worlds.tenants.get_webhook_secrets",
+}
+"""A and B, as sites of their own or as tenants of one process."""
 
 
 class Browser:

@@ -14,12 +14,6 @@ from typing import Any
 from django.http import HttpRequest, HttpResponseBase
 
 TENANTS: dict[str, dict[str, Any]] = json.loads(os.environ.get("TENANTS", "{}"))
-HOST_SETTINGS = {
-    "API_KEY": "tests.worlds.tenants.get_api_key",
-    "WORKSPACE": "tests.worlds.tenants.get_workspace",
-    "WEBHOOK_SECRETS": "tests.worlds.tenants.get_webhook_secrets",
-}
-
 _host: ContextVar[str] = ContextVar("host", default="")
 
 

@@ -16,24 +16,9 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from tests.worlds.conftest import clear_redis, find_free_port
 from tests.worlds.medblocks import EYES, MEADOWS, SHARED, FakeMedblocks, World
-from tests.worlds.running import RunningSite
+from tests.worlds.running import KEYS, SECRETS, TENANTS, TENANTS_SETTINGS, RunningSite
 from tests.worlds.walk import URLCONF, Walk
 
-KEYS = {"a": "mb_sk_live_key_of_a", "b": "mb_sk_live_key_of_b"}
-SECRETS = {"a": "whsec_of_a", "b": "whsec_of_b"}
-TENANTS = {
-    f"{name}.example": {
-        "API_KEY": KEYS[name],
-        "WORKSPACE": name,
-        "WEBHOOK_SECRETS": [SECRETS[name]],
-    }
-    for name in KEYS
-}
-TENANTS_SETTINGS = {
-    "API_KEY": "tests.worlds.tenants.get_api_key",
-    "WORKSPACE": "tests.worlds.tenants.get_workspace",
-    "WEBHOOK_SECRETS": "tests.worlds.tenants.get_webhook_secrets",
-}
 MARK_OF_A = "zebra"
 
 
