@@ -1,14 +1,15 @@
 """The webhook endpoint: a delivery is verified, stored and settled, and none is lost.
 
 Nothing is written before the signature holds, and nothing of an unsigned body is logged. The host's
-signal receivers run in the request's own thread, since it has a tenant's schema and context, once
-the answer has left.
+signal receivers run in the request's own thread and context, since these have the tenant, once the
+answer has left.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from contextvars import copy_context
 from http import HTTPStatus
 from typing import Final
 
@@ -61,11 +62,13 @@ class _AcceptedResponse(HttpResponse):
         # Its length is told: whoever waits for it need not wait for the end of the connection.
         super().__init__(status=HTTPStatus.OK, headers={"Content-Length": "0"})
         self._follow_up = follow_up
+        # The host's middleware has put away by then what it set up: who the tenant is, for one.
+        self._context = copy_context()
 
     def close(self) -> None:
         """Follow up, then close."""
         try:
-            self._follow_up()
+            self._context.run(self._follow_up)
         finally:
             super().close()
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from contextvars import ContextVar
 from http.client import HTTPConnection
 from itertools import permutations
 
@@ -235,6 +236,36 @@ def test_delivery_calls_receivers_in_the_requests_own_thread(clinic, listen):
     flows.approve(clinic.session)
     clinic.send(completed(clinic.session))
     assert seen == [threading.current_thread()]
+
+
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+def choose_tenant(get_response):
+    """Be a middleware that puts away what it set up, as most do."""
+
+    def middleware(request):
+        token = tenant.set("the clinic")
+        try:
+            return get_response(request)
+        finally:
+            tenant.reset(token)
+
+    return middleware
+
+
+def test_delivery_calls_receivers_in_the_context_of_the_hosts_middleware(clinic, listen, settings):
+    settings.MIDDLEWARE = [f"{__name__}.choose_tenant", *settings.MIDDLEWARE]
+    seen = []
+
+    def receive(**kwargs):
+        seen.append(tenant.get())
+
+    listen(receive)
+    clinic.started()
+    flows.approve(clinic.session)
+    clinic.send(completed(clinic.session))
+    assert seen == ["the clinic"]
 
 
 def count_queries(send) -> int:
