@@ -107,13 +107,22 @@ def answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture
-def empty_redis(redis_url) -> str:
-    """The Redis, with nothing in it."""
-    return clear_redis(redis_url)
-
-
 def clear_redis(url: str) -> str:
     with closing(redis.Redis.from_url(url)) as client:
         client.flushdb()
     return url
+
+
+def find_cache_that_is_away() -> str:
+    return f"redis://127.0.0.1:{find_free_port()}/0"
+
+
+@pytest.fixture(scope="module", params=["redis", "locmem", "away"])
+def cache(request) -> str:
+    """A cache with nothing in it: one Redis without a prefix, Django's default, one that is away.
+
+    The default one is empty again in each process.
+    """
+    if request.param == "redis":
+        return clear_redis(request.getfixturevalue("redis_url"))
+    return "locmem" if request.param == "locmem" else find_cache_that_is_away()

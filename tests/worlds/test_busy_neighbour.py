@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from tests.worlds.conftest import clear_redis, find_free_port
+from tests.worlds.conftest import clear_redis, find_cache_that_is_away
 from tests.worlds.medblocks import EYES, MEADOWS, SHARED, FakeMedblocks, World
 from tests.worlds.running import KEYS, SECRETS, TENANTS, TENANTS_SETTINGS, RunningSite
 from tests.worlds.walk import URLCONF, Walk
@@ -80,7 +80,7 @@ def share_redis(neighbours: Neighbours, request: pytest.FixtureRequest) -> Hour:
 
 
 def share_cache_that_is_away(neighbours: Neighbours, _request: pytest.FixtureRequest) -> Hour:
-    cache = f"redis://127.0.0.1:{find_free_port()}/0"
+    cache = find_cache_that_is_away()
     alone = neighbours.walk("b", neighbours.start("b", cache))
     busy = neighbours.be_busy(neighbours.start("a", cache))
     return Hour(alone, busy, neighbours.walk("b", neighbours.start("b", cache)))

@@ -19,27 +19,27 @@ ENDED = "The connection has ended"
 
 
 @pytest.fixture(scope="module")
-def worlds(medblocks) -> dict[str, World]:
+def worlds(medblocks, cache) -> dict[str, World]:
     worlds = {"a": World("zebra"), "b": World("birch")}
     medblocks.worlds = {key: worlds[name] for name, key in KEYS.items()}
     return worlds
 
 
 @pytest.fixture(scope="module")
-def two_sites(worlds, start_site, make_database) -> dict[str, Walk]:
+def two_sites(worlds, start_site, make_database, cache) -> dict[str, Walk]:
     """A and B with databases of their own."""
     walks = {}
     for name, world in worlds.items():
         connect = {"API_KEY": KEYS[name], "WEBHOOK_SECRETS": [SECRETS[name]]}
-        site = start_site(make_database(), "locmem", connect)
+        site = start_site(make_database(), cache, connect)
         walks[name] = Walk(site, world, SECRETS[name])
     return walks
 
 
 @pytest.fixture(scope="module")
-def tenants(worlds, start_site, make_database) -> dict[str, Walk]:
+def tenants(worlds, start_site, make_database, cache) -> dict[str, Walk]:
     """A and B with one database and one process."""
-    site = start_site(make_database(), "locmem", TENANTS_SETTINGS, TENANTS)
+    site = start_site(make_database(), cache, TENANTS_SETTINGS, TENANTS)
     return {name: Walk(site, worlds[name], SECRETS[name], f"{name}.example") for name in worlds}
 
 
