@@ -35,7 +35,14 @@ FACILITY_NAME = "Riverside General"
 hypothesis.settings.register_profile("without a deadline", deadline=None)
 hypothesis.settings.load_profile("without a deadline")
 # Files that wait for browsers and other processes: begun last, they would keep everybody waiting.
-LONG = ("tests/browser/", "tests/example/", "tests/faults/", "tests/hosts/", "tests/pages/")
+LONG = (
+    "tests/browser/",
+    "tests/example/",
+    "tests/faults/",
+    "tests/hosts/",
+    "tests/pages/",
+    "tests/worlds/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

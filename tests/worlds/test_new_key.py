@@ -6,14 +6,12 @@ live key to the next one of the same workspace, nothing is lost.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import redis
 
-from tests.worlds.conftest import answers, clear_redis
+from tests.worlds.conftest import answers, empty_cache
 from tests.worlds.medblocks import EYES, MEADOWS, FakeMedblocks, Json, World
 from tests.worlds.running import RunningSite
 from tests.worlds.walk import ATTEMPT, Walk, make_equal
@@ -54,13 +52,6 @@ def start_with(key: str, database: Path, cache: str, start_site, **connect) -> R
     return start_site(database, cache, settings)
 
 
-def empty(cache: str) -> None:
-    """Let a Redis be as new; the default cache is new in each process."""
-    with suppress(redis.ConnectionError):
-        if cache.startswith("redis:"):
-            clear_redis(cache)
-
-
 @pytest.fixture(scope="module")
 def move(medblocks, start_site, make_database, cache) -> Move:
     sandpit, oak = World("sandpit", "cerner"), World("oak")
@@ -68,7 +59,7 @@ def move(medblocks, start_site, make_database, cache) -> Move:
     alone = Walk(start_with(LIVE_KEYS[0], make_database(), cache, start_site), oak, SECRET)
     alone.walk_patients_pages()
     oak.reset()
-    empty(cache)
+    empty_cache(cache)
     database = make_database()
     site = start_with(SANDBOX_KEY, database, cache, start_site)
     sandbox = Walk(site, sandpit, SECRET)
@@ -154,7 +145,7 @@ def rotate(medblocks, start_site, make_database, cache):
     oak = World("oak")
     medblocks.worlds = dict.fromkeys(LIVE_KEYS, oak)
     medblocks.calls.clear()
-    empty(cache)
+    empty_cache(cache)
     database = make_database()
     sites: list[RunningSite] = []
 
