@@ -23,7 +23,7 @@ SETTINGS = {
     "MAX_RETRIES": 0,
     "SEARCH_CACHE_SECONDS": 1,
     "CONNECTIONS_CACHE_SECONDS": 1,
-    "THROTTLES": {"search": "110/d", "start": "60/d"},
+    "THROTTLES": {"search": "80/d", "start": "50/d"},
     "LOGOS": True,
     "CONFIRM_BEFORE_PORTAL": True,
     "REQUEST_NOTES": True,

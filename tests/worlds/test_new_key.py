@@ -6,6 +6,8 @@ live key to the next one of the same workspace, nothing is lost.
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +54,16 @@ def start_with(key: str, database: Path, cache: str, start_site, **connect) -> R
     return start_site(database, cache, settings)
 
 
+def let_time_pass(database: Path) -> None:
+    """Let the attempts be so old that reconciliation takes them up, one without a name yet."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        attempts = "medblocks_connect_patientconnectionattempt"
+        connection.execute(f"UPDATE {attempts} SET created_at = '2026-01-01 12:00:00'")
+        connection.execute(
+            f"UPDATE {attempts} SET connection_name = '' WHERE connection_id = ?", [MEADOWS[2]]
+        )
+
+
 @pytest.fixture(scope="module")
 def move(medblocks, start_site, make_database, cache) -> Move:
     sandpit, oak = World("sandpit", "cerner"), World("oak")
@@ -65,6 +77,7 @@ def move(medblocks, start_site, make_database, cache) -> Move:
     sandbox = Walk(site, sandpit, SECRET)
     sessions = live_in_sandbox(sandbox)
     site.stop()
+    let_time_pass(database)
     medblocks.calls.clear()
     live = Walk(start_with(LIVE_KEYS[0], database, cache, start_site), oak, SECRET)
     live.walk_patients_pages()
@@ -101,7 +114,8 @@ def test_sandbox_attempt_that_connected_has_ended(move):
     text = read_page(move.live, move.sessions["connected"])
     assert "The connection has ended" in text
     assert "You are connected" not in text
-    assert 'name="connection_id"' not in text  # the sandbox's facility is not offered
+    assert "Oak" not in text  # which is what the live key calls its facility
+    assert 'name="connection_id"' not in text  # and that is not offered
 
 
 @pytest.mark.parametrize("case", ["open", "back"])
@@ -137,6 +151,11 @@ def test_staff_count_the_live_workspace_alone(move):
     listed = read_staffs_page(move.live, f"{ATTEMPT}_changelist", params={"workspace": "sandbox"})
     assert "Sandpit" in read_staffs_page(move.live, f"{ATTEMPT}_changelist")
     assert "Sandpit" in listed
+
+
+def test_missing_facilities_are_counted_in_each_workspace(move):
+    listed = read_staffs_page(move.live, "missingfacility_changelist")
+    assert listed.count("nowhere at all</a>") == 2
 
 
 @pytest.fixture

@@ -134,12 +134,27 @@ def test_event_that_came_too_early_at_another_tenant_is_not_waited_for(tenants):
     assert CONNECTED not in read_page(a, session)
 
 
+def test_records_of_another_tenants_patient_1_have_not_arrived(tenants):
+    a, b = tenants["a"], tenants["b"]
+    a.connect(MEADOWS[11], "records at b")
+    before = look(a)["connections"]
+    about = {"patient_id": "1", "connection_id": MEADOWS[11], "total": 1, "errors": 0}
+    assert b.send("records at b", SYNCED, about).status == 200
+    assert look(a)["connections"] == before
+    assert a.send("records at a", SYNCED, about).status == 200
+    assert look(a)["connections"] != before
+
+
 def test_event_with_one_id_in_two_workspaces_has_its_effect_in_each(tenants):
     for walk in tenants.values():
         session = walk.start(MEADOWS[9], "same id")
         walk.world.approve(session)
-        walk.send("same id", COMPLETED, session, event_id="evt_same")
+        for case in ("same id", "same id again"):
+            sent = walk.send(case, COMPLETED, session, event_id="evt_same")
+            assert sent.status == 200
         assert CONNECTED in read_page(walk, session)
+    for walk in tenants.values():
+        assert walk.send("same id at last", "test.ping", {}, event_id="evt_same").status == 200
 
 
 def test_event_that_waited_has_its_effect_after_the_tenant_was_put_away(tenants):
