@@ -58,7 +58,7 @@ def let_time_pass(database: Path) -> None:
     """Let the attempts be so old that reconciliation takes them up, one without a name yet."""
     with closing(sqlite3.connect(database)) as connection, connection:
         attempts = "medblocks_connect_patientconnectionattempt"
-        connection.execute(f"UPDATE {attempts} SET created_at = '2026-01-01 12:00:00'")
+        connection.execute(f"UPDATE {attempts} SET created_at = datetime('now', '-2 hours')")
         connection.execute(
             f"UPDATE {attempts} SET connection_name = '' WHERE connection_id = ?", [MEADOWS[2]]
         )

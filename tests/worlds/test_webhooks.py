@@ -154,7 +154,9 @@ def test_event_with_one_id_in_two_workspaces_has_its_effect_in_each(tenants):
             assert sent.status == 200
         assert CONNECTED in read_page(walk, session)
     for walk in tenants.values():
-        assert walk.send("same id at last", "test.ping", {}, event_id="evt_same").status == 200
+        walk.send("same id at last", "test.ping", {}, event_id="evt_same")
+    page = walk.ask("admin:medblocks_connect_webhookdelivery_changelist", by="staff")
+    assert page.text.count("came again with another body: 1 times") == len(tenants)
 
 
 def test_event_that_waited_has_its_effect_after_the_tenant_was_put_away(tenants):
