@@ -1,5 +1,6 @@
 """One entry for each kind of failure: its codes, the words for patients and for staff, whose turn
-it is and where it broke. A new code is one word in its entry below.
+it is and where it broke. A new code is one word in its entry below; one whose words speak of the
+portal has another entry for who never left this site.
 
 A code decides; the portal's own text (``error_description``) is for staff and never shown to a
 patient. A code nobody has seen yet has words too.
@@ -69,9 +70,11 @@ class ErrorMessage(PatientMessage):
 def describe_error(error: str, *, at_start: bool = False) -> ErrorMessage:
     """Return the words for the code ``error``, known or not.
 
-    ``at_start`` says that there was no session: the patient never was at a portal.
+    ``at_start`` says that it ended the start: the patient was given no way to a portal.
     """
-    return ERROR_MESSAGES.get(error, _UNKNOWN_AT_START if at_start else _UNKNOWN)
+    if not at_start:
+        return ERROR_MESSAGES.get(error, _UNKNOWN)
+    return MESSAGES_AT_START.get(error) or ERROR_MESSAGES.get(error, _UNKNOWN_AT_START)
 
 
 def describe_limit(seconds: int) -> PatientMessage:
@@ -286,13 +289,52 @@ _ENTRIES: Final = (
         broke_at=BrokeAt.SITE,
     ),
 )
+_ENTRIES_AT_START: Final = (
+    ErrorMessage(
+        codes="oauth_error token_exchange_failed token_unavailable",
+        title=_("We could not open the portal"),
+        what_happened=_("The hospital's system did not work as it should. You did nothing wrong."),
+        what_to_do=_TRY_AGAIN_LATER,
+        meaning=_(
+            "The facility's system failed behind Medblocks before there was a session: the patient "
+            "was not sent to the portal."
+        ),
+        next_step=_(
+            "Ask them to try again later. If others fail at the same facility, tell Medblocks the "
+            "request id."
+        ),
+        turn=Turn.HOSPITAL,
+        broke_at=BrokeAt.HOSPITAL,
+    ),
+    ErrorMessage(
+        codes=("user_denied access_denied oauth_callback_failed oauth_state_expired not_connected"),
+        title=_("We could not open the portal"),
+        what_happened=_("We could not start the connection. You did nothing wrong."),
+        what_to_do=_TRY_AGAIN_LATER,
+        meaning=_(
+            "Medblocks refused the start with a code that belongs to a later step: the patient was "
+            "not sent to the portal."
+        ),
+        next_step=_("Ask them to try again later. If it repeats, send Medblocks the request id."),
+        turn=Turn.MEDBLOCKS,
+        broke_at=BrokeAt.MEDBLOCKS,
+    ),
+)
 ERROR_MESSAGES: Final[Mapping[str, ErrorMessage]] = {
     code: message for message in _ENTRIES for code in message.codes.split()
 }
+MESSAGES_AT_START: Final[Mapping[str, ErrorMessage]] = {
+    code: message for message in _ENTRIES_AT_START for code in message.codes.split()
+}
+"""The codes that mean something else where they ended the start."""
+
+NEVER_LED_AWAY: Final = frozenset({"unsafe_url", "duplicate_session", "site_error"})
+"""This site's own codes for a start that Medblocks did not refuse, and that led nobody away."""
+
 PATIENTS_CHOICES: Final = frozenset(
     code for code, message in ERROR_MESSAGES.items() if message.is_patients_choice
 )
-"""Codes of the patient's own "no": an outcome, and no failure."""
+"""Codes of the patient's own "no" at a portal: an outcome, and no failure."""
 
 _UNKNOWN = ErrorMessage(
     title=_("It did not work this time"),

@@ -7,12 +7,14 @@ import re
 from pathlib import Path
 
 import pytest
+from django.utils.translation import override
 
 from medblocks_connect.api import MedblocksConnectionError, NoAnswerError, UnexpectedReplyError
 from medblocks_connect.attempts import start
 from medblocks_connect.attempts.outcome import NOT_CONNECTED
 from medblocks_connect.error_messages import (
     ERROR_MESSAGES,
+    MESSAGES_AT_START,
     PATIENTS_CHOICES,
     BrokeAt,
     Turn,
@@ -127,8 +129,18 @@ def test_docs_error_codes_with_their_decisions():
     assert unknown[1:] == list_decisions("brand_new_code")
 
 
-def list_decisions(code: str) -> list[str]:
-    message = describe_error(code)
+def test_docs_codes_that_mean_something_else_at_the_start():
+    page = (ROOT / "docs" / "admin.md").read_text(encoding="utf-8")
+    written = {
+        code: decisions
+        for codes, *decisions in table(page, "Error code of a refused start")
+        for code in re.findall(r"[a-z0-9_]+", codes)
+    }
+    assert written == {code: list_decisions(code, at_start=True) for code in MESSAGES_AT_START}
+
+
+def list_decisions(code: str, *, at_start: bool = False) -> list[str]:
+    message = describe_error(code, at_start=at_start)
     return [str(message.title), message.turn.value, message.broke_at.value]
 
 
@@ -150,8 +162,71 @@ def test_unknown_code_at_the_start_speaks_of_no_portal():
     assert at_start.title == later.title
 
 
-def test_known_code_says_the_same_whenever_it_comes():
-    assert describe_error("oauth_error", at_start=True) is describe_error("oauth_error")
+def test_known_code_says_the_same_whenever_it_comes_unless_it_speaks_of_the_portal():
+    differ = {
+        code for code in CODES if describe_error(code, at_start=True) is not describe_error(code)
+    }
+    assert differ == set(MESSAGES_AT_START)
+    assert differ <= set(ERROR_MESSAGES)
+
+
+def test_own_no_at_a_refused_start_is_nobodys_choice():
+    assert describe_error("user_denied").is_patients_choice
+    assert not describe_error("user_denied", at_start=True).is_patients_choice
+
+
+# What nobody says of a patient who never left this site: in the words for patients and for staff.
+SAID_OF_WHO_LEFT = {
+    "en": (
+        "signed in", "sign-in", "sign in", "came back", "come back", "back from", "sent us back",
+        "at the portal", "your visit", "portal said", "portal refused", "portal accepted",
+        "portal did not", "portal could not", "portal's answer", "portal had", "hospital refused",
+        "the portal's steps", "cancel", "stopped", "approve", "deny", "denied", "declined",
+        "chose not to", "consent",
+    ),
+    "es": (
+        "inició sesión", "entró", "su entrada", "la entrada", "volvió", "volver", "de vuelta",
+        "nos devolvió", "en el portal", "su visita", "el portal dijo", "el portal rechazó",
+        "el portal aceptó", "el portal no", "respuesta del portal", "el portal tuvo",
+        "el hospital rechazó", "pasos del portal", "cancel", "se detuvo", "aprob", "neg",
+        "decidió no", "consent",
+    ),
+}  # fmt: skip
+
+
+def read_contract() -> set[str]:
+    contract = json.loads(CONTRACT.read_text(encoding="utf-8")) if CONTRACT.exists() else {}
+    named = contract.get("return_error_codes_named", {})
+    return {error["code"] for error in contract.get("errors", [])}.union(*named.values())
+
+
+@pytest.mark.parametrize("language", SAID_OF_WHO_LEFT)
+@pytest.mark.parametrize(
+    "code", sorted({*CODES, *read_contract(), "brand_new_code", "http_418", "unknown_error"})
+)
+def test_words_of_a_refused_start_fit_who_never_left(code, language):
+    message = describe_error(code, at_start=True)
+    with override(language):
+        told = "\n".join(
+            (
+                f"{message.title}\n{message.what_happened}\n{message.what_to_do}",
+                f"{message.meaning}\n{message.next_step}",
+            )
+        ).lower()
+    assert [words for words in SAID_OF_WHO_LEFT[language] if words in told] == []
+
+
+@pytest.mark.parametrize(("language", "title"), [("en", "open the"), ("es", "abrir el")])
+def test_words_of_a_refused_start_are_read_in_their_language(language, title):
+    with override(language):
+        assert title in str(describe_error("oauth_error", at_start=True).title)
+
+
+def test_words_that_speak_of_the_portal_are_found():
+    told = {code: str(describe_error(code).what_happened).lower() for code in MESSAGES_AT_START}
+    told |= {code: f"{told[code]} {describe_error(code).meaning}".lower() for code in told}
+    fit = [code for code in told if not any(each in told[code] for each in SAID_OF_WHO_LEFT["en"])]
+    assert fit == []
 
 
 def test_access_denied_does_not_say_that_the_patient_refused():

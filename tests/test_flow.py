@@ -99,19 +99,22 @@ def test_flow_expired_session_offers_a_retry(site, get_attempt):
 
 
 @pytest.mark.parametrize(
-    ("facility", "code", "status"),
+    ("facility", "code"),
     [
-        ("fhirsrc_closed_harbor", "resource_not_found", 404),
-        ("fhirsrc_broken_bridge", "oauth_error", 502),
-        ("fhirsrc_faded_stamp", "token_exchange_failed", 502),
-        ("fhirsrc_crooked_mile", "bad_request", 502),
-        ("fhirsrc_nowhere", "resource_not_found", 404),
+        ("fhirsrc_closed_harbor", "resource_not_found"),
+        ("fhirsrc_broken_bridge", "oauth_error"),
+        ("fhirsrc_faded_stamp", "token_exchange_failed"),
+        ("fhirsrc_crooked_mile", "bad_request"),
+        ("fhirsrc_nowhere", "resource_not_found"),
     ],
 )
-def test_flow_refused_start_keeps_the_row(site, get_attempt, facility, code, status):
-    page = site.start(facility)
+def test_flow_refused_start_keeps_the_row_and_leads_to_its_page(site, get_attempt, facility, code):
+    answered = site.start(facility)
     attempt = get_attempt()
-    assert page.status_code == status
+    assert answered.status_code == 303
+    assert answered.headers["Location"] == attempt.get_absolute_url()
+    page = site.get(answered.headers["Location"])
+    assert page.status_code == 200
     assert (attempt.status, attempt.error) == ("failed", code)
     assert attempt.request_id
     assert attempt.error_description

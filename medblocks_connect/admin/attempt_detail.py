@@ -24,6 +24,7 @@ from medblocks_connect.admin.links import attempt_url, delivery_url, patient_url
 from medblocks_connect.admin.support_bundle import write_bundle
 from medblocks_connect.admin.workspaces import describe_other_workspace
 from medblocks_connect.api import MedblocksError, NotFoundError
+from medblocks_connect.attempts.queries import has_never_left
 from medblocks_connect.attempts.verification import can_ask_about, verify_attempt
 from medblocks_connect.conf import find_workspace
 from medblocks_connect.error_messages import describe_error
@@ -42,12 +43,10 @@ def _fieldset(title: StrPromise, names: str) -> tuple[StrPromise, Any]:
 FIELDSETS: Final[Any] = (
     _fieldset(
         gettext_lazy("Outcome"),
-        "patient_id whole_actor connection_name connection_id record_system status unconfirmed "
-        "claim_disagrees error whole_description",
+        "patient_id whole_actor connection_name connection_id record_system status is_unconfirmed "
+        "has_disagreement error whole_description",
     ),
-    _fieldset(
-        gettext_lazy("What the return URL said"), "claimed_success claimed_error whole_claim"
-    ),
+    _fieldset(gettext_lazy("What the return URL said"), "was_claimed claimed_error whole_claim"),
     _fieldset(
         gettext_lazy("At Medblocks"),
         "workspace public_id patient_session_id request_id patient_connection_id connection_status",
@@ -96,6 +95,7 @@ def describe_attempt(request: HttpRequest, attempt: PatientConnectionAttempt) ->
             find_later_attempts(attempt),
             timezone.now(),
             was_disconnected=was_disconnected(attempt, events, events_left_out),
+            never_left=has_never_left(attempt),
         ),
         "timeline": [show_event(event) for event in events],
         "events_left_out": events_left_out,
@@ -171,6 +171,7 @@ def show_event(event: Any) -> TimelineEntry:
     """Return the timeline's entry for an event of :func:`read_events`."""
     when = event_time(event)
     description = event.words or event.detail
+    is_refusal = event.kind == AttemptEvent.Kind.REFUSED
     return TimelineEntry(
         when=when,
         recorded_at=event.created_at if event.created_at - when > _AT_ONCE else None,
@@ -178,9 +179,10 @@ def show_event(event: Any) -> TimelineEntry:
         what=event.get_kind_display(),
         actor=formatting.show_actor(event.actor),
         status=formatting.show_badge(
-            event.get_status_display(), formatting.TONES.get(event.status, "quiet")
+            event.get_status_display(),
+            formatting.choose_tone(event.status, event.error, at_start=is_refusal),
         ),
-        error=formatting.show_error(event.error),
+        error=formatting.show_error(event.error, at_start=is_refusal),
         description=formatting.show_external_text(description, formatting.LONG),
         request_id=formatting.show_copyable(event.request_id),
     )

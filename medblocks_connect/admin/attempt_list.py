@@ -46,6 +46,7 @@ from medblocks_connect.admin.read_only import (
 )
 from medblocks_connect.error_messages import name_record_system
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models.attempt import was_never_led_away
 
 
 class AttemptChangeList(ChangeList):
@@ -108,6 +109,9 @@ class AttemptAdmin(ReadOnlyAdmin):
         "public_id",
         "whole_actor",
         "record_system",
+        "is_unconfirmed",
+        "has_disagreement",
+        "was_claimed",
         "whole_description",
         "whole_claim",
     )
@@ -207,7 +211,9 @@ class AttemptAdmin(ReadOnlyAdmin):
     @admin.display(description=_("error"))
     def failure(self, attempt: Any) -> SafeString:
         """Show the code, its meaning, and the beginning of the description."""
-        return formatting.show_failure(attempt.error, attempt.description)
+        return formatting.show_failure(
+            attempt.error, attempt.description, at_start=was_never_led_away(attempt)
+        )
 
     @admin.display(description=_("request id"))
     def copyable_request_id(self, attempt: PatientConnectionAttempt) -> SafeString:
@@ -223,6 +229,21 @@ class AttemptAdmin(ReadOnlyAdmin):
     def record_system(self, attempt: PatientConnectionAttempt) -> SafeString:
         """Show the kind of record system by the name people know."""
         return formatting.show_external_text(name_record_system(attempt.connection_type))
+
+    @admin.display(description=_("claimed, not confirmed"))
+    def is_unconfirmed(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show whether the outcome rests on the return URL alone."""
+        return formatting.show_yes_or_no(attempt.unconfirmed)
+
+    @admin.display(description=_("claim and fact disagree"))
+    def has_disagreement(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show whether the return URL said one thing and Medblocks another."""
+        return formatting.show_yes_or_no(attempt.claim_disagrees)
+
+    @admin.display(description=_("return URL said: connected"))
+    def was_claimed(self, attempt: PatientConnectionAttempt) -> SafeString:
+        """Show whether the return URL said that it is connected."""
+        return formatting.show_yes_or_no(attempt.claimed_success)
 
     @admin.display(description=_("error description"))
     def whole_description(self, attempt: PatientConnectionAttempt) -> SafeString:

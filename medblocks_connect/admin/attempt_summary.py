@@ -15,8 +15,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from medblocks_connect.admin.formatting import format_duration, time_taken
-from medblocks_connect.error_messages import PATIENTS_CHOICES, Turn, describe_error
+from medblocks_connect.error_messages import (
+    PATIENTS_CHOICES,
+    ErrorMessage,
+    Turn,
+    describe_error,
+)
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models.attempt import was_never_led_away
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -54,46 +60,90 @@ class LaterAttempts:
     is_connected: bool = False
 
 
+@dataclass(frozen=True)
+class _Known:
+    """An attempt with what its sentences depend on beside its columns."""
+
+    attempt: PatientConnectionAttempt
+    now: datetime
+    never_left: bool
+
+    @property
+    def message(self) -> ErrorMessage:
+        return describe_error(self.attempt.error, at_start=self.never_left)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the session has ended, by the clock or by Medblocks' last word."""
+        ends_at = self.attempt.expires_at
+        lapsed = ends_at is not None and ends_at < self.now
+        return lapsed or self.attempt.settled_at is not None
+
+    @property
+    def was_not_started(self) -> bool:
+        """Whether nothing came of the start, which Medblocks has not refused either."""
+        return self.never_left and self.attempt.status != Status.FAILED
+
+    @property
+    def never_came_back(self) -> bool:
+        """Whether the outcome is settled, and the patient was led away and did not return."""
+        attempt = self.attempt
+        if attempt.returned_at is not None or not attempt.patient_session_id or self.never_left:
+            return False
+        return attempt.status == Status.SUCCEEDED or self.is_over
+
+
 def summarize(
     attempt: PatientConnectionAttempt,
     later: LaterAttempts,
     now: datetime,
     *,
     was_disconnected: bool = False,
+    never_left: bool | None = None,
 ) -> AttemptSummary:
-    """Summarize ``attempt``; ``was_disconnected``: the connection was ended on this site."""
+    """Summarize ``attempt``; ``was_disconnected``: the connection was ended on this site.
+
+    ``never_left``: nothing says that the patient left this site for it; without, the row decides.
+    """
+    if never_left is None:
+        never_left = was_never_led_away(attempt)
+    known = _Known(attempt, now, never_left=never_left)
     clauses = [
-        _describe_outcome(attempt, now),
-        *_list_doubts(attempt, was_disconnected=was_disconnected),
+        _describe_outcome(known),
+        *_list_doubts(known, was_disconnected=was_disconnected),
         _describe_later(attempt, later),
     ]
     is_closed = later.is_connected or was_disconnected or not attempt.is_in_workspace
     return AttemptSummary(
         sentence="; ".join(filter(None, clauses)) + ".",
-        turn=_turn_when_closed(attempt, later) if is_closed else _turn_when_open(attempt, now),
-        meaning=str(describe_error(attempt.error).meaning) if attempt.error else "",
-        tell_patient=_words_for_patient(attempt, now, is_regained=later.is_connected),
-        next_step=_("Nothing to do.") if is_closed else _next_step(attempt, now),
+        turn=_turn_when_closed(attempt, later) if is_closed else _turn_when_open(known),
+        meaning=str(known.message.meaning) if attempt.error else "",
+        tell_patient=_words_for_patient(known, is_regained=later.is_connected),
+        next_step=_("Nothing to do.") if is_closed else _next_step(known),
     )
 
 
-def _describe_outcome(attempt: PatientConnectionAttempt, now: datetime) -> str:
+def _describe_outcome(known: _Known) -> str:
+    attempt = known.attempt
     facts = {"facility": attempt.facility, "duration": format_duration(time_taken(attempt))}
-    return _choose_sentence(attempt, now) % facts
+    return _choose_sentence(known) % facts
 
 
-def _choose_sentence(attempt: PatientConnectionAttempt, now: datetime) -> str:
+def _choose_sentence(known: _Known) -> str:
+    attempt = known.attempt
     timed = time_taken(attempt) is not None
     status = attempt.shown_status
     if status == Status.FAILED:
-        return _choose_failure_sentence(attempt, timed=timed)
+        return _choose_failure_sentence(known, timed=timed)
     if status == Status.SUCCEEDED:
         return (
             _("Connected to %(facility)s after %(duration)s")
             if timed
             else _("Connected to %(facility)s")
         )
-    if attempt.status == Status.CREATED:
+    if known.was_not_started and attempt.status != Status.CREATED and attempt.patient_session_id:
+        return _("Chose %(facility)s; Medblocks' answer was lost, and nobody was led to the portal")
+    if known.was_not_started:
         return _("Chose %(facility)s, but no session was opened")
     if status == Status.EXPIRED and attempt.returned_at is None:
         return _("Sent to the portal of %(facility)s and never came back")
@@ -101,25 +151,28 @@ def _choose_sentence(attempt: PatientConnectionAttempt, now: datetime) -> str:
         return _("Came back from the portal of %(facility)s after %(duration)s without an outcome")
     if status == Status.RETURNED:
         return _("Back from the portal of %(facility)s after %(duration)s, not confirmed yet")
-    if _is_over(attempt, now):
-        return _("Sent to the portal of %(facility)s; the time there is over")
+    if known.is_over:
+        return _("Sent to the portal of %(facility)s and never came back; the time there is over")
     return _("At the portal of %(facility)s now")
 
 
-def _choose_failure_sentence(attempt: PatientConnectionAttempt, *, timed: bool) -> str:
-    if not attempt.patient_session_id and attempt.returned_at is None:
+def _choose_failure_sentence(known: _Known, *, timed: bool) -> str:
+    if known.never_left:
         return _("Could not be started at %(facility)s: the patient never reached the portal")
     if not timed:
         return _("Failed at the portal of %(facility)s")
-    if attempt.error in PATIENTS_CHOICES:
+    if known.attempt.error in PATIENTS_CHOICES:
         return _("Denied at the portal of %(facility)s after %(duration)s")
-    if attempt.error == "access_denied":
+    if known.attempt.error == "access_denied":
         return _("Refused by the portal of %(facility)s after %(duration)s")
     return _("Failed at the portal of %(facility)s after %(duration)s")
 
 
-def _list_doubts(attempt: PatientConnectionAttempt, *, was_disconnected: bool) -> list[str]:
+def _list_doubts(known: _Known, *, was_disconnected: bool) -> list[str]:
+    attempt = known.attempt
     doubts = []
+    if known.never_came_back and attempt.status in {Status.SUCCEEDED, Status.FAILED}:
+        doubts.append(_("the patient never came back"))
     if not attempt.is_in_workspace:
         text = _("it is of the workspace %(workspace)s, which the API key does not open")
         doubts.append(text % {"workspace": attempt.workspace})
@@ -159,10 +212,6 @@ def _describe_later(attempt: PatientConnectionAttempt, later: LaterAttempts) -> 
     )
 
 
-def _is_over(attempt: PatientConnectionAttempt, now: datetime) -> bool:
-    return attempt.expires_at is not None and attempt.expires_at < now
-
-
 def _turn_when_closed(attempt: PatientConnectionAttempt, later: LaterAttempts) -> str:
     if later.is_connected:
         return _("Nobody: a later try connected it")
@@ -171,49 +220,49 @@ def _turn_when_closed(attempt: PatientConnectionAttempt, later: LaterAttempts) -
     return _("Nobody: it was disconnected on this site")
 
 
-def _turn_when_open(attempt: PatientConnectionAttempt, now: datetime) -> str:
+def _turn_when_open(known: _Known) -> str:
+    attempt = known.attempt
     if attempt.status == Status.SUCCEEDED:
         return _("Nobody") if attempt.lost_at is None else _("The patient")
     if attempt.status == Status.FAILED:
-        return str(_TURNS[describe_error(attempt.error).turn])
-    if attempt.status in {Status.EXPIRED, Status.CREATED}:
+        return str(_TURNS[known.message.turn])
+    if attempt.status == Status.EXPIRED or known.was_not_started:
         return _("The patient")
-    if attempt.status == Status.STARTED and not _is_over(attempt, now):
+    if attempt.status == Status.STARTED and not known.is_over:
         return _("The patient: they may be at the portal now")
     return _("Medblocks: it has yet to say what came of it")
 
 
-def _words_for_patient(
-    attempt: PatientConnectionAttempt, now: datetime, *, is_regained: bool
-) -> str:
+def _words_for_patient(known: _Known, *, is_regained: bool) -> str:
+    attempt = known.attempt
     status = attempt.shown_status
     if is_regained or attempt.is_connected:
         return _("You are connected. Records can take a while to arrive.")
     if status == Status.SUCCEEDED:
         return _("The connection has ended. You can connect again in a minute.")
     if status == Status.FAILED:
-        message = describe_error(attempt.error)
-        return f"{message.what_happened} {message.what_to_do}"
+        return f"{known.message.what_happened} {known.message.what_to_do}"
+    if known.was_not_started:
+        return _("We could not open the hospital's portal. Please try again.")
     if status == Status.EXPIRED:
         return _("The sign-in was not finished in time. Please try again; it takes a few minutes.")
-    if status == Status.STARTED and not _is_over(attempt, now):
+    if status == Status.STARTED and not known.is_over:
         return _("Please finish the sign-in at the hospital's portal.")
-    if status == Status.CREATED:
-        return _("We could not open the hospital's portal. Please try again.")
     return _("We are still checking with your hospital. Please look again in a few minutes.")
 
 
-def _next_step(attempt: PatientConnectionAttempt, now: datetime) -> str:
+def _next_step(known: _Known) -> str:
+    attempt = known.attempt
     if attempt.status == Status.SUCCEEDED:
         if attempt.lost_at is None:
             return _("Nothing to do.")
         return _("Send them the link in the reconnect queue, unless they disconnected on purpose.")
     if attempt.status == Status.FAILED:
-        return str(describe_error(attempt.error).next_step)
+        return str(known.message.next_step)
+    if known.was_not_started:
+        return _("Ask them to try again. If it repeats, your developers should look at the log.")
     if attempt.status == Status.EXPIRED:
         return _("Ask what they saw at the portal, then ask them to try again.")
-    if attempt.status == Status.STARTED and not _is_over(attempt, now):
+    if attempt.status == Status.STARTED and not known.is_over:
         return _("Wait until they are back, or until the session expires.")
-    if attempt.status == Status.CREATED:
-        return _("Ask them to try again. If it repeats, your developers should look at the log.")
     return _("Ask Medblocks again now; if nobody may, medblocks_reconcile does it by itself.")

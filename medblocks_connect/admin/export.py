@@ -25,7 +25,7 @@ from medblocks_connect.admin.formatting import WHOLE, time_taken
 from medblocks_connect.admin.read_only import VIEW_PERMISSION, require_permissions
 from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.models.attempt import choose_shown_status
+from medblocks_connect.models.attempt import choose_shown_status, was_never_led_away
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -120,7 +120,8 @@ def _format_status(row: Any) -> str:
 
 
 def _format_meaning(row: Any) -> str:
-    return str(describe_error(row.error).meaning) if row.error else ""
+    message = describe_error(row.error, at_start=was_never_led_away(row))
+    return str(message.meaning) if row.error else ""
 
 
 def _format_row(row: Any) -> list[str]:

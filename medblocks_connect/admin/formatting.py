@@ -18,8 +18,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from medblocks_connect.admin.links import attempt_list_url, patient_url
-from medblocks_connect.error_messages import describe_error, name_record_system
+from medblocks_connect.error_messages import (
+    PATIENTS_CHOICES,
+    describe_error,
+    name_record_system,
+)
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models.attempt import Led, was_never_led_away
 
 Status = PatientConnectionAttempt.Status
 
@@ -63,10 +68,18 @@ def show_status(attempt: PatientConnectionAttempt) -> SafeString:
         if holds
     ]
     is_held_here = attempt.is_connected or status != Status.SUCCEEDED
-    badge = show_badge(str(status.label), TONES[status] if is_held_here else "warn")
+    tone = choose_tone(status, attempt.error, at_start=was_never_led_away(attempt))
+    badge = show_badge(str(status.label), tone if is_held_here else "warn")
     if not notes:
         return badge
     return format_html('{} <span class="medblocks-note">{}</span>', badge, ", ".join(notes))
+
+
+def choose_tone(status: str, error: str, *, at_start: bool) -> str:
+    """Return the tone of a status; the patient's own "no" is nobody's failure."""
+    if status == Status.FAILED and error in PATIENTS_CHOICES and not at_start:
+        return "quiet"
+    return TONES.get(status, "quiet")
 
 
 def show_timed_status(attempt: PatientConnectionAttempt) -> SafeString:
@@ -88,23 +101,24 @@ def show_badge(word: str, tone: str) -> SafeString:
     return format_html('<span class="medblocks-badge medblocks-{}">{}</span>', tone, word)
 
 
-def show_error(error: str) -> SafeString:
-    """Show the code and its meaning in plain words."""
+def show_error(error: str, *, at_start: bool = False) -> SafeString:
+    """Show the code and its meaning in plain words; ``at_start``: it ended the start."""
     if not error:
         return show_nothing()
     return format_html(
         '<code class="medblocks-code"><bdi>{}</bdi></code> <span class="medblocks-note">{}</span>',
         error,
-        describe_error(error).meaning,
+        describe_error(error, at_start=at_start).meaning,
     )
 
 
-def show_failure(error: str, description: str) -> SafeString:
+def show_failure(error: str, description: str, *, at_start: bool = False) -> SafeString:
     """Show the code, its meaning, and the beginning of the description."""
+    shown = show_error(error, at_start=at_start)
     if not description:
-        return show_error(error)
+        return shown
     words = show_external_text(description)
-    return format_html('{} <span class="medblocks-said">{}</span>', show_error(error), words)
+    return format_html('{} <span class="medblocks-said">{}</span>', shown, words)
 
 
 def show_external_text(text: str, length: int = SHORT) -> SafeString:
@@ -173,6 +187,11 @@ def link_facility(attempt: PatientConnectionAttempt) -> SafeString:
     return format_html('{} <span class="medblocks-note"><bdi>{}</bdi></span>', name, kind)
 
 
+def show_yes_or_no(value: bool) -> SafeString:  # noqa: FBT001 - the value that is shown
+    """Show ``value`` in a word: Django's icon for False is a red cross, also where No is well."""
+    return format_html("{}", _("Yes") if value else _("No"))
+
+
 def show_count(number: int, unit: object) -> SafeString:
     """Show a number; where the screen is too narrow for headings, with what it counts."""
     return format_html('{} <span class="medblocks-narrow">{}</span>', number, unit)
@@ -199,13 +218,11 @@ def format_time(moment: datetime) -> str:
     return formats.date_format(local, "DATETIME_FORMAT")
 
 
-class Timed(Protocol):
+class Timed(Led, Protocol):
     """An attempt, or a row with the columns that say how long it took."""
 
     created_at: Any
-    returned_at: Any
     finished_at: Any
-    patient_session_id: Any
 
 
 def time_taken(attempt: Timed) -> timedelta | None:
@@ -213,7 +230,7 @@ def time_taken(attempt: Timed) -> timedelta | None:
 
     None where the patient never reached the portal: there was nothing to take time.
     """
-    if not attempt.patient_session_id and attempt.returned_at is None:
+    if was_never_led_away(attempt):
         return None
     end = attempt.returned_at or attempt.finished_at
     return max(end - attempt.created_at, timedelta(0)) if end else None

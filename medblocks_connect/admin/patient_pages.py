@@ -17,7 +17,17 @@ from typing import Any, Final
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import (
+    Case,
+    Count,
+    Exists,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    When,
+)
 from django.db.models.functions import Left
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -34,6 +44,7 @@ from medblocks_connect.admin.links import attempt_url
 from medblocks_connect.admin.read_only import ReadOnlyAdmin
 from medblocks_connect.conf import find_workspace
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt, PatientHistory
+from medblocks_connect.models.attempt import NEVER_LED, was_never_led_away
 
 Status = PatientConnectionAttempt.Status
 Histories = QuerySet[PatientHistory]
@@ -59,6 +70,7 @@ def annotate_patients(keys: list[int]) -> Histories:
     in_force = find_workspace()
     # No equality but the patient's: SQLite would enter by the index on the status instead.
     failures = own.filter(error__gt="").order_by("-created_at", "-id")
+    unled = failures.annotate(unled=Case(When(NEVER_LED, then=True), default=False)).values("unled")
     words = failures.annotate(words=Left("error_description", formatting.SHORT + 1)).values("words")
     described = "error_description", "claimed_error_description"
 
@@ -74,6 +86,7 @@ def annotate_patients(keys: list[int]) -> Histories:
         failed=count(status=Status.FAILED),
         last_error=Subquery(failures.values("error")[:1]),
         last_words=Subquery(words[:1]),
+        last_unled=Subquery(unled[:1]),
     )
     return histories
 
@@ -155,7 +168,9 @@ class PatientAdmin(ReadOnlyAdmin):
     @admin.display(description=_("last error"))
     def last_error(self, history: Any) -> SafeString:
         """Show the last failure's code and description."""
-        return formatting.show_failure(history.last_error or "", history.last_words or "")
+        return formatting.show_failure(
+            history.last_error or "", history.last_words or "", at_start=bool(history.last_unled)
+        )
 
 
 @dataclass(frozen=True)
@@ -259,7 +274,7 @@ def show_row(attempt: Any, *, disconnected_by: str | None = None) -> HistoryRow:
         disconnected_by=formatting.show_actor(disconnected_by or ""),
         facility=formatting.link_facility(attempt),
         status=formatting.show_status(attempt),
-        error=formatting.show_error(attempt.error),
+        error=formatting.show_error(attempt.error, at_start=was_never_led_away(attempt)),
         description=formatting.show_external_text(attempt.words, formatting.LONG),
         took=formatting.show_duration(attempt),
     )

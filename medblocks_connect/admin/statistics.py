@@ -16,7 +16,7 @@ from django.db.models import Case, Count, IntegerField, Max, Q, Value, When
 from django.utils import timezone
 
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.models.attempt import AttemptQuerySet
+from medblocks_connect.models.attempt import NEVER_LED, AttemptQuerySet
 
 Status = PatientConnectionAttempt.Status
 
@@ -31,9 +31,9 @@ _OUTCOME_OF: Final[Mapping[str, str]] = {
 _CAME_BACK_OR_SETTLED: Final = (
     Q(returned_at__isnull=False)
     | Q(status=Status.SUCCEEDED)
-    | Q(status=Status.FAILED, patient_session_id__isnull=False)
+    | (Q(status=Status.FAILED) & ~NEVER_LED)
 )
-_REACHED_PORTAL: Final = _CAME_BACK_OR_SETTLED | Q(patient_session_id__isnull=False)
+_REACHED_PORTAL: Final = _CAME_BACK_OR_SETTLED | ~NEVER_LED
 _MAX_WAITS: Final = 5000
 
 WAIT_LIMITS: Final = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 30))

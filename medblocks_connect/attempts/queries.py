@@ -1,16 +1,27 @@
-"""A patient's own attempts: the one that a request names, and whether a failure is the second."""
+"""A patient's own attempts: the one that a request names, whether they left this site for it,
+whether a failure is the second, and whether a later one connected the place.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Final
 
+from django.db import router
+from django.db.models import Q
+
 from medblocks_connect.error_messages import PATIENTS_CHOICES
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
+from medblocks_connect.models.attempt import was_never_led_away
 from medblocks_connect.patients import Patient
 
 _RECENT: Final = timedelta(days=30)
 _Status = PatientConnectionAttempt.Status
+_Kind = AttemptEvent.Kind
+# As has_failed_twice sees it: the same code at a start that was refused is nobody's choice.
+_IS_PATIENTS_CHOICE: Final = Q(error__in=PATIENTS_CHOICES) & (
+    Q(patient_session_id__isnull=False) | Q(returned_at__isnull=False)
+)
 
 
 def find_attempt(patient: Patient, **lookup: str) -> PatientConnectionAttempt | None:
@@ -23,6 +34,29 @@ def find_attempt(patient: Patient, **lookup: str) -> PatientConnectionAttempt | 
         return None
     own = PatientConnectionAttempt.objects.where_written().of_patient(patient.patient_id)
     return own.filter(**lookup).first()
+
+
+def has_never_left(attempt: PatientConnectionAttempt) -> bool:
+    """Return whether nothing says that the patient of ``attempt`` ever left this site for it.
+
+    A start that got no answer led nobody away, and its session, found again by reconciliation, is
+    an address that nobody was given. So it counts as never left while that session is open or has
+    lapsed. Once it failed or connected at Medblocks somebody was there, however they came.
+    """
+    if was_never_led_away(attempt):
+        return True
+    if attempt.returned_at is not None or attempt.status not in {_Status.STARTED, _Status.EXPIRED}:
+        return False
+    events = attempt.events.using(router.db_for_write(AttemptEvent))
+    opened = events.filter(kind__in=(_Kind.STARTED, _Kind.ADOPTED)).values_list("kind", flat=True)
+    return set(opened) == {_Kind.ADOPTED}
+
+
+def is_regained(attempt: PatientConnectionAttempt) -> bool:
+    """Return whether a later attempt connected the place of ``attempt``, and that still stands."""
+    place = attempt.connection_id
+    own = PatientConnectionAttempt.objects.of_patient(attempt.patient_id).in_workspace()
+    return bool(place) and place in own.filter(id__gt=attempt.pk).find_connected([place])
 
 
 def has_failed_twice(attempt: PatientConnectionAttempt) -> bool:
@@ -38,12 +72,12 @@ def has_failed_twice(attempt: PatientConnectionAttempt) -> bool:
         created_at__gte=attempt.created_at - _RECENT,
         id__lt=attempt.pk,
         status__in=(_Status.FAILED, _Status.EXPIRED, _Status.SUCCEEDED),
-    ).exclude(error__in=PATIENTS_CHOICES)
+    ).exclude(_IS_PATIENTS_CHOICE)
     latest = earlier.order_by("-id").first()
     return latest is not None and _is_failure(latest)
 
 
 def _is_failure(attempt: PatientConnectionAttempt) -> bool:
-    if attempt.error in PATIENTS_CHOICES:
+    if attempt.error in PATIENTS_CHOICES and not was_never_led_away(attempt):
         return False
     return attempt.status in {_Status.FAILED, _Status.EXPIRED}

@@ -69,7 +69,7 @@ class StartedAttempt:
 class StartRefusedError(Exception):
     """The attempt could not start; its row says why.
 
-    ``status_code`` is the HTTP status for the patient's page.
+    ``status_code`` is the HTTP status for a caller that is not led to the attempt's page.
     """
 
     def __init__(self, attempt: PatientConnectionAttempt, status_code: int) -> None:
@@ -264,7 +264,7 @@ _OUR_CODES = {UNSAFE_URL, DUPLICATE_SESSION, SITE_ERROR, MedblocksConnectionErro
 
 
 def _status_code(error: MedblocksError) -> int:
-    """Return the HTTP status for the patient's page: Medblocks' own decides where it answered."""
+    """Return the HTTP status for a host's front end: Medblocks' own decides where it answered."""
     if error.status_code == HTTPStatus.NOT_FOUND:
         return HTTPStatus.NOT_FOUND
     if error.is_unanswered or error.status_code in _UNAVAILABLE:

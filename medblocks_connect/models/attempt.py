@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final, Protocol
 
 from django.db import models, router
 from django.db.models import OuterRef, Q, Value
@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext
 
 from medblocks_connect.conf import find_workspace
+from medblocks_connect.error_messages import NEVER_LED_AWAY
 from medblocks_connect.models.fields import IdentifierField
 from medblocks_connect.models.workspace import filter_workspace, make_workspace_field
 
@@ -244,6 +245,40 @@ class PatientConnectionAttempt(models.Model):
         """Return whether the patient went to the portal and nobody has told of them since."""
         return self.shown_status == self.Status.STARTED and self.returned_at is None
 
+
+class Led(Protocol):
+    """An attempt, or a row with the columns that say whether its patient was led to a portal."""
+
+    status: Any
+    error: Any
+    patient_session_id: Any
+    returned_at: Any
+
+
+def was_never_led_away(attempt: Led) -> bool:
+    """Return whether the start of ``attempt`` gave its patient no way to a portal.
+
+    As far as the row tells: of a session that was found again, only the timeline does.
+    """
+    if attempt.returned_at is not None or attempt.status == "succeeded":
+        return False
+    return (
+        attempt.status == "created"
+        or not attempt.patient_session_id
+        or attempt.error in NEVER_LED_AWAY
+    )
+
+
+NEVER_LED: Final = (
+    Q(returned_at__isnull=True)
+    & ~Q(status=PatientConnectionAttempt.Status.SUCCEEDED)
+    & (
+        Q(status=PatientConnectionAttempt.Status.CREATED)
+        | Q(patient_session_id__isnull=True)
+        | Q(error__in=NEVER_LED_AWAY)
+    )
+)
+"""The rows of which :func:`was_never_led_away` holds."""
 
 OPEN_STATUSES: Final = frozenset(
     {

@@ -92,9 +92,7 @@ class PatientSessionsJsonView(PatientJsonView):
         try:
             started = start_attempt(self.patient, connection_id, build_return_url(self.request))
         except StartRefusedError as refused:
-            code = refused.attempt.error or "no_answer"
-            at_start = not refused.attempt.patient_session_id
-            return _describe_failure(code, refused.status_code, at_start=at_start)
+            return _describe_failure(refused.attempt.error or "no_answer", refused.status_code)
         except AnyDatabaseError as error:
             # The error's kind and not its text, which may hold the row.
             logger.error("An attempt could not be recorded: %s", type(error).__name__)
@@ -133,7 +131,7 @@ def _describe_facility(facility: FhirSource) -> dict[str, str | None]:
     }
 
 
-def _describe_failure(code: str, status: int, *, at_start: bool = True) -> JsonResponse:
-    message = describe_error(code, at_start=at_start)
+def _describe_failure(code: str, status: int) -> JsonResponse:
+    message = describe_error(code, at_start=True)
     shown = code if _CODE.fullmatch(code) else UNKNOWN_ERROR
     return error_json(shown, f"{message.what_happened} {message.what_to_do}", status)

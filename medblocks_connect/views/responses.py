@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 
-from medblocks_connect.attempts.queries import has_failed_twice
+from medblocks_connect.attempts.queries import has_failed_twice, has_never_left, is_regained
 from medblocks_connect.attempts.waiting import is_confirming, is_long_wait, seconds_until_reload
 from medblocks_connect.conf import conf
 from medblocks_connect.error_messages import describe_error, describe_limit
@@ -60,23 +60,26 @@ def render_throttled(request: HttpRequest, seconds: int) -> HttpResponse:
     return response
 
 
-def render_outcome(
-    request: HttpRequest, attempt: PatientConnectionAttempt, status: int = HTTPStatus.OK
-) -> HttpResponse:
+def render_outcome(request: HttpRequest, attempt: PatientConnectionAttempt) -> HttpResponse:
     """Return the page that tells the patient what came of ``attempt``, or that it is checked."""
     is_stopped = "stop" in request.GET
     refresh = seconds_until_reload(attempt, stopped=is_stopped)
+    never_left = has_never_left(attempt)
     context = {
         "attempt": attempt,
-        "is_confirming": is_confirming(attempt),
-        "message": describe_error(attempt.error, at_start=not attempt.patient_session_id),
+        "is_confirming": is_confirming(attempt) and not never_left,
+        "is_unfinished": attempt.is_unfinished and not never_left,
+        "is_connected": attempt.is_connected or is_regained(attempt),
+        "never_left": never_left,
+        "message": describe_error(attempt.error, at_start=never_left),
         "refresh": refresh,
         "is_stopped": is_stopped,
         "is_long_wait": is_long_wait(attempt),
         "has_failed_twice": has_failed_twice(attempt),
-        "place_name": find_place_name(attempt),
+        # A start that was refused asked already, and its page may be loaded again and again.
+        "place_name": find_place_name(attempt, may_ask=not never_left),
     }
-    response = render_page(request, "attempt", context, status)
+    response = render_page(request, "attempt", context)
     if refresh:
         response["Refresh"] = str(refresh)
     return response

@@ -14,7 +14,7 @@ from medblocks_connect.conf import conf
 from medblocks_connect.error_messages import RECORD_SYSTEMS, name_record_system
 from medblocks_connect.facilities.catalog import find_catalog, get_index
 from medblocks_connect.facilities.disambiguation import Difference, disambiguate
-from medblocks_connect.facilities.lookup import get_facilities, get_facility
+from medblocks_connect.facilities.lookup import find_known_facility, get_facilities, get_facility
 from medblocks_connect.facilities.matching.highlighting import NamePart, mark_match
 from medblocks_connect.facilities.matching.states import STATE_NAMES, split_state
 from medblocks_connect.facilities.search import FacilitySearch, FoundFacilities, find_facilities
@@ -227,8 +227,14 @@ def choose_initials(name: str) -> str:
     return "".join(word[0] for word in telling[:2]).upper()
 
 
-def find_place_name(attempt: PatientConnectionAttempt) -> str:
-    """Return the name of the place of ``attempt``, never an id; "" where nobody can tell it."""
+def find_place_name(attempt: PatientConnectionAttempt, *, may_ask: bool = True) -> str:
+    """Return the name of the place of ``attempt``, never an id; "" where nobody can tell it.
+
+    ``may_ask``: Medblocks may be asked, where nothing here knows the name.
+    """
     if attempt.connection_name or not attempt.connection_id or not attempt.is_in_workspace:
         return attempt.connection_name
+    if not may_ask:
+        known = find_known_facility(attempt.connection_id)
+        return known.name if known else ""
     return next((facility.name for facility in get_facilities([attempt.connection_id])), "")

@@ -15,12 +15,7 @@ from medblocks_connect.facilities.lookup import list_recommendable
 from medblocks_connect.views.base import PatientView
 from medblocks_connect.views.forms import StartForm
 from medblocks_connect.views.requests import build_return_url, has_repeated_parameter
-from medblocks_connect.views.responses import (
-    SeeOther,
-    render_outcome,
-    render_page,
-    render_trouble,
-)
+from medblocks_connect.views.responses import SeeOther, render_page, render_trouble
 from medblocks_connect.views.search_results import describe_place
 
 logger = logging.getLogger("medblocks_connect.views")
@@ -32,14 +27,18 @@ class _StartingView(PatientView):
     def lead_to_portal(
         self, connection_id: str, recommended: Sequence[str] = ()
     ) -> HttpResponseBase:
-        """Start a session and send the browser to it; where it is refused, say why."""
+        """Start a session and send the browser to it; where it is refused, to the attempt's page.
+
+        Also then by a redirect: a page that is loaded again, or a phone that restores a tab, would
+        send a form anew.
+        """
         return_url = build_return_url(self.request)
         try:
             started = start_attempt(
                 self.patient, connection_id, return_url, recommended=recommended
             )
         except StartRefusedError as refused:
-            return render_outcome(self.request, refused.attempt, refused.status_code)
+            return SeeOther(refused.attempt.get_absolute_url())
         except AnyDatabaseError as error:
             # The error's kind and not its text, which may hold the row.
             logger.error("An attempt could not be recorded: %s", type(error).__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
@@ -23,7 +25,9 @@ def patient_page(patient_id: str = "p-1") -> str:
 
 
 def create_attempt(**fields) -> PatientConnectionAttempt:
-    """Make an attempt as a host's code may: from its bare fields."""
+    """Make an attempt as a host's code may: from its bare fields, with a session once it began."""
+    if fields.get("status", "created") != "created":
+        fields.setdefault("patient_session_id", f"ps_{secrets.token_hex(8)}")
     fields = {
         "patient_id": "p-1",
         "connection_id": "fhirsrc_riverside",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -329,3 +330,44 @@ def test_ask_again_button_shows_only_with_a_session(asker, make_attempt):
     context = asker.get(attempt_url(with_session.pk)).context
     assert context["may_ask"]
     assert not asker.get(attempt_url(make_attempt().pk)).context["may_ask"]
+
+
+def test_attempt_page_marks_no_no_with_a_cross(staff, make_attempt):
+    """Django's icon for False is a red cross; here each False is what one hopes for, or neither."""
+    page = staff.get(attempt_url(make_attempt(status="succeeded").pk)).content.decode()
+    assert "icon-no" not in page
+    assert "icon-yes" not in page
+    for column in ("is_unconfirmed", "has_disagreement", "was_claimed"):
+        assert re.search(rf'field-{column}".*?class="readonly">No</div>', page, re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("fields", "tone"),
+    [
+        ({"status": "failed", "error": "user_denied"}, "quiet"),
+        ({"status": "failed", "error": "user_denied", "patient_session_id": None}, "bad"),
+        ({"status": "failed", "error": "oauth_error"}, "bad"),
+        ({"status": "expired"}, "warn"),
+        ({"status": "succeeded", "lost_at": timezone.now()}, "warn"),
+    ],
+    ids=["own-no", "refused", "failed", "left", "lost"],
+)
+def test_attempt_page_marks_failures_alone_in_red(staff, make_attempt, fields, tone):
+    attempt = make_attempt(**fields)
+    kind = "failed" if fields.get("patient_session_id", True) else "refused"
+    error = fields.get("error", "")
+    attempt.events.create(
+        source="medblocks", kind=kind, status=attempt.status, error=error, fingerprint="1"
+    )
+    page = staff.get(attempt_url(attempt.pk)).content.decode()
+    assert ("medblocks-badge medblocks-bad" in page) == (tone == "bad")
+    assert f"medblocks-badge medblocks-{tone}" in page
+
+
+@pytest.mark.parametrize("kinds", [["adopted"], ["adopted", "started"]], ids="-".join)
+def test_attempt_page_of_a_session_found_again_says_who_was_led_there(staff, make_attempt, kinds):
+    attempt = make_attempt(status="started")
+    for kind in kinds:
+        attempt.events.create(source="medblocks", kind=kind, status="started", fingerprint=kind)
+    sentence = staff.get(attempt_url(attempt.pk)).context["summary"].sentence
+    assert ("nobody was led to the portal" in sentence) == (kinds == ["adopted"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from itertools import product
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
+from medblocks_connect.admin.attempt_summary import LaterAttempts, summarize
 from medblocks_connect.admin.formatting import SHORT
 from medblocks_connect.admin.read_only import CAP
 from medblocks_connect.models import PatientConnectionAttempt
@@ -31,7 +33,7 @@ def test_list_line_shows_every_column(staff, make_attempt):
         request_id="req_123",
     )
     page = staff.get(ATTEMPTS).content.decode()
-    for text in ("p-77", "Riverside General", "Epic (MyChart)", "Failed", "medblocks-bad"):
+    for text in ("p-77", "Riverside General", "Epic (MyChart)", "Failed", "medblocks-quiet"):
         assert text in page
     for text in ("user_denied", "The patient cancelled", "The user said no", "req_123"):
         assert text in page
@@ -116,6 +118,54 @@ def test_filter_never_came_back_keeps_ended_sessions(staff, make_attempt):
     make_attempt(status="started", expires_at=now + timedelta(hours=1))
     make_attempt(status="started", expires_at=now - timedelta(hours=1), returned_at=now)
     assert _found(staff, "concern=away") == {over.pk, expired.pk}
+
+
+def test_filter_never_came_back_keeps_who_approved_or_failed_and_stayed_away(staff, make_attempt):
+    now = timezone.now()
+    won = make_attempt(status="succeeded", settled_at=now)
+    denied = make_attempt(status="failed", error="user_denied", settled_at=now)
+    lapsed = make_attempt(status="failed", error="oauth_error", expires_at=now - timedelta(1))
+    make_attempt(status="failed", error="oauth_error", expires_at=now + timedelta(1))
+    make_attempt(status="succeeded", settled_at=now, returned_at=now)
+    assert _found(staff, "concern=away") == {won.pk, denied.pk, lapsed.pk}
+
+
+def test_filter_never_came_back_leaves_out_who_was_never_led_away(staff, make_attempt):
+    now = timezone.now()
+    for status in ("failed", "expired", "started"):
+        make_attempt(status=status, patient_session_id=None, settled_at=now, expires_at=now)
+    make_attempt(status="failed", error="unsafe_url", settled_at=now)
+    assert _found(staff, "concern=away") == set()
+
+
+def test_filter_and_summary_agree_on_who_never_came_back(staff, make_attempt):
+    now = timezone.now()
+    for status, error, session, returned, settled, expires in product(
+        PatientConnectionAttempt.Status.values,
+        ["", "oauth_error", "unsafe_url"],
+        ["ps", None],
+        [now, None],
+        [now, None],
+        [now - timedelta(hours=1), now + timedelta(hours=1), None],
+    ):
+        can_be = status not in {"created", "started"} if returned else status != "returned"
+        if can_be and (status == "failed") == bool(error):
+            number = PatientConnectionAttempt.objects.count()
+            make_attempt(
+                status=status,
+                error=error,
+                patient_session_id=session and f"ps_{number}",
+                returned_at=returned,
+                settled_at=settled,
+                expires_at=expires,
+            )
+    told = {
+        attempt.pk
+        for attempt in PatientConnectionAttempt.objects.all()
+        if "never came back" in summarize(attempt, LaterAttempts(), now).sentence
+    }
+    assert 0 < len(told) < PatientConnectionAttempt.objects.count()
+    assert _found(staff, "concern=away&all=") == told
 
 
 def test_filter_never_came_back_is_read_from_the_time_index(staff, make_attempt):

@@ -6,9 +6,12 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from django.utils.translation import override
 
 from medblocks_connect.admin.attempt_summary import LaterAttempts, summarize
+from medblocks_connect.error_messages import ERROR_MESSAGES
 from medblocks_connect.models import PatientConnectionAttempt
+from tests.test_error_messages import SAID_OF_WHO_LEFT
 
 NOW = timezone.now()
 
@@ -90,6 +93,61 @@ def test_summary_sentence_says(fields, text):
 def test_summary_of_refused_start_says_never_reached_the_portal():
     attempt = _attempt(status="failed", patient_session_id=None, returned_at=None)
     assert "the patient never reached the portal" in _sentence(attempt)
+
+
+@pytest.mark.parametrize("language", SAID_OF_WHO_LEFT)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({"status": "failed", "error": code} for code in (*ERROR_MESSAGES, "brand_new_code")),
+        {"status": "expired"},
+        {"status": "started"},
+        {"status": "created"},
+    ],
+    ids=str,
+)
+def test_summary_of_who_never_left_says_nothing_else(fields, language):
+    never_left = _attempt(**fields, patient_session_id=None, returned_at=None)
+    with override(language):
+        summary = summarize(never_left, LaterAttempts(), NOW)
+    told = [summary.sentence, summary.turn, summary.meaning, summary.tell_patient]
+    told = "\n".join([*told, summary.next_step]).lower()
+    assert [words for words in SAID_OF_WHO_LEFT[language] if words in told] == []
+
+
+def test_summary_of_an_unsafe_address_says_never_reached_the_portal():
+    attempt = _attempt(status="failed", error="unsafe_url", returned_at=None)
+    assert "the patient never reached the portal" in _sentence(attempt)
+
+
+@pytest.mark.parametrize("status", ["started", "expired"])
+def test_summary_of_a_session_found_again_says_that_nobody_was_led_there(status):
+    attempt = _attempt(status=status, returned_at=None)
+    summary = summarize(attempt, LaterAttempts(), NOW, never_left=True)
+    assert "nobody was led to the portal" in summary.sentence
+    assert "never came back" not in summary.sentence
+    assert summary.next_step.startswith("Ask them to try again")
+
+
+@pytest.mark.parametrize(
+    ("fields", "says_so"),
+    [
+        ({"status": "succeeded", "settled_at": NOW}, True),
+        ({"status": "failed", "error": "user_denied", "settled_at": NOW}, True),
+        ({"status": "failed", "error": "oauth_error", "expires_at": NOW - timedelta(1)}, True),
+        ({"status": "expired"}, True),
+        ({"status": "started", "expires_at": NOW - timedelta(1)}, True),
+        # They may be trying again there.
+        ({"status": "failed", "error": "oauth_error", "expires_at": NOW + timedelta(1)}, False),
+        ({"status": "started"}, False),
+        ({"status": "failed", "settled_at": NOW, "patient_session_id": None}, False),
+        ({"status": "failed", "error": "unsafe_url", "settled_at": NOW}, False),
+        ({"status": "succeeded", "settled_at": NOW, "returned_at": NOW}, False),
+    ],
+)
+def test_summary_says_who_never_came_back(fields, says_so):
+    attempt = _attempt(**{"returned_at": None, **fields})
+    assert ("never came back" in _sentence(attempt)) == says_so
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,12 @@ def test_export_row_names_who_acted_for_the_patient(exporter, make_attempt):
 
 def test_export_seconds_of_no_session_are_empty(exporter, make_attempt):
     now = timezone.now()
-    make_attempt(status="failed", created_at=now, finished_at=now + timedelta(seconds=7))
+    make_attempt(
+        status="failed",
+        patient_session_id=None,
+        created_at=now,
+        finished_at=now + timedelta(seconds=7),
+    )
     (row,) = _rows(exporter.post(EXPORT))
     assert row["seconds taken"] == ""
 
@@ -206,3 +211,10 @@ def test_export_memory_is_flat(db):
     tracemalloc.stop()
     assert size > 1_000_000
     assert peak < 4_000_000
+
+
+@pytest.mark.parametrize("session", ["ps_1", None])
+def test_export_meaning_of_a_refused_start_speaks_of_no_sign_in(exporter, make_attempt, session):
+    make_attempt(status="failed", error="oauth_error", patient_session_id=session)
+    (row,) = _rows(exporter.post(EXPORT))
+    assert ("sign-in" in row["meaning"]) == (session is not None)

@@ -51,7 +51,12 @@ def month(make_attempt):
             created_at=now - timedelta(days=number),
             returned_at=now - timedelta(days=number) + timedelta(seconds=30),
         )
-    make_attempt(status="expired", connection_id="bad", connection_name="Bad Portal <b>")
+    make_attempt(
+        status="expired",
+        connection_id="bad",
+        connection_name="Bad Portal <b>",
+        patient_session_id=None,
+    )
     make_attempt(status="failed", error="x", created_at=now - timedelta(days=40))
 
 
@@ -69,7 +74,7 @@ def test_overview_counts_outcomes_steps_and_facilities(staff, month):
 
 def test_overview_steps_are_a_funnel(staff, make_attempt):
     make_attempt()
-    make_attempt(status="failed", error="throttled")
+    make_attempt(status="failed", error="throttled", patient_session_id=None)
     make_attempt(status="started", patient_session_id="a")
     make_attempt(status="failed", patient_session_id="b")
     make_attempt(status="succeeded", patient_session_id="c")

@@ -212,3 +212,11 @@ def test_patient_page_names_who_disconnected_first(staff, make_attempt, actor, i
     assert "disconnected on this site" in page
     assert ("by <bdi>nurse-7</bdi>" in page) == is_named
     assert "too late" not in page
+
+
+@pytest.mark.parametrize("session", ["ps_1", None])
+def test_last_error_of_a_refused_start_speaks_of_no_sign_in(staff, make_attempt, session):
+    make_attempt(status="failed", error="oauth_error", patient_session_id=session)
+    for path in (PATIENTS, patient_page()):
+        page = staff.get(path).content.decode()
+        assert ("sign-in (OAuth) failed" in page) == (session is not None)

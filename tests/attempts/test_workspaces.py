@@ -94,7 +94,7 @@ def test_failures_are_counted_in_their_own_workspace_alone(make, workspace):
 @pytest.mark.parametrize(
     ("columns", "heading"),
     [
-        ({"status": "created"}, "The time to sign in ran out"),
+        ({"status": "created"}, "We could not reach the portal"),
         ({"status": "started"}, "The time to sign in ran out"),
         ({"status": "returned", "returned_at": timezone.now()}, "The time to sign in ran out"),
         ({"status": "succeeded"}, "The connection has ended"),

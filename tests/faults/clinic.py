@@ -161,6 +161,14 @@ class Clinic:
         assert answered.status_code == 200
         return answered.content.decode()
 
+    def read_refusal(self, answered: HttpResponse) -> str:
+        """Return the page that a start that was refused leads to, by a redirect that is a GET."""
+        assert answered.status_code == 303
+        address = self.attempt.get_absolute_url()
+        assert answered.headers["Location"] == address
+        assert "no-store" in answered.headers["Cache-Control"]
+        return self.page()
+
     def send(self, event: Payload, **how: Any) -> HttpResponse:
         """Deliver a webhook event to the site, signed."""
         how.setdefault("path", f"{self.prefix}/webhook/")

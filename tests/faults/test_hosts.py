@@ -50,7 +50,7 @@ def test_host_journey_ends_as_expected(hosts, kind):
     seen = hosts[kind]
     assert isinstance(seen, dict), seen
     statuses = [seen[each] for each in ("search", "lost", "json", "webhook", "no_answer")]
-    assert statuses == [200, 200, 200, 200, 503]
+    assert statuses == [200, 200, 200, 200, 303]
     assert (seen["page"], seen["lost_page"], seen["adopted"]) == (True, True, 1)
     # The user is gone by then: no row depends on one.
     assert seen["ends"] == [["succeeded", ""], ["failed", "user_denied"], ["succeeded", ""]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,6 +36,8 @@ class Stage:
 
     def attempt(self, status="succeeded", **columns):
         place = {"connection_id": RIVERSIDE, "connection_name": "Riverside General"}
+        if status != "created":
+            columns.setdefault("patient_session_id", f"ps_{secrets.token_hex(8)}")
         return PatientConnectionAttempt.objects.create(
             patient_id=self.patient_id, status=status, **{**place, **columns}
         )
@@ -149,6 +152,11 @@ def _throttled(stage):
     return f"{SEARCH}?q=riverside"
 
 
+def _refusing(_stage):
+    queue_fault(Operation.CREATE_PATIENT_SESSION, 502, "token_exchange_failed", times=9)
+    return f"{SEARCH}?q=riverside"
+
+
 def _nothing(_stage):
     return f"{SEARCH}?q=qqqqqq"
 
@@ -228,6 +236,8 @@ SCENES = {
     "takes-nobody": _attempt("failed", error="resource_not_found"),
     "expired": _attempt("expired"),
     "not-started": _attempt("created"),
+    "refused": _attempt("failed", error="oauth_error", patient_session_id=None),
+    "refused-start": Scene(_refusing, _press("[name=connection_id]")),
     "unreadable": _at("/records/return/?patient_session_id="),
     "wrong-method": _at("/records/start/"),
     "not-here": _at("/records/attempts/none/"),

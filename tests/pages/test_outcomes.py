@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from html import unescape
 from urllib.parse import quote
 
 import pytest
@@ -57,12 +58,22 @@ def test_second_failure_without_a_contact_names_the_people_there(show, make):
     assert "You can also ask the people who care for you." in show(fail(make)).text
 
 
-@pytest.mark.parametrize("status", ["failed", "expired"])
-def test_second_failure_gives_one_advice(show, make, status):
-    make(status=status, error="oauth_error")
-    page = show(make(status=status, error="oauth_error")).text
-    assert "It may help to wait a day." in page
-    assert "wait a few minutes" not in page
+@pytest.mark.parametrize("code", ["brand_new_code", *error_messages.ERROR_MESSAGES])
+def test_second_failure_keeps_the_advice_of_its_code(show, make, code):
+    for session in ("ps_1", None):
+        fail(make)
+        failed = make(status="failed", error=code, patient_session_id=session)
+        message = error_messages.describe_error(code, at_start=session is None)
+        page = unescape(show(failed).text)
+        assert str(message.what_to_do) in page
+        assert (TWICE in page) != message.is_patients_choice
+        PatientConnectionAttempt.objects.all().delete()
+
+
+def test_second_failure_by_the_clock_gives_one_advice(show, make):
+    make(status="expired")
+    page = show(make(status="expired")).text
+    assert "it may help to wait a day" in page
     assert "when you are ready" not in page
 
 
@@ -92,6 +103,47 @@ def test_cancelling_is_no_error(show, make):
     page = show(make(status="failed", error="user_denied")).text
     assert TWICE not in page
     assert "medblocks-outcome-bad" not in page
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_marked"),
+    [
+        ({"status": "failed", "error": "oauth_error"}, True),
+        ({"status": "failed", "error": "user_denied", "patient_session_id": None}, True),
+        ({"status": "created"}, True),
+        ({"status": "failed", "error": "user_denied"}, False),
+        ({"status": "expired"}, False),
+        ({"lost_at": timezone.now(), "connection_status": "refresh_failed"}, True),
+        ({"lost_at": timezone.now(), "connection_status": "disconnected"}, False),
+    ],
+    ids=["failed", "refused", "no-answer", "own-no", "left", "lost", "turned-off"],
+)
+def test_mark_of_a_failure_is_on_failures_alone(show, make, columns, is_marked):
+    assert ("medblocks-outcome-bad" in show(make(**columns)).text) == is_marked
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"lost_at": timezone.now(), "connection_status": "refresh_failed"},
+        {"status": "failed", "error": "oauth_error"},
+        {"status": "expired"},
+        {"status": "created"},
+    ],
+    ids=["lost", "failed", "left", "no-answer"],
+)
+def test_place_that_was_connected_later_is_told_as_connected(show, make, columns):
+    earlier = make(**columns)
+    make()
+    page = show(earlier).text
+    assert "You are connected" in page
+    assert "You are not connected" not in page
+    assert "medblocks-outcome-bad" not in page
+
+
+@pytest.mark.parametrize("path", ["/records/attempts/none/", "/records/start/"])
+def test_page_of_something_else_is_marked_where_it_failed(browser, path):
+    assert ("medblocks-outcome-bad" in browser.get(path).text) == ("start" in path)
 
 
 # Whom to ask.
@@ -155,8 +207,13 @@ STATES = [
     {"status": "returned", "returned_at": timezone.now()},
     {"status": "failed"},
     {"status": "expired"},
-    {"status": "created"},
     {"status": "started"},
+]
+NEVER_LEFT = [
+    {"status": "created"},
+    {"status": "failed", "patient_session_id": None},
+    {"status": "failed", "error": "unsafe_url"},
+    {"status": "expired", "patient_session_id": None},
 ]
 
 
@@ -168,7 +225,7 @@ def unnamed(medblocks):
     return address, asked
 
 
-@pytest.mark.parametrize("columns", STATES)
+@pytest.mark.parametrize("columns", [*STATES, *NEVER_LEFT])
 def test_place_is_called_by_no_id_and_no_address(show, make, unnamed, columns):
     for connection_id in ("", unnamed[0]):
         page = show(make(connection_id=connection_id, connection_name="", **columns)).text
@@ -180,6 +237,17 @@ def test_place_is_called_by_no_id_and_no_address(show, make, unnamed, columns):
 @pytest.mark.parametrize("columns", STATES)
 def test_name_that_the_attempt_lacks_is_asked_for(show, make, medblocks, columns):
     assert "<bdi>Riverside General</bdi>" in show(make(connection_name="", **columns)).text
+
+
+@pytest.mark.parametrize("columns", NEVER_LEFT)
+def test_page_of_a_start_that_led_nobody_away_asks_nothing(show, make, medblocks, columns):
+    """The start asked already; a phone that restores a tab does not ask again."""
+    attempt = make(connection_name="", **columns)
+    for _ in range(10):
+        response = show(attempt)
+        assert response.status_code == 200
+        assert "Refresh" not in response
+    assert len(medblocks.calls) == 0
 
 
 def test_name_that_nobody_can_tell_is_asked_for_once(show, make, unnamed):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
 
 from medblocks_connect.models import PatientConnectionAttempt
@@ -54,6 +56,8 @@ def make(user):
     """Make an attempt of the patient, one that connected unless told otherwise."""
 
     def make_one(**changes):
+        if changes.get("status") != "created":
+            changes.setdefault("patient_session_id", f"ps_{secrets.token_hex(8)}")
         columns = {
             "patient_id": str(user.pk),
             "connection_id": FACILITY,

@@ -213,3 +213,48 @@ def test_attempt_page_of_a_settled_attempt_asks_nothing(browser, attempt, medblo
     PatientConnectionAttempt.objects.update(status="succeeded")
     browser.get(attempt.get_absolute_url())
     assert len(medblocks.calls) == 0
+
+
+# Who never left this site.
+
+NOT_STARTED = "We could not reach the portal"
+
+
+@pytest.mark.parametrize(
+    ("columns", "kinds", "words"),
+    [
+        ({"status": "created", "patient_session_id": None}, ["no_answer"], NOT_STARTED),
+        ({"status": "expired", "patient_session_id": None}, ["no_answer"], NOT_STARTED),
+        ({"status": "started"}, ["no_answer", "adopted"], NOT_STARTED),
+        ({"status": "expired"}, ["no_answer", "adopted"], NOT_STARTED),
+        # The session was found again, and somebody was there, however they came.
+        (
+            {"status": "failed", "error": "oauth_error"},
+            ["adopted", "failed"],
+            "The portal had a problem",
+        ),
+        ({"status": "succeeded"}, ["adopted", "connected"], "You are connected"),
+        # The answer came late, and with it the way to the portal.
+        ({"status": "started"}, ["adopted", "started"], "Did you finish at the portal?"),
+        ({"status": "expired"}, ["started"], "The time to sign in ran out"),
+    ],
+)
+def test_attempt_page_fits_who_was_led_away_and_who_was_not(
+    browser, attempt, answer, columns, kinds, words
+):
+    answer(status="open")
+    PatientConnectionAttempt.objects.update(**columns)
+    for kind in kinds:
+        attempt.events.create(source="site", kind=kind, status="created", fingerprint=kind)
+    response = browser.get(attempt.get_absolute_url())
+    assert words in response.text
+    assert "Refresh" not in response
+    if words == NOT_STARTED:
+        assert "<title>You are not connected</title>" in response.text
+
+
+def test_attempt_page_of_another_workspace_fits_who_was_never_led_away(browser, attempt):
+    PatientConnectionAttempt.objects.update(
+        status="created", patient_session_id=None, workspace="another"
+    )
+    assert NOT_STARTED in browser.get(attempt.get_absolute_url()).text

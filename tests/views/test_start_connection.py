@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from django.db import DatabaseError
 
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.attempts.conftest import (
@@ -103,3 +104,47 @@ def test_start_case_5_second_post_is_a_row_of_its_own(browser, user, medblocks):
     answers = [browser.post(START, {"connection_id": FACILITY}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [303, 303]
     assert PatientConnectionAttempt.objects.filter(status="started").count() == 2
+
+
+# A start that is refused.
+
+
+@pytest.mark.parametrize("path", [START, "/records/start/elsewhere/"])
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 502])
+def test_refused_start_leads_to_the_attempts_page(browser, medblocks, settings, path, status):
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "HOSTED_FALLBACK": True,
+        "MAX_RETRIES": 0,
+    }
+    refusal = {"error": {"type": "any", "code": "oauth_error", "message": "In Medblocks' words"}}
+    medblocks.post(f"{BASE_URL}/patient-sessions", json=refusal, status=status)
+    response = browser.post(path, {"connection_id": FACILITY})
+    attempt = PatientConnectionAttempt.objects.get()
+    assert (response.status_code, response["Location"]) == (303, attempt.get_absolute_url())
+    assert "no-store" in response["Cache-Control"]
+    page = browser.get(response["Location"])
+    assert page.status_code == 200
+    assert "We could not open the portal" in page.text
+    assert "In Medblocks" not in page.text
+    assert ("Try again" in page.text) == (path == START)
+
+
+def test_session_that_another_attempt_has_leads_to_a_page_that_fits(browser, user, medblocks):
+    PatientConnectionAttempt.objects.create(patient_id="another", patient_session_id="ps_1")
+    medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(patient_id=str(user.pk)))
+    page = browser.post(START, {"connection_id": FACILITY}, follow=True)
+    attempt = PatientConnectionAttempt.objects.get(patient_id=str(user.pk))
+    assert attempt.error == "duplicate_session"
+    assert page.redirect_chain == [(attempt.get_absolute_url(), 303)]
+    assert "We got an answer we did not understand" in page.text
+
+
+def test_start_that_cannot_be_written_is_503_since_there_is_no_page(browser, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise DatabaseError
+
+    monkeypatch.setattr("medblocks_connect.views.start_connection.start_attempt", refuse)
+    response = browser.post(START, {"connection_id": FACILITY})
+    assert response.status_code == 503
+    assert "Something went wrong on the way" in response.text
