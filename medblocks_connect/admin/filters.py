@@ -28,7 +28,7 @@ from medblocks_connect.admin.workspaces import has_other_workspaces, list_worksp
 from medblocks_connect.conf import find_workspace
 from medblocks_connect.error_messages import name_record_system
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
-from medblocks_connect.models.attempt import OPEN_STATUSES
+from medblocks_connect.models.attempt import NEVER_LED, OPEN_STATUSES
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
@@ -260,17 +260,28 @@ class ConcernFilter(ChoiceFilter):
 
 
 def _filter_never_returned(queryset: Attempts) -> Attempts:
-    """Keep the attempts whose session has ended, by Medblocks' word or by the clock, and whose
-    patient has not come back.
+    """Keep the attempts that led their patient away, whose session has ended, by Medblocks' word
+    or by the clock, and whose patient has not come back: also of those that connected or failed.
+
+    Of a session that was found again only the timeline says that nobody was led there: those are
+    kept too. To look there for each row costs PostgreSQL ten times the list.
     """
     status = PatientConnectionAttempt.Status
-    is_over = Q(state=status.EXPIRED) | Q(state=status.STARTED, expires_at__lt=timezone.now())
-    # Of two statuses SQLite would gather all rows and sort them, and these are many: an expression
+    # A session that failed and goes on is none: the patient may be trying again.
+    is_over = (
+        Q(state__in=[status.EXPIRED, status.SUCCEEDED])
+        | Q(settled_at__isnull=False)
+        | Q(expires_at__lt=timezone.now())
+    )
+    # Of statuses SQLite would gather all rows and sort them, and these are many: an expression
     # keeps it to the index on the time, which has the newest at once. PostgreSQL knows how many
     # there are, but not of an expression.
     is_sqlite = connections[queryset.db].vendor == "sqlite"
     state = Coalesce("status", Value("")) if is_sqlite else F("status")
-    return queryset.alias(state=state).filter(is_over, returned_at__isnull=True)
+    ended = queryset.alias(state=state).filter(
+        is_over, returned_at__isnull=True, patient_session_id__isnull=False
+    )
+    return ended.exclude(NEVER_LED)
 
 
 class WithdrawnFilter(ChoiceFilter):
