@@ -15,6 +15,7 @@ from medblocks_connect.attempts.outcome import NOT_CONNECTED
 from medblocks_connect.error_messages import (
     ERROR_MESSAGES,
     MESSAGES_AT_START,
+    NEVER_LED_AWAY,
     PATIENTS_CHOICES,
     BrokeAt,
     Turn,
@@ -168,6 +169,10 @@ def test_known_code_says_the_same_whenever_it_comes_unless_it_speaks_of_the_port
     }
     assert differ == set(MESSAGES_AT_START)
     assert differ <= set(ERROR_MESSAGES)
+
+
+def test_codes_that_led_nobody_away_are_those_of_the_start():
+    assert {start.UNSAFE_URL, start.DUPLICATE_SESSION, start.SITE_ERROR} == NEVER_LED_AWAY
 
 
 def test_own_no_at_a_refused_start_is_nobodys_choice():

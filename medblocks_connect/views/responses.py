@@ -54,7 +54,8 @@ def render_trouble(request: HttpRequest, error: str, status: int) -> HttpRespons
 
 def render_throttled(request: HttpRequest, seconds: int) -> HttpResponse:
     """Return the page for a patient who is to wait ``seconds`` (RFC 9110, ``Retry-After``)."""
-    context = {"message": describe_limit(seconds)}
+    # Nothing failed: the patient is to wait.
+    context = {"message": describe_limit(seconds), "notice_tone": "plain"}
     response = render_page(request, "trouble", context, HTTPStatus.TOO_MANY_REQUESTS)
     response["Retry-After"] = str(seconds)
     return response

@@ -121,6 +121,7 @@ def test_throttled_search_is_429_with_retry_after(patient_client, now, rate, pat
     answered = patient_client.get(path)
     assert answered.status_code == 429
     assert 1 <= int(answered.headers["Retry-After"]) <= 61
+    assert "medblocks-outcome-bad" not in answered.content.decode()
 
 
 @pytest.mark.parametrize("path", ["/records/start/", "/records/api/patient-sessions/"])
