@@ -19,12 +19,12 @@ from medblocks_connect.api.errors import (
 )
 from medblocks_connect.api.json_fields import parse_time
 from medblocks_connect.api.resources import (
+    Connection,
     DisconnectedConnection,
     FhirSource,
     Health,
     Page,
     Patient,
-    PatientConnection,
     PatientSession,
     SessionConnection,
 )
@@ -43,6 +43,7 @@ __all__ = [
     "AuthenticationError",
     "BillingError",
     "ConflictError",
+    "Connection",
     "Connections",
     "DisconnectedConnection",
     "EHRError",
@@ -58,7 +59,6 @@ __all__ = [
     "NotFoundError",
     "Page",
     "Patient",
-    "PatientConnection",
     "PatientSession",
     "PatientSessions",
     "Patients",

@@ -86,7 +86,7 @@ def _read_connection(fields: Fields) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class PatientConnection(SessionConnection):
+class Connection(SessionConnection):
     """A patient's connection to one facility, as the patient's own record lists it.
 
     ``patient_session_id`` is ``""`` where Medblocks names no session.
@@ -97,7 +97,7 @@ class PatientConnection(SessionConnection):
     updated_at: datetime | None
 
     @classmethod
-    def from_json(cls, payload: object) -> PatientConnection:
+    def from_json(cls, payload: object) -> Connection:
         """Read one item of a patient's ``connections``; raises ``UnexpectedReplyError``."""
         fields = Fields(payload, "connection")
         return cls(
@@ -160,7 +160,7 @@ class Patient:
     name: str = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False, hash=False)
     created_at: datetime | None
-    connections: tuple[PatientConnection, ...]
+    connections: tuple[Connection, ...]
 
     @classmethod
     def from_json(cls, payload: object) -> Patient:
@@ -172,7 +172,7 @@ class Patient:
             name=fields.text("name", MAX_NAME_LENGTH),
             metadata=fields.metadata("metadata"),
             created_at=fields.moment("created_at"),
-            connections=fields.items("connections", PatientConnection.from_json),
+            connections=fields.items("connections", Connection.from_json),
         )
 
 

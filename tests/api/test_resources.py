@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from medblocks_connect.api import (
+    Connection,
     DisconnectedConnection,
     FhirSource,
     Health,
     Page,
     Patient,
-    PatientConnection,
     PatientSession,
     SessionConnection,
     UnexpectedReplyError,
@@ -64,7 +64,7 @@ def read_page(payload: object) -> Page[FhirSource]:
 READERS: list[tuple[Callable[[object], Any], dict[str, Any]]] = [
     (FhirSource.from_json, FACILITY),
     (SessionConnection.from_json, CONNECTION),
-    (PatientConnection.from_json, PATIENT["connections"][0]),
+    (Connection.from_json, PATIENT["connections"][0]),
     (PatientSession.from_json, FULL_SESSION),
     (Patient.from_json, PATIENT),
     (DisconnectedConnection.from_json, {"id": "conn_1", "disconnected": True}),
