@@ -111,6 +111,13 @@ class ReadOnlyAdmin(_ModelAdmin):
             pattern.callback = report_discreetly(pattern.callback)
         return patterns
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """Return the object; read once for a request, though Django and we both ask for it."""
+        read: dict[str, Any] = request.__dict__.setdefault("medblocks_objects", {})
+        if object_id not in read:
+            read[object_id] = super().get_object(request, object_id, from_field)
+        return read[object_id]
+
     def describe_page(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
         """Return what the template of one object's page needs beside Django's own."""
         return {}
