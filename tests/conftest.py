@@ -25,6 +25,7 @@ from medblocks_connect.models import (
     find_installation_id,
 )
 from tests.chromium import CHROMIUM, FLAGS
+from tests.connected import create_attempt
 from tests.facilities.names import NAMES
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def connect(user):
 
     def connect_to(*numbers, **columns):
         for number in numbers:
-            PatientConnectionAttempt.objects.create(
+            create_attempt(
                 patient_id=str(user.pk),
                 connection_id=f"fhirsrc_{number}",
                 **{"status": "succeeded", **columns},

@@ -133,7 +133,14 @@ def test_flow_start_with_a_facilitys_own_base_url(site, get_attempt):
 def test_flow_by_json_searches_and_starts(site):
     page = site.get("/records/api/connections/?q=riverside general").json()
     assert set(page) == {"data", "has_more", "next_cursor"}
-    assert set(page["data"][0]) == {"id", "name", "type", "logo_url", "portal_url"}
+    assert set(page["data"][0]) == {
+        "id",
+        "name",
+        "type",
+        "logo_url",
+        "portal_url",
+        "is_connected",
+    }
     assert page["data"][0]["name"] == "Riverside General"
     token = site.browser.cookies.get("csrftoken")
     started = site.browser.post(

@@ -24,9 +24,8 @@ from medblocks_connect.admin.links import attempt_url, delivery_url, patient_url
 from medblocks_connect.admin.support_bundle import write_bundle
 from medblocks_connect.admin.workspaces import describe_other_workspace
 from medblocks_connect.api import MedblocksError, NotFoundError
-from medblocks_connect.attempts.queries import has_never_left
+from medblocks_connect.attempts.queries import find_standing, has_never_left
 from medblocks_connect.attempts.verification import can_ask_about, verify_attempt
-from medblocks_connect.conf import find_workspace
 from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 
@@ -94,6 +93,7 @@ def describe_attempt(request: HttpRequest, attempt: PatientConnectionAttempt) ->
             attempt,
             find_later_attempts(attempt),
             timezone.now(),
+            standing=find_standing(attempt),
             was_disconnected=was_disconnected(attempt, events, events_left_out),
             never_left=has_never_left(attempt),
         ),
@@ -134,20 +134,10 @@ def find_later_attempts(attempt: PatientConnectionAttempt) -> LaterAttempts:
         patient_id=attempt.patient_id,
         created_at__gte=attempt.created_at,
     )
-    succeeded = PatientConnectionAttempt.Status.SUCCEEDED
-    is_held = Q(
-        status=succeeded,
-        lost_at__isnull=True,
-        connection_id=attempt.connection_id,
-        workspace=find_workspace(),
-    )
-    counted: Any = later.defer("error_description", "claimed_error_description").annotate(
-        count=Window(Count("pk")), holding=Window(Count("pk", filter=is_held))
-    )
+    described = "error_description", "claimed_error_description"
+    counted: Any = later.defer(*described).annotate(count=Window(Count("pk")))
     last = counted.order_by("-created_at", "-id").first()
-    if last is None:
-        return LaterAttempts()
-    return LaterAttempts(last.count, last, is_connected=last.holding > 0)
+    return LaterAttempts(last.count, last) if last else LaterAttempts()
 
 
 def was_disconnected(

@@ -14,7 +14,7 @@ from django.db import connections
 from django.db.models import Q, QuerySet
 
 from medblocks_connect.facilities.matching.normalization import fold, fold_fully
-from medblocks_connect.models import Facility, PatientConnectionAttempt
+from medblocks_connect.models import Facility, PatientConnectionAttempt, name_place
 
 MAX_FACILITIES: Final = 200
 """Facilities that one search may mean: more ids than that, and the attempts are read in vain."""
@@ -23,7 +23,7 @@ _MAX_ATTEMPTED_FACILITIES: Final = 10_000
 _MAX_ATTEMPTS_WITHOUT_ID: Final = 1000
 _MIN_LETTERS: Final = 2
 
-# The distinct facilities, each found by one step in the index on (connection_id, created_at):
+# The distinct facilities, each found by one step in the index on (place_id, created_at):
 # SELECT DISTINCT would read every attempt. A facility has the name that it had last, the one it
 # had first, and the one in the catalog now: two there, where two workspaces name it differently.
 # Last come the names that the newest attempts without a facility's id have. No value of anybody's
@@ -31,23 +31,23 @@ _MIN_LETTERS: Final = 2
 _FACILITIES_SQL: Final = """
 WITH RECURSIVE facility (id) AS (
     SELECT (
-        SELECT a.connection_id FROM {attempts} a
-        WHERE a.connection_id > '' ORDER BY a.connection_id LIMIT 1
+        SELECT a.place_id FROM {attempts} a
+        WHERE a.place_id > '' ORDER BY a.place_id LIMIT 1
     )
     UNION ALL
     SELECT (
-        SELECT a.connection_id FROM {attempts} a
-        WHERE a.connection_id > facility.id ORDER BY a.connection_id LIMIT 1
+        SELECT a.place_id FROM {attempts} a
+        WHERE a.place_id > facility.id ORDER BY a.place_id LIMIT 1
     ) FROM facility WHERE facility.id IS NOT NULL
 )
 SELECT named.* FROM (
     SELECT facility.id, (
         SELECT a.connection_name FROM {attempts} a
-        WHERE a.connection_id = facility.id AND a.connection_name > ''
+        WHERE a.place_id = facility.id AND a.connection_name > ''
         ORDER BY a.created_at DESC LIMIT 1
     ) AS last_name, (
         SELECT a.connection_name FROM {attempts} a
-        WHERE a.connection_id = facility.id AND a.connection_name > ''
+        WHERE a.place_id = facility.id AND a.connection_name > ''
         ORDER BY a.created_at LIMIT 1
     ) AS first_name, (
         SELECT MIN(f.name) FROM {catalog} f WHERE f.connection_id = facility.id
@@ -59,7 +59,7 @@ SELECT named.* FROM (
 UNION ALL
 SELECT DISTINCT '', newest.connection_name, NULL, NULL, NULL FROM (
     SELECT a.connection_name FROM {attempts} a
-    WHERE a.connection_id = '' ORDER BY a.created_at DESC LIMIT {without_id}
+    WHERE a.place_id = '' ORDER BY a.created_at DESC LIMIT {without_id}
 ) newest WHERE newest.connection_name > ''
 """
 
@@ -68,7 +68,7 @@ SELECT DISTINCT '', newest.connection_name, NULL, NULL, NULL FROM (
 class AttemptedFacility:
     """A facility that attempts were made at, with all its names; one may have no id."""
 
-    connection_id: str
+    place_id: str
     names: frozenset[str]
 
 
@@ -76,7 +76,7 @@ class AttemptedFacility:
 class NamedFacilities:
     """The facilities that a term names: by their ids, and by name where attempts have no id."""
 
-    connection_ids: tuple[str, ...] = ()
+    place_ids: tuple[str, ...] = ()
     names_without_id: tuple[str, ...] = ()
     are_too_many: bool = False
 
@@ -98,8 +98,8 @@ def list_attempted_facilities(database: str) -> list[AttemptedFacility]:
             )
         )
         return [
-            AttemptedFacility(connection_id, frozenset(name for name in names if name))
-            for connection_id, *names in cursor.fetchall()
+            AttemptedFacility(place_id, frozenset(name for name in names if name))
+            for place_id, *names in cursor.fetchall()
         ]
 
 
@@ -117,8 +117,8 @@ def find_named_facilities(database: str, term: str) -> NamedFacilities:
     if len(named) > MAX_FACILITIES or len(attempted) > _MAX_ATTEMPTED_FACILITIES:
         return NamedFacilities(are_too_many=True)
     return NamedFacilities(
-        tuple(facility.connection_id for facility in named if facility.connection_id),
-        tuple(name for facility in named if not facility.connection_id for name in facility.names),
+        tuple(facility.place_id for facility in named if facility.place_id),
+        tuple(name for facility in named if not facility.place_id for name in facility.names),
     )
 
 
@@ -132,9 +132,9 @@ def search_attempts(
     # Only a patient's id may be white space; MySQL takes " " for "", which many rows have.
     if stripped := term.strip():
         matches |= Q(patient_session_id=stripped) | Q(request_id=stripped)
-        matches |= Q(connection_id__in={*facilities.connection_ids, stripped})
+        matches |= Q(place_id__in={*facilities.place_ids, name_place(stripped)})
     if facilities.names_without_id:
-        matches |= Q(connection_id="", connection_name__in=facilities.names_without_id)
+        matches |= Q(place_id="", connection_name__in=facilities.names_without_id)
     return attempts.filter(matches)
 
 

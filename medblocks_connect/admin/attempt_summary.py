@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from medblocks_connect.admin.formatting import format_duration, time_taken
+from medblocks_connect.attempts.queries import Standing
 from medblocks_connect.error_messages import (
     PATIENTS_CHOICES,
     ErrorMessage,
@@ -51,13 +52,10 @@ class AttemptSummary:
 
 @dataclass(frozen=True)
 class LaterAttempts:
-    """The same patient's later attempts: how many, the last, and whether one connected this
-    facility.
-    """
+    """The same patient's later attempts: how many, and the last."""
 
     count: int = 0
     last: PatientConnectionAttempt | None = None
-    is_connected: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,13 @@ class _Known:
     attempt: PatientConnectionAttempt
     now: datetime
     never_left: bool
+    standing: Standing
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the place was connected before this attempt, which did not, and still is."""
+        is_kept = self.standing.is_connected and not self.standing.is_later
+        return is_kept and self.attempt.status != Status.SUCCEEDED
 
     @property
     def message(self) -> ErrorMessage:
@@ -98,27 +103,31 @@ def summarize(
     later: LaterAttempts,
     now: datetime,
     *,
+    standing: Standing | None = None,
     was_disconnected: bool = False,
     never_left: bool | None = None,
 ) -> AttemptSummary:
     """Summarize ``attempt``; ``was_disconnected``: the connection was ended on this site.
 
-    ``never_left``: nothing says that the patient left this site for it; without, the row decides.
+    ``standing`` is how the patient stands at its place now; without, the row decides. So does it
+    without ``never_left``: nothing says that the patient left this site for it.
     """
     if never_left is None:
         never_left = was_never_led_away(attempt)
-    known = _Known(attempt, now, never_left=never_left)
+    standing = standing or Standing(attempt.is_connected)
+    known = _Known(attempt, now, never_left=never_left, standing=standing)
     clauses = [
         _describe_outcome(known),
         *_list_doubts(known, was_disconnected=was_disconnected),
-        _describe_later(attempt, later),
+        _describe_later(known, later),
     ]
-    is_closed = later.is_connected or was_disconnected or not attempt.is_in_workspace
+    is_ended = was_disconnected and not standing.is_connected
+    is_closed = standing.is_later or is_ended or known.is_kept or not attempt.is_in_workspace
     return AttemptSummary(
         sentence="; ".join(filter(None, clauses)) + ".",
-        turn=_turn_when_closed(attempt, later) if is_closed else _turn_when_open(known),
+        turn=_turn_when_closed(known) if is_closed else _turn_when_open(known),
         meaning=str(known.message.meaning) if attempt.error else "",
-        tell_patient=_words_for_patient(known, is_regained=later.is_connected),
+        tell_patient=_words_for_patient(known),
         next_step=_("Nothing to do.") if is_closed else _next_step(known),
     )
 
@@ -180,6 +189,8 @@ def _list_doubts(known: _Known, *, was_disconnected: bool) -> list[str]:
         doubts.append(_("it was disconnected on this site since"))
     elif attempt.lost_at is not None and attempt.status == Status.SUCCEEDED:
         doubts.append(_("access was lost since"))
+    if known.standing.lacks_records and attempt.status == Status.SUCCEEDED:
+        doubts.append(_("some of its records did not arrive"))
     if attempt.unconfirmed and attempt.status == Status.FAILED:
         doubts.append(_("only the return URL says so, Medblocks has not confirmed it"))
     if attempt.claim_disagrees and attempt.status == Status.SUCCEEDED:
@@ -189,11 +200,13 @@ def _list_doubts(known: _Known, *, was_disconnected: bool) -> list[str]:
     return doubts
 
 
-def _describe_later(attempt: PatientConnectionAttempt, later: LaterAttempts) -> str:
-    if attempt.is_connected:
-        return ""
-    if later.is_connected:
+def _describe_later(known: _Known, later: LaterAttempts) -> str:
+    if known.standing.is_later:
         return _("a later try connected it")
+    if known.is_kept:
+        return _("the patient is connected there all the same, since before it")
+    if known.standing.is_connected:
+        return ""
     if later.last is None:
         return _("the patient has not tried again")
     facts = {
@@ -212,10 +225,12 @@ def _describe_later(attempt: PatientConnectionAttempt, later: LaterAttempts) -> 
     )
 
 
-def _turn_when_closed(attempt: PatientConnectionAttempt, later: LaterAttempts) -> str:
-    if later.is_connected:
+def _turn_when_closed(known: _Known) -> str:
+    if known.standing.is_later:
         return _("Nobody: a later try connected it")
-    if not attempt.is_in_workspace:
+    if known.is_kept:
+        return _("Nobody: the patient is connected there")
+    if not known.attempt.is_in_workspace:
         return _("Nobody: it is of another workspace")
     return _("Nobody: it was disconnected on this site")
 
@@ -223,7 +238,9 @@ def _turn_when_closed(attempt: PatientConnectionAttempt, later: LaterAttempts) -
 def _turn_when_open(known: _Known) -> str:
     attempt = known.attempt
     if attempt.status == Status.SUCCEEDED:
-        return _("Nobody") if attempt.lost_at is None else _("The patient")
+        if known.standing.lacks_records:
+            return _("Medblocks: it could not fetch all records")
+        return _("Nobody") if known.standing.is_connected else _("The patient")
     if attempt.status == Status.FAILED:
         return str(_TURNS[known.message.turn])
     if attempt.status == Status.EXPIRED or known.was_not_started:
@@ -233,10 +250,12 @@ def _turn_when_open(known: _Known) -> str:
     return _("Medblocks: it has yet to say what came of it")
 
 
-def _words_for_patient(known: _Known, *, is_regained: bool) -> str:
+def _words_for_patient(known: _Known) -> str:
     attempt = known.attempt
     status = attempt.shown_status
-    if is_regained or attempt.is_connected:
+    if known.standing.lacks_records:
+        return _("You are connected. Some records did not arrive. They may come later.")
+    if known.standing.is_connected:
         return _("You are connected. Records can take a while to arrive.")
     if status == Status.SUCCEEDED:
         return _("The connection has ended. You can connect again in a minute.")
@@ -254,7 +273,9 @@ def _words_for_patient(known: _Known, *, is_regained: bool) -> str:
 def _next_step(known: _Known) -> str:
     attempt = known.attempt
     if attempt.status == Status.SUCCEEDED:
-        if attempt.lost_at is None:
+        if known.standing.lacks_records:
+            return _("Wait a day. If they still lack, send Medblocks' support the bundle below.")
+        if known.standing.is_connected:
             return _("Nothing to do.")
         return _("Send them the link in the reconnect queue, unless they disconnected on purpose.")
     if attempt.status == Status.FAILED:

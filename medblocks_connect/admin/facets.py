@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from medblocks_connect.admin.read_only import CAP
 from medblocks_connect.models import PatientConnectionAttempt
 
-_COLUMNS = ("error", "connection_type", "connection_id")
+_COLUMNS = ("error", "connection_type", "place_id")
 
 
 @dataclass(frozen=True)

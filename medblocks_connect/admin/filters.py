@@ -23,11 +23,11 @@ from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.admin.formatting import shorten
-from medblocks_connect.admin.statistics import start_of_day, today
+from medblocks_connect.admin.statistics import LONG_AGO, start_of_day, today
 from medblocks_connect.admin.workspaces import has_other_workspaces, list_workspaces
 from medblocks_connect.conf import find_workspace
 from medblocks_connect.error_messages import name_record_system
-from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.models import PatientConnection, PatientConnectionAttempt, WebhookDelivery
 from medblocks_connect.models.attempt import NEVER_LED, OPEN_STATUSES
 
 if TYPE_CHECKING:
@@ -210,8 +210,8 @@ class FacilityFilter(FacetFilter):
     """The facility, or none: where the patient was to choose at Medblocks."""
 
     title = _("facility")
-    parameter_name = "connection_id__exact"
-    column = "connection_id"
+    parameter_name = "place_id__exact"
+    column = "place_id"
     allows_empty = True
     most = 20
 
@@ -243,6 +243,7 @@ class ConcernFilter(ChoiceFilter):
         ("disagrees", _("Claim and fact disagree")),
         ("away", _("Never came back")),
         ("lost", _("Access lost since")),
+        ("records", _("Records did not arrive")),
     )
 
     def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
@@ -256,7 +257,18 @@ class ConcernFilter(ChoiceFilter):
             return _filter_never_returned(queryset)
         if self.value == "lost":
             return queryset.filter(lost_at__isnull=False)
+        if self.value == "records":
+            return queryset.filter(pk__in=_list_lacking_records())
         return queryset
+
+
+def _list_lacking_records() -> QuerySet[PatientConnection, int | None]:
+    """Return the attempts whose place lacks records, as far as is known."""
+    failed = PatientConnection.objects.in_workspace().filter(
+        Q(records_at__isnull=True) | Q(records_at__lte=F("records_failed_at")),
+        records_failed_at__gt=start_of_day(LONG_AGO),
+    )
+    return failed.that_stand().values_list("attempt", flat=True)
 
 
 def _filter_never_returned(queryset: Attempts) -> Attempts:

@@ -23,7 +23,7 @@ from medblocks_connect.error_messages import (
     describe_error,
     name_record_system,
 )
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import PatientConnection, PatientConnectionAttempt
 from medblocks_connect.models.attempt import Led, was_never_led_away
 
 Status = PatientConnectionAttempt.Status
@@ -171,13 +171,13 @@ def show_actor(actor: str) -> SafeString:
     return format_html('<span class="medblocks-note">{}</span>', by_whom)
 
 
-def link_facility(attempt: PatientConnectionAttempt) -> SafeString:
+def link_facility(attempt: PatientConnectionAttempt | PatientConnection) -> SafeString:
     """Show the facility, as the way to its other attempts, and its kind of record system."""
     name = format_html("<bdi>{}</bdi>", shorten(attempt.facility, SHORT))
-    if attempt.connection_id:
+    if attempt.place_id:
         name = format_html(
             '<a href="{}" title="{}">{}</a>',
-            attempt_list_url(connection_id__exact=attempt.connection_id),
+            attempt_list_url(place_id__exact=attempt.place_id),
             _("All attempts at this facility"),
             name,
         )

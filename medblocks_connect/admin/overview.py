@@ -136,13 +136,13 @@ def _list_steps(steps: Steps) -> list[BarLine]:
 def _describe_facility(facility: FacilityStatistics, since: str, workspace: str) -> FacilityLine:
     return FacilityLine(
         url=attempt_list_url(
-            connection_id__exact=facility.connection_id,
+            place_id__exact=facility.place_id,
             status__exact="failed",
             since=since,
             **({"workspace__exact": workspace} if workspace else {}),
         ),
         name=formatting.shorten(
-            facility.name or facility.connection_id or _("chosen at Medblocks"), formatting.SHORT
+            facility.name or facility.place_id or _("chosen at Medblocks"), formatting.SHORT
         ),
         failed=facility.failed,
         total=facility.total,

@@ -9,7 +9,6 @@ one step in the index on (patient, time) each; what it counts, it counts for the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -43,7 +42,7 @@ from medblocks_connect.admin.audit_log import log_patient_view
 from medblocks_connect.admin.links import attempt_url
 from medblocks_connect.admin.read_only import ReadOnlyAdmin
 from medblocks_connect.conf import find_workspace
-from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt, PatientHistory
+from medblocks_connect.models import PatientConnection, PatientConnectionAttempt, PatientHistory
 from medblocks_connect.models.attempt import NEVER_LED, was_never_led_away
 
 Status = PatientConnectionAttempt.Status
@@ -67,23 +66,26 @@ class PatientChangeList(ChangeList):
 def annotate_patients(keys: list[int]) -> Histories:
     """Return the patients whose last attempts are ``keys``, with their counts and last error."""
     own = PatientConnectionAttempt.objects.filter(patient_id=OuterRef("patient_id")).order_by()
-    in_force = find_workspace()
     # No equality but the patient's: SQLite would enter by the index on the status instead.
     failures = own.filter(error__gt="").order_by("-created_at", "-id")
     unled = failures.annotate(unled=Case(When(NEVER_LED, then=True), default=False)).values("unled")
     words = failures.annotate(words=Left("error_description", formatting.SHORT + 1)).values("words")
     described = "error_description", "claimed_error_description"
 
-    def count(**status: str) -> Subquery:
+    def count(rows: QuerySet[Any], **status: str) -> Subquery:
         number = Count("pk", filter=Q(**status)) if status else Count("pk")
-        counted = own.values("patient_id").annotate(number=number).values("number")
+        counted = rows.values("patient_id").annotate(number=number).values("number")
         return Subquery(counted, output_field=IntegerField())
+
+    connections = PatientConnection.objects.filter(
+        patient_id=OuterRef("patient_id"), workspace=find_workspace()
+    )
 
     patients: Any = PatientHistory.objects.filter(pk__in=keys).defer(*described)
     histories: Histories = patients.annotate(
-        attempts=count(),
-        connected=count(status=Status.SUCCEEDED, workspace=in_force),
-        failed=count(status=Status.FAILED),
+        attempts=count(own),
+        connected=count(connections.order_by(), state=PatientConnection.State.CONNECTED),
+        failed=count(own, status=Status.FAILED),
         last_error=Subquery(failures.values("error")[:1]),
         last_words=Subquery(words[:1]),
         last_unled=Subquery(unled[:1]),
@@ -179,15 +181,27 @@ class HistoryRow:
 
     url: str
     when: datetime
-    lost_at: datetime | None
     actor: SafeString
-    was_disconnected: bool
-    disconnected_by: SafeString
     facility: SafeString
     status: SafeString
     error: SafeString
     description: SafeString
     took: SafeString
+
+
+@dataclass(frozen=True)
+class PlaceRow:
+    """One place where the patient is connected, or was."""
+
+    url: str  # of the attempt that connected it; "" where none of this site did
+    facility: SafeString
+    is_checking: bool
+    since: datetime | None
+    lost_at: datetime | None
+    was_disconnected: bool
+    disconnected_by: SafeString
+    records_at: datetime | None
+    records_failed_at: datetime | None  # None where they came after all
 
 
 def show_patient_page(
@@ -207,9 +221,8 @@ def show_patient_page(
     attempts = list_patient_attempts(patient_id)
     if request.method != "HEAD":  # which shows nobody anything
         log_patient_view(request, attempts[0])
-    connected = latest_connections(attempts)
-    lost = [attempt for attempt in connected if attempt.lost_at is not None]
-    disconnected = find_disconnected(lost)
+    connections = PatientConnection.objects.of_patient(patient_id).order_by("-since", "-id")
+    rows = list(connections.select_related("attempt"))
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
         "title": gettext("Patient %s") % formatting.shorten(patient_id, formatting.SHORT),
@@ -218,10 +231,8 @@ def show_patient_page(
         "patient_id": patient_id,
         "rows": [show_row(attempt) for attempt in attempts[:_MAX_ATTEMPTS]],
         "has_more": len(attempts) > _MAX_ATTEMPTS,
-        "connected": [show_row(attempt) for attempt in connected if attempt.lost_at is None],
-        "lost": [
-            show_row(attempt, disconnected_by=disconnected.get(attempt.pk)) for attempt in lost
-        ],
+        "connected": [show_place(row) for row in rows if row.lost_at is None],
+        "lost": [show_place(row) for row in rows if row.lost_at is not None],
     }
     return TemplateResponse(request, "admin/medblocks_connect/patient.html", context)
 
@@ -237,41 +248,27 @@ def list_patient_attempts(patient_id: str) -> list[PatientConnectionAttempt]:
     return list(newest)
 
 
-def latest_connections(
-    attempts: Iterable[PatientConnectionAttempt],
-) -> list[PatientConnectionAttempt]:
-    """Return, of ``attempts`` (newest first), the last that connected each facility.
-
-    Those of another workspace connect nothing in this one.
-    """
-    latest: dict[str, PatientConnectionAttempt] = {}
-    for attempt in attempts:
-        if attempt.status == Status.SUCCEEDED and attempt.is_in_workspace:
-            latest.setdefault(attempt.connection_id, attempt)
-    return list(latest.values())
-
-
-def find_disconnected(lost: list[PatientConnectionAttempt]) -> dict[int, str]:
-    """Return those of ``lost`` that were ended on our own page: their keys, and by which actor."""
-    if not lost:
-        return {}
-    events = AttemptEvent.objects.filter(attempt__in=lost, kind=AttemptEvent.Kind.DISCONNECTED)
-    # Who came first ended it.
-    return dict(events.order_by("-id").values_list("attempt_id", "actor"))
+def show_place(row: PatientConnection) -> PlaceRow:
+    """Return the page's line for a place where the patient is connected, or was."""
+    return PlaceRow(
+        url=attempt_url(row.attempt_id) if row.attempt_id else "",
+        facility=formatting.link_facility(row),
+        is_checking=row.state == PatientConnection.State.CHECKING,
+        since=row.since,
+        lost_at=row.lost_at,
+        was_disconnected=row.was_ended_here,
+        disconnected_by=formatting.show_actor(row.ended_by),
+        records_at=row.records_at,
+        records_failed_at=row.records_failed_at if row.lacks_records else None,
+    )
 
 
-def show_row(attempt: Any, *, disconnected_by: str | None = None) -> HistoryRow:
-    """Return the history's line for an attempt of :func:`list_patient_attempts`.
-
-    ``disconnected_by`` is the actor who disconnected it, ``""`` for the patient, None for nobody.
-    """
+def show_row(attempt: Any) -> HistoryRow:
+    """Return the history's line for an attempt of :func:`list_patient_attempts`."""
     return HistoryRow(
         url=attempt_url(attempt.pk),
         when=attempt.created_at,
-        lost_at=attempt.lost_at,
         actor=formatting.show_actor(attempt.actor),
-        was_disconnected=disconnected_by is not None,
-        disconnected_by=formatting.show_actor(disconnected_by or ""),
         facility=formatting.link_facility(attempt),
         status=formatting.show_status(attempt),
         error=formatting.show_error(attempt.error, at_start=was_never_led_away(attempt)),

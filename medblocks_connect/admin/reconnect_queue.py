@@ -1,23 +1,20 @@
 """The reconnect queue: connections that were lost and not won back, to ask their patients again.
 
-A patient and a facility are in the queue once, by the last attempt that connected them: in the
-order of time, as the patient's page has it. Whoever disconnected on our own page is not in it, nor
-what was lost in another workspace.
+Whoever disconnected on our own page is not in it, nor what was lost in another workspace.
 """
 
 # ruff: noqa: ARG002 - Django gives its hooks more than these need
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urljoin
 
 from django.contrib import admin
-from django.db.models import Exists, OuterRef, QuerySet, Value
-from django.db.models.functions import Coalesce
+from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, URLPattern, path
+from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
@@ -27,13 +24,9 @@ from medblocks_connect.admin import filters, formatting
 from medblocks_connect.admin.attempt_search import list_spellings
 from medblocks_connect.admin.links import attempt_url
 from medblocks_connect.admin.read_only import ReadOnlyAdmin
+from medblocks_connect.admin.statistics import LONG_AGO, start_of_day
 from medblocks_connect.conf import conf, find_workspace
-from medblocks_connect.models import AttemptEvent, LostConnection, PatientConnectionAttempt
-from medblocks_connect.timezones import to_stored_time
-
-Status = PatientConnectionAttempt.Status
-
-_LONG_AGO: Final = datetime(1970, 1, 2, tzinfo=timezone.utc)
+from medblocks_connect.models import LostConnection, PatientConnectionAttempt
 
 _REASONS: Final = {
     "refresh_failed": _("The portal no longer renews the access."),
@@ -54,21 +47,13 @@ class ReconnectQueueAdmin(ReadOnlyAdmin):
     search_help_text = _("The whole patient id.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LostConnection]:
-        """Return the lost connections; the request is kept for the links' host."""
-        disconnected = AttemptEvent.objects.filter(
-            attempt=OuterRef("pk"), kind=AttemptEvent.Kind.DISCONNECTED
-        )
+        """Return the lost connections."""
         queryset: QuerySet[LostConnection] = super().get_queryset(request)
-        # Of another workspace's nothing can be won back here. An expression: SQLite would enter by
-        # the index on the workspace.
-        workspace = Coalesce("workspace", Value(""))
-        queryset = queryset.alias(world=workspace).filter(world=find_workspace())
-        described = "error_description", "claimed_error_description"
-        # "After 1970" and not "not null", which no index of SQLite's serves; and nothing else that
-        # an index could be entered by.
-        lost = queryset.filter(lost_at__gt=to_stored_time(_LONG_AGO))
-        won_back = PatientConnectionAttempt.objects.later_successes()
-        return lost.filter(~Exists(won_back), ~Exists(disconnected)).defer(*described)
+        lost = queryset.filter(
+            workspace=find_workspace(), lost_at__gt=start_of_day(LONG_AGO), was_ended_here=False
+        )
+        described = "attempt__error_description", "attempt__claimed_error_description"
+        return lost.select_related("attempt").defer(*described)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[LostConnection], search_term: str
@@ -87,51 +72,56 @@ class ReconnectQueueAdmin(ReadOnlyAdmin):
         """Return the columns, and the link at this request's host."""
 
         @admin.display(description=_("link for the patient"))
-        def link(attempt: LostConnection) -> SafeString:
-            return formatting.show_copyable(reconnect_url(request, attempt))
+        def link(lost: LostConnection) -> SafeString:
+            return formatting.show_copyable(reconnect_url(request, lost.attempt))
 
         return [*self.list_display, link]
 
     @admin.display(description=_("lost"))
-    def lost(self, attempt: LostConnection) -> SafeString:
+    def lost(self, connection: LostConnection) -> SafeString:
         """Show the time of the loss, as the way to the attempt."""
-        when = formatting.format_time(attempt.lost_at) if attempt.lost_at else formatting.NOTHING
-        return format_html('<a href="{}">{}</a>', attempt_url(attempt.pk), when)
+        when = formatting.format_time(connection.lost_at) if connection.lost_at else ""
+        if connection.attempt_id is None:
+            return format_html("{}", when)
+        return format_html('<a href="{}">{}</a>', attempt_url(connection.attempt_id), when)
 
     @admin.display(description=_("patient"))
-    def patient(self, attempt: LostConnection) -> SafeString:
+    def patient(self, connection: LostConnection) -> SafeString:
         """Show the patient, as the way to their page."""
-        return formatting.link_patient(attempt)
+        if connection.attempt is None:
+            return formatting.show_external_text(connection.patient_id)
+        return formatting.link_patient(connection.attempt)
 
     @admin.display(description=_("facility"))
-    def facility(self, attempt: LostConnection) -> SafeString:
+    def facility(self, connection: LostConnection) -> SafeString:
         """Show the facility."""
-        return formatting.link_facility(attempt)
+        return formatting.link_facility(connection)
 
     @admin.display(description=_("why"))
-    def reason(self, attempt: LostConnection) -> SafeString:
+    def reason(self, connection: LostConnection) -> SafeString:
         """Show the reason of the loss, and Medblocks' word for it."""
-        reason = _REASONS.get(attempt.connection_status)
+        reason = _REASONS.get(connection.status)
         text = str(reason) if reason else gettext("Medblocks does not say.")
-        code = formatting.show_external_text(attempt.connection_status)
+        code = formatting.show_external_text(connection.status)
         return format_html('{} <span class="medblocks-note">{}</span>', text, code)
 
     @admin.display(description=_("connected since"))
-    def since(self, attempt: LostConnection) -> datetime:
+    def since(self, connection: LostConnection) -> datetime | None:
         """Show the time it was connected."""
-        return attempt.finished_at or attempt.created_at
+        return connection.since
 
 
-def reconnect_url(request: HttpRequest, attempt: PatientConnectionAttempt) -> str:
-    """Return the absolute address to send to the patient of ``attempt``.
+def reconnect_url(request: HttpRequest, attempt: PatientConnectionAttempt | None) -> str:
+    """Return the absolute address to send to the patient who lost what ``attempt`` connected.
 
     It is their own page of that attempt: they sign in, see that the connection has ended, and one
-    button starts at the same facility. Whoever else opens it finds nothing. The host is that of
+    button starts at the same facility. Whoever else opens it finds nothing. Where no attempt of
+    this site connected it, it is the page of all their connections. The host is that of
     ``RETURN_URL`` where it is set (staff may work under another one). ``""`` where this process
     serves the admin and not the patients' pages.
     """
     try:
-        page = attempt.get_absolute_url()
+        page = attempt.get_absolute_url() if attempt else reverse("medblocks_connect:connections")
     except NoReverseMatch:
         return ""
     return urljoin(conf.return_url or request.build_absolute_uri(), page)

@@ -67,7 +67,7 @@ class Steps:
 class FacilityStatistics:
     """A facility's attempts and failures in the range."""
 
-    connection_id: str
+    place_id: str
     name: str = ""
     total: int = 0
     failed: int = 0
@@ -125,7 +125,7 @@ def count_facilities(first: date, last: date, most: int) -> list[FacilityStatist
     """Return the ``most`` facilities with the most failures, the worst first."""
     counted = (
         _attempts_in(first, last)
-        .values("connection_id", "status", "error")
+        .values("place_id", "status", "error")
         .annotate(number=Count("pk"), name=Max("connection_name"), last=Max("created_at"))
     )
     return _rank_failing(counted, most)
@@ -134,7 +134,7 @@ def count_facilities(first: date, last: date, most: int) -> list[FacilityStatist
 def _rank_failing(counted: Iterable[Any], most: int) -> list[FacilityStatistics]:
     facilities: dict[str, FacilityStatistics] = {}
     for row in counted:
-        key = row["connection_id"]
+        key = row["place_id"]
         facility = facilities.setdefault(key, FacilityStatistics(key))
         facility.name = max(facility.name, row["name"])
         facility.total += row["number"]
@@ -177,6 +177,10 @@ def start_of_day(day: date) -> datetime:
     """Return the first moment of ``day``: aware under ``USE_TZ``, else naive."""
     midnight = datetime.combine(day, time.min)
     return midnight if timezone.is_naive(timezone.now()) else timezone.make_aware(midnight)
+
+
+LONG_AGO: Final = date(1970, 1, 2)
+"""A day before all others: "after it" is served by an index where SQLite's "not null" is not."""
 
 
 def today() -> date:

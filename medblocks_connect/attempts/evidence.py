@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from medblocks_connect.attempts.connection_state import LinkState
 from medblocks_connect.attempts.outcome import Outcome
 from medblocks_connect.models import AttemptEvent
 
@@ -19,12 +20,31 @@ Kind = AttemptEvent.Kind
 
 
 @dataclass(frozen=True)
+class PlaceEvidence:
+    """What one source tells of a patient at a place; what it does not tell is empty.
+
+    ``links`` are by Medblocks' ``conn_…``. Times are aware.
+    """
+
+    place_id: str
+    links: Mapping[str, LinkState] = field(default_factory=dict)
+    connection_id: str = ""  # as the facility was chosen
+    connection_name: str = ""
+    connection_type: str = ""
+    records_at: datetime | None = None
+    records_failed_at: datetime | None = None
+    asked_at: datetime | None = None
+    actor: str = field(default="", repr=False)  # who ended a link here
+
+
+@dataclass(frozen=True)
 class Evidence:
     """One thing that one source said, and what it alone would conclude.
 
     ``facts`` are columns of the attempt that came along and are no matter of rank, such as the
-    session's id or when the patient came back. The first to tell one stands. ``actor`` is who
-    caused it where that was not the patient; nobody causes what Medblocks says.
+    session's id or when the patient came back. The first to tell one stands. ``places`` are what
+    it tells of the patient at each place, and ``lines`` what else it puts on the timeline.
+    ``actor`` is who caused it where that was not the patient; nobody causes what Medblocks says.
     """
 
     source: AttemptEvent.Source
@@ -36,3 +56,5 @@ class Evidence:
     detail: str = ""
     actor: str = field(default="", repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    places: tuple[PlaceEvidence, ...] = ()
+    lines: tuple[Evidence, ...] = ()

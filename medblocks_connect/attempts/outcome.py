@@ -8,6 +8,7 @@ stronger. Nothing here reads a clock, a database or the network.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import IntEnum
@@ -173,25 +174,32 @@ def conclude_from_return(returned: Returned) -> Outcome:
 
 
 def conclude_from_session(
-    session: PatientSession, connection_id: str, now: datetime, ends_at: datetime | None = None
+    session: PatientSession,
+    connection_id: str,
+    now: datetime,
+    ends_at: datetime | None = None,
+    *,
+    is_hosted: bool = False,
 ) -> Outcome:
     """Conclude from Medblocks' own session, the truth, for the facility ``connection_id``.
 
-    ``connection_id`` is ``""`` where the patient was to choose at Medblocks: then any connection
-    of the session counts. ``now`` is aware, as is ``ends_at``: when the session ends where it does
-    not say so itself.
+    ``connection_id`` is ``""`` where the patient was to choose at Medblocks and nothing is
+    connected yet: then the first that works counts. ``is_hosted`` says that they were to choose
+    there: the session goes on until they press Done, and may connect further facilities. ``now`` is
+    aware, as is ``ends_at``: when the session ends where it does not say so itself.
     """
     ends_at = session.expires_at or ends_at
     lapsed = ends_at is not None and now > ends_at + CLOCK_TOLERANCE
-    connections = _connections_of_facility(session, connection_id)
-    if active := list(filter(_was_active, connections)):
+    over = lapsed or session.status in {"complete", "expired"}
+    connections = find_connections(session, connection_id)
+    if active := _choose_first_place(filter(was_active, connections)):
         best = max(map(_to_outcome_connection, active), key=_lost_last)
-        return Outcome(Rank.SUCCEEDED, connection=best, settled=True)
+        goes_on = not over and (is_hosted or not connection_id)
+        return Outcome(Rank.SUCCEEDED, connection=best, settled=not goes_on)
     if failed := [row for row in connections if row.status == "failed"]:
         failures = [
             Failure(row.failure_code or "unknown_error", "", row.failure_at) for row in failed
         ]
-        over = lapsed or session.status in {"complete", "expired"}
         return Outcome(Rank.FAILED, failure=min(failures, key=_latest_first), settled=over)
     if session.status == "complete" and not connections:
         return Outcome(Rank.FAILED, failure=Failure(NOT_CONNECTED), settled=True)
@@ -204,9 +212,22 @@ def conclude_from_session(
     return Outcome(Rank.STARTED, connection=first, settled=given_up)
 
 
-def _connections_of_facility(
-    session: PatientSession, connection_id: str
-) -> list[SessionConnection]:
+def _choose_first_place(connections: Iterable[SessionConnection]) -> list[SessionConnection]:
+    """Return those of the facility that was connected first."""
+    in_order = sorted(connections, key=_by_age)
+    return [row for row in in_order if row.connection_id == in_order[0].connection_id]
+
+
+def _by_age(connection: SessionConnection) -> tuple[bool, datetime, str]:
+    made_at = connection.created_at
+    return made_at is None, made_at or _LONG_AGO, connection.connection_id
+
+
+def find_connections(session: PatientSession, connection_id: str) -> list[SessionConnection]:
+    """Return those of the session's connections that are of the facility ``connection_id``.
+
+    All of them for ``""``, where the patient chooses at Medblocks.
+    """
     if not connection_id:
         return list(session.connections)
     # A session started with a raw FHIR base URL answers with the catalog's id for it.
@@ -224,7 +245,8 @@ def _strip_slash(connection_id: str) -> str:
     return connection_id.rstrip("/")
 
 
-def _was_active(connection: SessionConnection) -> bool:
+def was_active(connection: SessionConnection) -> bool:
+    """Return whether ``connection`` worked, be it that it does not any more."""
     return connection.status == "active" or connection.status in LOST_STATUSES
 
 

@@ -1,9 +1,10 @@
 """A patient's own attempts: the one that a request names, whether they left this site for it,
-whether a failure is the second, and whether a later one connected the place.
+whether a failure is the second, and how they stand at its place now.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -11,7 +12,7 @@ from django.db import router
 from django.db.models import Q
 
 from medblocks_connect.error_messages import PATIENTS_CHOICES
-from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
+from medblocks_connect.models import AttemptEvent, PatientConnection, PatientConnectionAttempt
 from medblocks_connect.models.attempt import was_never_led_away
 from medblocks_connect.patients import Patient
 
@@ -36,6 +37,33 @@ def find_attempt(patient: Patient, **lookup: str) -> PatientConnectionAttempt | 
     return own.filter(**lookup).first()
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How the patient stands now at the place of an attempt, whatever came of the attempt.
+
+    ``is_later``: by a later attempt than this one. ``lacks_records``: some did not arrive, and have
+    not all come since.
+    """
+
+    is_connected: bool = False
+    is_later: bool = False
+    lacks_records: bool = False
+
+
+def find_standing(attempt: PatientConnectionAttempt) -> Standing:
+    """Return whether the patient of ``attempt`` is connected at its place now."""
+    if not attempt.is_in_workspace:
+        return Standing()
+    connections = PatientConnection.objects.where_written().of_patient(attempt.patient_id)
+    connection = connections.filter(place_id=attempt.place_id).first()
+    if connection is None:  # a row that a host made itself
+        return Standing(attempt.is_connected)
+    if not connection.is_connected:
+        return Standing()
+    is_later = (connection.attempt_id or 0) > attempt.pk
+    return Standing(is_connected=True, is_later=is_later, lacks_records=connection.lacks_records)
+
+
 def has_never_left(attempt: PatientConnectionAttempt) -> bool:
     """Return whether nothing says that the patient of ``attempt`` ever left this site for it.
 
@@ -52,13 +80,6 @@ def has_never_left(attempt: PatientConnectionAttempt) -> bool:
     return set(opened) == {_Kind.ADOPTED}
 
 
-def is_regained(attempt: PatientConnectionAttempt) -> bool:
-    """Return whether a later attempt connected the place of ``attempt``, and that still stands."""
-    place = attempt.connection_id
-    own = PatientConnectionAttempt.objects.of_patient(attempt.patient_id).in_workspace()
-    return bool(place) and place in own.filter(id__gt=attempt.pk).find_connected([place])
-
-
 def has_failed_twice(attempt: PatientConnectionAttempt) -> bool:
     """Return whether the patient failed at this facility before, in the last 30 days.
 
@@ -68,7 +89,7 @@ def has_failed_twice(attempt: PatientConnectionAttempt) -> bool:
         return False
     own = PatientConnectionAttempt.objects.of_patient(attempt.patient_id).in_workspace()
     earlier = own.filter(
-        connection_id=attempt.connection_id,
+        place_id=attempt.place_id,
         created_at__gte=attempt.created_at - _RECENT,
         id__lt=attempt.pk,
         status__in=(_Status.FAILED, _Status.EXPIRED, _Status.SUCCEEDED),

@@ -38,7 +38,7 @@ from medblocks_connect.attempts.webhook_deliveries import (
 )
 from medblocks_connect.conf import conf
 from medblocks_connect.medblocks_client import get_client
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import PatientConnection, PatientConnectionAttempt
 from medblocks_connect.models.attempt import AttemptQuerySet
 
 logger = logging.getLogger("medblocks_connect.reconcile")
@@ -60,11 +60,13 @@ _UNUSABLE_ANSWER_GRACE: Final = timedelta(days=1)
 """How long after a session's end Medblocks may answer oddly before its attempt has expired: an
 answer that some proxy makes up for an hour must not decide."""
 
-# A failure in a session that goes on is not the last word: the patient may try again there.
+# A failure in a session that goes on is not the last word: the patient may try again there, and
+# connect further facilities where they choose at Medblocks.
 _UNSETTLED = (
     Q(status__in=[Status.CREATED, Status.STARTED, Status.RETURNED])
     | Q(unconfirmed=True)
     | Q(status=Status.FAILED, patient_session_id__isnull=False)
+    | Q(status=Status.SUCCEEDED, is_hosted=True)
 )
 
 
@@ -308,3 +310,6 @@ def _name_facilities() -> None:
         PatientConnectionAttempt.objects.filter(pk=attempt.pk).update(
             **columns, asked_at=django_timezone.now()
         )
+        if columns:
+            connections = PatientConnection.objects.of_patient(attempt.patient_id)
+            connections.filter(place_id=attempt.place_id, connection_name="").update(**columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -9,42 +10,145 @@ from typing import Any
 
 from django.utils import timezone as django_timezone
 
-from medblocks_connect.api import MedblocksError, PatientSession, UnexpectedReplyError
-from medblocks_connect.attempts.evidence import Evidence, Kind, Source
-from medblocks_connect.attempts.outcome import Outcome, Rank, conclude_from_session
+from medblocks_connect.api import (
+    MedblocksError,
+    PatientSession,
+    SessionConnection,
+    UnexpectedReplyError,
+)
+from medblocks_connect.attempts.connection_state import ACTIVE, LinkState, tell_link
+from medblocks_connect.attempts.evidence import Evidence, Kind, PlaceEvidence, Source
+from medblocks_connect.attempts.outcome import (
+    Outcome,
+    OutcomeConnection,
+    Rank,
+    conclude_from_session,
+    find_connections,
+    was_active,
+)
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.lookup import find_known_facility, get_facility
-from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
+from medblocks_connect.models import (
+    AttemptEvent,
+    PatientConnectionAttempt,
+    is_url,
+    name_place,
+)
 from medblocks_connect.timezones import to_stored_time, to_utc
 
 _NAME_TIMEOUT = 2.0  # seconds: a patient waits for the page
+_DETAIL_MAX_LENGTH = 200  # characters, as the timeline has them
 
 
 def read_session(
-    attempt: PatientConnectionAttempt, session: PatientSession, source: AttemptEvent.Source
+    attempt: PatientConnectionAttempt,
+    session: PatientSession,
+    source: AttemptEvent.Source,
+    *,
+    as_of: datetime | None = None,
 ) -> Evidence:
     """Return Medblocks' session as evidence about ``attempt``.
 
-    Raises ``UnexpectedReplyError`` for a session of another patient.
+    ``as_of`` is when it was so, aware; None for now. Raises ``UnexpectedReplyError`` for a session
+    of another patient.
     """
     if session.patient_id != attempt.patient_id:
         raise UnexpectedReplyError("The session is another patient's.")
     now = datetime.now(timezone.utc)
+    session = _complete_facility_id(attempt, session)
     outcome = conclude_from_session(
-        _complete_facility_id(attempt, session), attempt.connection_id, now, end_of_session(attempt)
+        session,
+        attempt.connection_id,
+        now,
+        end_of_session(attempt),
+        is_hosted=attempt.is_hosted,
     )
     facts: dict[str, Any] = {"expires_at": to_stored_time(session.expires_at)}
     if outcome.rank >= Rank.EXPIRED:
         facts["answered_at"] = django_timezone.now()
     if outcome.rank is Rank.SUCCEEDED:
         facts.update(_get_facility_columns(attempt, session, outcome, source))
-    return Evidence(
+    evidence = Evidence(
         source=source,
         kind=_event_kind_of_session(outcome),
         outcome=outcome,
         request_id=session.request_id,
         occurred_at=outcome.failure.failure_at if outcome.failure else None,
         facts=facts,
+    )
+    others = _find_other_places(attempt, session, facts.get("place_id", attempt.place_id))
+    return replace(
+        evidence,
+        places=tuple(_tell_places(attempt, session, facts, others, as_of or now)),
+        lines=tuple(_tell_line(row, source, session.request_id) for row in others),
+    )
+
+
+def _find_other_places(
+    attempt: PatientConnectionAttempt, session: PatientSession, place_id: str
+) -> list[SessionConnection]:
+    """Return the connections of further facilities that the patient chose in the same session."""
+    if attempt.connection_id and not attempt.is_hosted:
+        return []
+    return [row for row in session.connections if name_place(row.connection_id) != place_id]
+
+
+def _tell_places(
+    attempt: PatientConnectionAttempt,
+    session: PatientSession,
+    facts: Mapping[str, Any],
+    others: Sequence[SessionConnection],
+    as_of: datetime,
+) -> Iterator[PlaceEvidence]:
+    chosen = attempt.connection_id or facts.get("connection_id", "")
+    own = [row for row in find_connections(session, chosen) if was_active(row)] if chosen else []
+    if own:
+        yield PlaceEvidence(
+            facts.get("place_id") or attempt.place_id,
+            {row.id: _tell_link(attempt, row, as_of) for row in own},
+            connection_id=chosen,
+            connection_name=attempt.connection_name or facts.get("connection_name", ""),
+            connection_type=attempt.connection_type or facts.get("connection_type", ""),
+        )
+    further: dict[str, dict[str, LinkState]] = {}
+    for row in filter(was_active, others):
+        further.setdefault(row.connection_id, {})[row.id] = _tell_link(attempt, row, as_of)
+    for connection_id, links in further.items():
+        facility = find_known_facility(connection_id)
+        yield PlaceEvidence(
+            name_place(connection_id),
+            links,
+            connection_id=connection_id,
+            connection_name=facility.name if facility else "",
+            connection_type=facility.type if facility else "",
+        )
+
+
+def _tell_link(
+    attempt: PatientConnectionAttempt, row: SessionConnection, as_of: datetime
+) -> LinkState:
+    if row.status == ACTIVE:
+        # Whether a session follows what becomes of its connections later is not said: it worked
+        # when it was made, or, where connecting again kept it, once the attempt had begun.
+        made_at = max(filter(None, (row.created_at, to_utc(attempt.created_at))))
+        as_of = min(as_of, made_at)
+    return tell_link(row.status, as_of, since=row.created_at, lost_at=row.failure_at)
+
+
+def _tell_line(row: SessionConnection, source: AttemptEvent.Source, request_id: str) -> Evidence:
+    """Return the timeline's line about a further facility of the session; it decides nothing."""
+    kind = Kind.FAILED
+    if was_active(row):
+        kind = Kind.CONNECTED if row.status == ACTIVE else Kind.LOST
+    facility = find_known_facility(row.connection_id)
+    return Evidence(
+        source=source,
+        kind=kind,
+        outcome=Outcome(connection=OutcomeConnection(row.status, row.id)),
+        request_id=request_id,
+        occurred_at=row.failure_at,
+        error=row.failure_code,
+        detail=(facility.name if facility else row.connection_id)[:_DETAIL_MAX_LENGTH],
     )
 
 
@@ -77,7 +181,7 @@ def _get_facility_columns(
     session: PatientSession,
     outcome: Outcome,
     source: AttemptEvent.Source,
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """Return the columns of the facility which the session connected."""
     best = outcome.connection
     facility_id = next(
@@ -85,16 +189,23 @@ def _get_facility_columns(
         for each in session.connections
         if best and (each.status, each.id) == (best.status, best.patient_connection_id)
     )
-    columns = {"connection_id": facility_id}
-    if facility_id != (attempt.connection_id or facility_id):
-        # Started with its FHIR base URL; what Medblocks tells later names its own id.
-        columns["facility_id"] = facility_id
+    columns: dict[str, Any] = {
+        "connection_id": facility_id,
+        "place_id": _name_place(attempt, facility_id),
+        "is_hosted": attempt.is_hosted or not attempt.connection_id,
+    }
     # A webhook's answer is due within seconds: reconciliation names the place.
     if attempt.connection_name or source is Source.WEBHOOK:
         return columns
     with suppress(MedblocksError):  # the name is worth a moment, but not the outcome
         columns |= get_name_columns(facility_id)
     return columns
+
+
+def _name_place(attempt: PatientConnectionAttempt, facility_id: str) -> str:
+    """Return the place that was connected: by Medblocks' own id of it, where either tells it."""
+    told, kept = name_place(facility_id), attempt.place_id
+    return kept if kept and not is_url(kept) and is_url(told) else told
 
 
 def get_name_columns(connection_id: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Settling: evidence becomes the attempt's outcome here, its only writer.
+"""Settling: evidence becomes the attempt's outcome here, and the state of the patient's places.
 
 Reads first, then begins its transaction with a conditional UPDATE: a transaction that reads and
 then writes fails on SQLite under load. Whoever loses the race reads and merges again. Every new
@@ -18,8 +18,9 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from medblocks_connect import signals
+from medblocks_connect.attempts.connection_rows import record_places, would_change
 from medblocks_connect.attempts.database_retry import RetryLimit
-from medblocks_connect.attempts.evidence import Evidence
+from medblocks_connect.attempts.evidence import Evidence, PlaceEvidence
 from medblocks_connect.attempts.outcome import (
     Failure,
     Outcome,
@@ -28,7 +29,7 @@ from medblocks_connect.attempts.outcome import (
     Status,
     merge,
 )
-from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
+from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt, is_url
 from medblocks_connect.timezones import to_stored_time, to_utc
 
 _MAX_REFUSALS = 3
@@ -48,7 +49,8 @@ class AttemptChange:
 
     attempt: PatientConnectionAttempt
     columns: Mapping[str, Any]
-    event: AttemptEvent
+    events: Sequence[AttemptEvent]
+    places: Sequence[PlaceEvidence]
     signals: Sequence[Signal]
 
 
@@ -77,7 +79,7 @@ def _settle_once(attempt: PatientConnectionAttempt, evidence: Evidence, database
         if not write_change(change, database):
             return False
         for signal in change.signals:
-            send = partial(_send_signal, signal, attempt, change.event.actor)
+            send = partial(_send_signal, signal, attempt, change.events[0].actor)
             transaction.on_commit(send, using=database)
     return True
 
@@ -86,16 +88,19 @@ def _is_recorded(attempt: PatientConnectionAttempt, evidence: Evidence, database
     """Return whether ``evidence`` is on the timeline and changes nothing: no lock is needed."""
     if _changed_columns(attempt, evidence):
         return False
-    fingerprint = _build_event(attempt, evidence, {}).fingerprint
+    fingerprints = {event.fingerprint for event in _build_events(attempt, evidence, {})}
     events = AttemptEvent.objects.using(database)
-    return events.filter(attempt=attempt, fingerprint=fingerprint).exists()
+    known = events.filter(attempt=attempt, fingerprint__in=fingerprints).count()
+    if known < len(fingerprints):
+        return False
+    return not would_change(attempt.patient_id, evidence.places, database)
 
 
 def plan_change(attempt: PatientConnectionAttempt, evidence: Evidence) -> AttemptChange:
     """Return what ``evidence`` changes about ``attempt``; nothing is written."""
     changes = _changed_columns(attempt, evidence)
-    event = _build_event(attempt, evidence, changes)
-    return AttemptChange(attempt, changes, event, _due_signals(attempt, changes))
+    events = _build_events(attempt, evidence, changes)
+    return AttemptChange(attempt, changes, events, evidence.places, _due_signals(attempt, changes))
 
 
 def write_change(change: AttemptChange, database: str) -> bool:
@@ -115,7 +120,8 @@ def write_change(change: AttemptChange, database: str) -> bool:
         attempt.revision += 1
         for name, value in change.columns.items():
             setattr(attempt, name, value)
-    AttemptEvent.objects.using(database).bulk_create([change.event], ignore_conflicts=True)
+    AttemptEvent.objects.using(database).bulk_create(change.events, ignore_conflicts=True)
+    record_places(attempt.patient_id, change.places, attempt, database)
     return True
 
 
@@ -158,6 +164,8 @@ def _changed_columns(attempt: PatientConnectionAttempt, evidence: Evidence) -> d
         facts["settled_at"] = timezone.now()
     if outcome.connection and outcome.connection.is_lost:
         facts["lost_at"] = to_stored_time(evidence.occurred_at) or timezone.now()
+    if is_url(attempt.place_id) and facts.get("place_id"):
+        columns["place_id"] = facts["place_id"]  # Medblocks' own id of it
     columns.update({name: value for name, value in facts.items() if not getattr(attempt, name)})
     return {name: value for name, value in columns.items() if getattr(attempt, name) != value}
 
@@ -177,6 +185,12 @@ def _outcome_columns(outcome: Outcome) -> dict[str, Any]:
         "patient_connection_id": connection.patient_connection_id if connection else "",
         "connection_status": connection.status if connection else "",
     }
+
+
+def _build_events(
+    attempt: PatientConnectionAttempt, evidence: Evidence, changes: Mapping[str, Any]
+) -> list[AttemptEvent]:
+    return [_build_event(attempt, line, changes) for line in (evidence, *evidence.lines)]
 
 
 def _build_event(

@@ -163,7 +163,10 @@ def _seconds_left(deadline: float) -> float:
 def _insert_attempt(patient: Patient, connection_id: str) -> PatientConnectionAttempt:
     database = router.db_for_write(PatientConnectionAttempt)
     attempt = PatientConnectionAttempt(
-        patient_id=patient.patient_id, actor=patient.actor, connection_id=connection_id
+        patient_id=patient.patient_id,
+        actor=patient.actor,
+        connection_id=connection_id,
+        is_hosted=not connection_id,
     )
     # durable: inside a caller's transaction the row would be gone with the caller's error.
     with transaction.atomic(using=database, durable=True):
@@ -190,6 +193,7 @@ def _settle_created(attempt: PatientConnectionAttempt, facility: FhirSource | No
         facts={
             "connection_name": facility.name if facility else "",
             "connection_type": facility.type if facility else "",
+            "place_id": facility.id if facility else "",
         },
     )
     settle(attempt, evidence)

@@ -19,6 +19,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from medblocks_connect import signals
+from medblocks_connect.attempts.connection_rows import record_places
 from medblocks_connect.attempts.database_retry import RetryLimit, retry_on_deadlock
 from medblocks_connect.attempts.evidence import Evidence
 from medblocks_connect.attempts.settle import AttemptChange, plan_change, settle, write_change
@@ -248,6 +249,7 @@ def _apply_effect(
                 if not store(delivery, database):
                     return None
                 if all(write_change(change, database) for change in changes):
+                    record_places(effect.patient_id, effect.places, None, database)
                     return _newly_connected(changes)
                 transaction.set_rollback(True, using=database)
         except OperationalError:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeGuard
 
-from django.db.models import Q
 from django.dispatch import Signal
 
 from medblocks_connect import signals
@@ -23,10 +22,12 @@ from medblocks_connect.api.json_fields import (
     MAX_SHORT_ID_LENGTH,
     MAX_STATUS_LENGTH,
 )
-from medblocks_connect.attempts.evidence import Evidence, Kind, Source
+from medblocks_connect.attempts.connection_rows import find_connection_at, find_link
+from medblocks_connect.attempts.connection_state import tell_link
+from medblocks_connect.attempts.evidence import Evidence, Kind, PlaceEvidence, Source
 from medblocks_connect.attempts.outcome import LOST_STATUSES, Outcome, OutcomeConnection
 from medblocks_connect.attempts.session_evidence import read_session
-from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery, name_place
 from medblocks_connect.timezones import to_stored_time, to_utc
 
 Status = PatientConnectionAttempt.Status
@@ -96,7 +97,8 @@ def _read_id(value: object) -> str:
 class EventEffect:
     """An event's attempts and evidence, and whether it waits for an attempt that is not there yet.
 
-    ``attempts`` are the newest first; the evidence is about all of them.
+    ``attempts`` are the newest first; the evidence is about all of them. ``places`` are what it
+    tells of the patient at a place beside that.
     """
 
     attempts: tuple[PatientConnectionAttempt, ...] = ()
@@ -104,6 +106,8 @@ class EventEffect:
     signals: tuple[Signal, ...] = ()
     is_waiting: bool = False
     failure: str = ""
+    patient_id: str = ""
+    places: tuple[PlaceEvidence, ...] = ()
 
 
 def read_effect(delivery: WebhookDelivery) -> EventEffect:
@@ -145,41 +149,59 @@ def _read_session_event(delivery: WebhookDelivery, event_object: Mapping[str, An
     attempt = next(iter(attempts), None)
     if attempt is None or attempt.workspace != delivery.workspace:
         return EventEffect(is_waiting=True)
-    return EventEffect((attempt,), read_session(attempt, session, Source.WEBHOOK))
+    evidence = read_session(attempt, session, Source.WEBHOOK, as_of=_told_at(delivery))
+    return EventEffect((attempt,), evidence)
 
 
 def _read_loss_event(delivery: WebhookDelivery, event_object: Mapping[str, Any]) -> EventEffect:
     if not delivery.patient_connection_id:
         return EventEffect(failure="The event names no connection.")
     attempts = PatientConnectionAttempt.objects.where_written().in_workspace()
-    holders = tuple(attempts.filter(patient_connection_id=delivery.patient_connection_id))
-    if not holders:
+    link_id = delivery.patient_connection_id
+    holders = tuple(attempts.filter(patient_connection_id=link_id))
+    link = find_link(link_id)
+    if not holders and link is None:
         return EventEffect(is_waiting=True)
-    # Connecting again may keep the connection: a late event is not about what began after it.
     lost_at = parse_time(event_object.get("failure_at")) or _occurred_at(delivery)
-    lost = tuple(each for each in holders if lost_at is None or to_utc(each.created_at) < lost_at)
-    if not lost:
-        return EventEffect(holders[:1])
     status = clean_text(event_object.get("status"), MAX_STATUS_LENGTH)
-    connection = OutcomeConnection(
-        status if status in LOST_STATUSES else "refresh_failed", delivery.patient_connection_id
-    )
+    status = status if status in LOST_STATUSES else "refresh_failed"
+    # Connecting again may keep the connection: a late event is not about what began after it.
+    lost = tuple(each for each in holders if lost_at is None or to_utc(each.created_at) < lost_at)
+    if link is not None and link.connection.attempt is not None and not holders:
+        lost = (link.connection.attempt,)  # one of several that its session connected
     evidence = Evidence(
         Source.WEBHOOK,
         Kind.LOST,
-        Outcome(connection=connection),
+        Outcome(connection=OutcomeConnection(status, link_id) if holders else None),
         occurred_at=lost_at,
         error=clean_text(event_object.get("failure_code"), MAX_CODE_LENGTH),
+        detail="" if holders or link is None else link.connection.facility,
     )
-    return EventEffect(lost, evidence)
+    told = tell_link(status, lost_at or _told_at(delivery), lost_at=lost_at)
+    place_id = link.connection.place_id if link else holders[0].place_id
+    places = (PlaceEvidence(place_id, {link_id: told}),) if link else ()
+    patient_id = link.connection.patient_id if link else holders[0].patient_id
+    return EventEffect(
+        lost or holders[:1], evidence if lost else None, places=places, patient_id=patient_id
+    )
 
 
 def _read_sync_event(delivery: WebhookDelivery, event_object: Mapping[str, Any]) -> EventEffect:
-    attempt = _find_success(event_object.get("patient_id"), event_object.get("connection_id"))
-    if attempt is None:
+    patient_id, facility_id = event_object.get("patient_id"), event_object.get("connection_id")
+    if not (_is_valid_id(patient_id) and _is_valid_id(facility_id)):
+        return EventEffect(is_waiting=True)
+    row = find_connection_at(patient_id, facility_id)
+    attempt = row.attempt if row else _find_success(patient_id, facility_id)
+    if row is None and attempt is None:
         return EventEffect(is_waiting=True)
     is_completed = delivery.event_type == "records.sync.completed"
     counts = read_records(delivery)
+    told_at = _told_at(delivery)
+    place = PlaceEvidence(
+        row.place_id if row else name_place(facility_id),
+        records_at=told_at if is_completed and counts["total"] != 0 else None,
+        records_failed_at=None if is_completed and not counts["errors"] else told_at,
+    )
     counted = ", ".join(f"{name} {count}" for name, count in counts.items() if count is not None)
     evidence = Evidence(
         Source.WEBHOOK,
@@ -189,15 +211,22 @@ def _read_sync_event(delivery: WebhookDelivery, event_object: Mapping[str, Any])
         detail=counted if is_completed else clean_text(event_object.get("error_message"), 200),
     )
     signal = signals.records_synced if is_completed else signals.records_sync_failed
-    return EventEffect((attempt,), evidence, (signal,))
+    if attempt is None:  # connected elsewhere in the same workspace
+        return EventEffect(patient_id=patient_id, places=(place,))
+    return EventEffect(
+        (attempt,), evidence, (signal,), patient_id=patient_id, places=(place,) if row else ()
+    )
 
 
-def _find_success(patient_id: object, facility_id: object) -> PatientConnectionAttempt | None:
+def _find_success(patient_id: str, facility_id: str) -> PatientConnectionAttempt | None:
     """Return the patient's newest attempt that connected the facility."""
-    if not (_is_valid_id(patient_id) and _is_valid_id(facility_id)):
-        return None
     own = PatientConnectionAttempt.objects.where_written().of_patient(patient_id).in_workspace()
-    return own.successes().filter(Q(connection_id=facility_id) | Q(facility_id=facility_id)).first()
+    return own.successes().filter(place_id=name_place(facility_id)).first()
+
+
+def _told_at(delivery: WebhookDelivery) -> datetime:
+    """Return when what ``delivery`` tells was so: as Medblocks says, else when it came."""
+    return _occurred_at(delivery) or to_utc(delivery.received_at)
 
 
 def _occurred_at(delivery: WebhookDelivery) -> datetime | None:

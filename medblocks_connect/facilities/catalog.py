@@ -164,9 +164,19 @@ def is_address_in_catalog(url: str) -> bool | None:
     """Return whether ``url`` is a facility's FHIR base URL; None where there is no catalog."""
     if find_catalog() is None:
         return None
+    return _filter_address(url).exists()
+
+
+def find_by_address(url: str) -> FhirSource | None:
+    """Return the facility whose FHIR base URL ``url`` is; None where the catalog has none."""
+    row = _filter_address(url).first() if find_catalog() is not None else None
+    return as_source(row) if row else None
+
+
+def _filter_address(url: str) -> QuerySet[Facility]:
     bare = url.rstrip("/")
     same = Facility.objects.filter(fhir_base_url__in=(bare, f"{bare}/"), withdrawn_at=None)
-    return filter_workspace(same).exists()
+    return filter_workspace(same)
 
 
 def as_source(row: Facility) -> FhirSource:

@@ -13,7 +13,7 @@ from medblocks_connect.facilities.catalog import get_index, read_facilities
 from medblocks_connect.facilities.lookup import get_facilities
 from medblocks_connect.facilities.matching.index import FacilityIndex
 from medblocks_connect.facilities.matching.matcher import MAXIMUM_MATCHES, search_index
-from medblocks_connect.facilities.popularity import count_chosen
+from medblocks_connect.facilities.popularity import count_connected
 from medblocks_connect.facilities.remote import search_medblocks
 from medblocks_connect.models import Facility, filter_workspace
 
@@ -164,7 +164,7 @@ def _count_chosen_by_key() -> Mapping[int, int]:
     cache_key = build_key("patients-by-primary-key")
     counts_by_key: dict[int, int] | None = cache.get(cache_key)
     if counts_by_key is None:
-        counts = count_chosen()
+        counts = count_connected()
         rows = filter_workspace(Facility.objects.filter(connection_id__in=list(counts)))
         counts_by_key = {
             pk: counts[connection_id]

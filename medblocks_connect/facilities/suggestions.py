@@ -11,15 +11,15 @@ from medblocks_connect.api import FhirSource
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.aliases import choose_aliases
 from medblocks_connect.facilities.lookup import find_known_facilities, get_facilities
-from medblocks_connect.facilities.popularity import count_chosen
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.facilities.popularity import count_connected
+from medblocks_connect.models import PatientConnection
 from medblocks_connect.patients import Patient
 
 _MOST_USED: Final = 5
 _MOST_PINNED: Final = 10
 _MOST_POPULAR: Final = 5
 _POPULAR_FROM: Final = 2  # patients: one alone might be recognised by the place they chose
-_ATTEMPTS_READ: Final = 50
+_CONNECTIONS_READ: Final = 50
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class Suggestions:
 
 def suggest_facilities(patient: Patient) -> Suggestions:
     """Return what ``patient`` is offered before typing. Never raises for Medblocks' sake."""
-    attempts = _find_successful_attempts(patient)
+    connections = _find_connections(patient)
     pinned_ids = conf.pinned_facilities[:_MOST_PINNED]
-    often = [key for key, patients in count_chosen().items() if patients >= _POPULAR_FROM]
+    often = [key for key, patients in count_connected().items() if patients >= _POPULAR_FROM]
     # Some of the most chosen may be shown above, or withdrawn.
     often = often[: _MOST_USED + _MOST_PINNED + 2 * _MOST_POPULAR]
-    known = find_known_facilities([*attempts, *pinned_ids, *often])
+    known = find_known_facilities([*connections, *pinned_ids, *often])
     used = [
-        known.facilities.get(key) or _read_facility(attempt)
-        for key, attempt in attempts.items()
+        known.facilities.get(key) or _read_facility(connection)
+        for key, connection in connections.items()
         if key in known.facilities or not (known.has_catalog and _is_listed_by(key))
     ][:_MOST_USED]
     pinned = [known.facilities[key] for key in pinned_ids if key in known.facilities]
@@ -58,7 +58,7 @@ def suggest_facilities(patient: Patient) -> Suggestions:
     pinned = [facility for facility in pinned if facility.id not in seen]
     seen.update(facility.id for facility in pinned)
     chosen = (
-        known.facilities.get(key) or (None if known.has_catalog else _find_as_chosen(key))
+        known.facilities.get(key) or (None if known.has_catalog else _find_as_connected(key))
         for key in often
         if key not in seen
     )
@@ -72,15 +72,11 @@ def suggest_facilities(patient: Patient) -> Suggestions:
     )
 
 
-def _find_successful_attempts(patient: Patient) -> dict[str, PatientConnectionAttempt]:
-    """Return the attempts that connected ``patient``, one for each facility, the latest first."""
-    successes = (
-        PatientConnectionAttempt.objects.of_patient(patient.patient_id).in_workspace().successes()
-    )
-    attempts: dict[str, PatientConnectionAttempt] = {}
-    for attempt in successes.exclude(connection_id="").order_by("-id")[:_ATTEMPTS_READ]:
-        attempts.setdefault(attempt.connection_id, attempt)
-    return attempts
+def _find_connections(patient: Patient) -> dict[str, PatientConnection]:
+    """Return the connections of ``patient``, by the place, the latest first."""
+    own = PatientConnection.objects.of_patient(patient.patient_id)
+    latest = own.order_by("-since", "-id")[:_CONNECTIONS_READ]
+    return {connection.place_id: connection for connection in latest}
 
 
 def _is_listed_by(connection_id: str) -> bool:
@@ -88,18 +84,18 @@ def _is_listed_by(connection_id: str) -> bool:
     return "://" not in connection_id
 
 
-def _find_as_chosen(connection_id: str) -> FhirSource | None:
-    named = PatientConnectionAttempt.objects.in_workspace().filter(connection_id=connection_id)
-    attempt = named.exclude(connection_name="").order_by("-id").first()
-    return _read_facility(attempt) if attempt is not None else None
+def _find_as_connected(place_id: str) -> FhirSource | None:
+    named = PatientConnection.objects.in_workspace().filter(place_id=place_id)
+    connection = named.exclude(connection_name="").order_by("-id").first()
+    return _read_facility(connection) if connection is not None else None
 
 
-def _read_facility(attempt: PatientConnectionAttempt) -> FhirSource:
-    """Return the facility as the attempt's row has it."""
+def _read_facility(connection: PatientConnection) -> FhirSource:
+    """Return the facility as the connection's row has it."""
     return FhirSource(
-        id=attempt.connection_id,
-        name=attempt.connection_name,
-        type=attempt.connection_type,
+        id=connection.connection_id,
+        name=connection.connection_name,
+        type=connection.connection_type,
         fhir_base_url="",
         logo_url="",
         portal_url="",

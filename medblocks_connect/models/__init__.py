@@ -2,7 +2,6 @@
 
 from medblocks_connect.models.attempt import (
     AttemptEvent,
-    LostConnection,
     PatientConnectionAttempt,
     PatientHistory,
     generate_public_id,
@@ -15,6 +14,12 @@ from medblocks_connect.models.facility import (
     MissingFacility,
 )
 from medblocks_connect.models.installation import Installation, find_installation_id
+from medblocks_connect.models.patient_connection import (
+    ConnectionLink,
+    LostConnection,
+    PatientConnection,
+)
+from medblocks_connect.models.place import is_url, name_place
 from medblocks_connect.models.webhook import WebhookDelivery
 from medblocks_connect.models.workspace import filter_workspace
 
@@ -22,15 +27,19 @@ __all__ = [
     "AttemptEvent",
     "CatalogPage",
     "CatalogSync",
+    "ConnectionLink",
     "Facility",
     "FacilityRequest",
     "Installation",
     "LostConnection",
     "MissingFacility",
+    "PatientConnection",
     "PatientConnectionAttempt",
     "PatientHistory",
     "WebhookDelivery",
     "filter_workspace",
     "find_installation_id",
     "generate_public_id",
+    "is_url",
+    "name_place",
 ]

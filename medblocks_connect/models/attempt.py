@@ -6,12 +6,10 @@ The rows are written by :mod:`medblocks_connect.attempts` alone; models hold no 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from django.db import models, router
-from django.db.models import OuterRef, Q, Value
-from django.db.models.functions import Coalesce
+from django.db.models import OuterRef, Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -20,6 +18,7 @@ from django.utils.translation import pgettext
 from medblocks_connect.conf import find_workspace
 from medblocks_connect.error_messages import NEVER_LED_AWAY
 from medblocks_connect.models.fields import IdentifierField
+from medblocks_connect.models.place import name_place
 from medblocks_connect.models.workspace import filter_workspace, make_workspace_field
 
 
@@ -47,15 +46,6 @@ class AttemptQuerySet(models.QuerySet["PatientConnectionAttempt"]):
         """Return those that connected a facility, whether its access still stands or not."""
         return self.filter(status=PatientConnectionAttempt.Status.SUCCEEDED)
 
-    def find_connected(self, connection_ids: Iterable[str]) -> frozenset[str]:
-        """Return those of the facilities whose newest success among these attempts still stands.
-
-        A retry that failed ends no connection.
-        """
-        successes = self.successes().filter(connection_id__in=list(connection_ids))
-        stands = {row.connection_id: row.lost_at is None for row in successes.order_by("id")}
-        return frozenset(connection_id for connection_id in stands if stands[connection_id])
-
     def later_attempts(self) -> AttemptQuerySet:
         """Return what ``Exists`` asks about an attempt: its patient's attempts after it."""
         return self.filter(
@@ -63,21 +53,6 @@ class AttemptQuerySet(models.QuerySet["PatientConnectionAttempt"]):
             Q(created_at__gt=OuterRef("created_at")) | Q(pk__gt=OuterRef("pk")),
             patient_id=OuterRef("patient_id"),
             created_at__gte=OuterRef("created_at"),
-        )
-
-    def later_successes(self) -> AttemptQuerySet:
-        """Return what ``Exists`` asks about an attempt: its patient's successes there after it."""
-        # No column's equality but the patient's: SQLite would enter by the index on another one,
-        # which has thousands of rows where the patient's has a handful.
-        later = self.later_attempts().alias(
-            place=Coalesce("connection_id", Value("")),
-            state=Coalesce("status", Value("")),
-            world=Coalesce("workspace", Value("")),
-        )
-        return later.filter(
-            place=OuterRef("connection_id"),
-            state=PatientConnectionAttempt.Status.SUCCEEDED,
-            world=OuterRef("workspace"),
         )
 
 
@@ -107,6 +82,19 @@ class PatientConnectionAttempt(models.Model):
         blank=True,
         default="",
         help_text=_("Medblocks' id of the facility, or its FHIR base URL."),
+    )
+    is_hosted = models.BooleanField(
+        _("chosen at Medblocks"),
+        default=False,
+        editable=False,
+        help_text=_("The patient was to choose the facility at Medblocks' own page."),
+    )
+    place_id = IdentifierField(
+        _("place"),
+        max_length=500,
+        blank=True,
+        default="",
+        help_text=_("Medblocks' id of the facility, or its FHIR base URL where no id was told."),
     )
     connection_name = models.CharField(_("facility"), max_length=255, blank=True, default="")
     connection_type = models.CharField(_("record system"), max_length=50, blank=True, default="")
@@ -152,8 +140,6 @@ class PatientConnectionAttempt(models.Model):
         default="",
         help_text=_("As Medblocks calls it."),
     )
-    # Medblocks' own id of the facility where it is another than the one it was started with.
-    facility_id = IdentifierField(max_length=500, blank=True, default="", editable=False)
 
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     expires_at = models.DateTimeField(_("session expires"), null=True, blank=True)
@@ -189,7 +175,7 @@ class PatientConnectionAttempt(models.Model):
             ),
             models.Index(fields=["status", "created_at"], name="medblocks_attempt_status"),
             models.Index(fields=["error", "created_at"], name="medblocks_attempt_error"),
-            models.Index(fields=["connection_id", "created_at"], name="medblocks_attempt_facility"),
+            models.Index(fields=["place_id", "created_at"], name="medblocks_attempt_place"),
             models.Index(fields=["connection_type", "created_at"], name="medblocks_attempt_system"),
             models.Index(fields=["unconfirmed", "created_at"], name="medblocks_attempt_claimed"),
             models.Index(
@@ -205,6 +191,11 @@ class PatientConnectionAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.facility} \u00b7 {self.get_status_display()}"
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Save, with the place that the chosen facility names where none was told."""
+        self.place_id = self.place_id or name_place(self.connection_id)
+        super().save(*args, **options)
 
     def get_absolute_url(self) -> str:
         """Return the patient's page of this attempt."""
@@ -314,16 +305,6 @@ class PatientHistory(PatientConnectionAttempt):
 
     def __str__(self) -> str:
         return self.patient_id
-
-
-class LostConnection(PatientConnectionAttempt):
-    """An attempt whose access was lost, as the admin's reconnect queue lists them."""
-
-    class Meta:
-        proxy = True
-        default_permissions = ()
-        verbose_name = _("lost connection")
-        verbose_name_plural = _("reconnect queue")
 
 
 class AttemptEvent(models.Model):

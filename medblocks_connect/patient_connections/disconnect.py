@@ -1,36 +1,63 @@
-"""Disconnecting a patient: Medblocks ends the connection first, then it is settled here."""
+"""Disconnecting a patient from a place: Medblocks ends each of its links, then it is settled."""
 
 from __future__ import annotations
 
-from medblocks_connect.api import NoAnswerError, NotFoundError, UnexpectedReplyError
-from medblocks_connect.attempts.evidence import Evidence, Kind, Source
+from datetime import datetime, timezone
+from functools import partial
+
+from django.db import router, transaction
+
+from medblocks_connect.api import MedblocksError, NoAnswerError, NotFoundError, UnexpectedReplyError
+from medblocks_connect.attempts.connection_rows import record_places
+from medblocks_connect.attempts.connection_state import ACTIVE, DISCONNECTED, tell_link
+from medblocks_connect.attempts.database_retry import retry_on_deadlock
+from medblocks_connect.attempts.evidence import Evidence, Kind, PlaceEvidence, Source
 from medblocks_connect.attempts.outcome import Outcome, OutcomeConnection
 from medblocks_connect.attempts.settle import settle
 from medblocks_connect.medblocks_client import get_client
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import ConnectionLink, PatientConnection, PatientConnectionAttempt
 from medblocks_connect.patient_connections.snapshot import forget_snapshot
 from medblocks_connect.patients import Patient
 
-_DISCONNECTED = "disconnected"
-
 
 def disconnect_patient(patient: Patient, patient_connection_id: str) -> None:
-    """End the connection ``conn_…`` of ``patient``, and settle the attempts that it came of.
+    """End every link of ``patient`` to the place that ``conn_…`` is a link to, and settle that.
 
-    What the cache holds of their connections is forgotten, however it ends. Raises
-    ``MedblocksError`` where Medblocks does not say that the connection has ended; then nothing is
-    written.
+    Medblocks is asked about each, also after one that it did not end: the patient wants none of
+    them. Raises the first ``MedblocksError`` where it does not say of one that it has ended; what
+    did end is settled. To repeat it is safe.
     """
-    has_ended = False
+    failure: MedblocksError | None = None
     try:
-        _end_connection(patient, patient_connection_id)
-        has_ended = True
-        _settle_disconnected(patient, patient_connection_id)
+        for link in _list_links(patient, patient_connection_id):
+            try:
+                _end_link(patient, link.patient_connection_id)
+            except MedblocksError as error:  # noqa: PERF203 - each is asked for itself
+                failure = failure or error
+            else:
+                _settle_disconnected(patient, link)
     finally:
-        forget_snapshot(patient, with_last_good=has_ended)
+        forget_snapshot(patient)
+    if failure is not None:
+        raise failure
 
 
-def _end_connection(patient: Patient, patient_connection_id: str) -> None:
+def _list_links(patient: Patient, patient_connection_id: str) -> list[ConnectionLink]:
+    """Return the links that may work, and the one that is named, of the same place."""
+    own = PatientConnection.objects.where_written().of_patient(patient.patient_id)
+    row = own.filter(links__patient_connection_id=patient_connection_id).first()
+    if row is None:
+        return []
+    links = row.links.select_related("connection")
+    return [
+        link
+        for link in links
+        if link.patient_connection_id
+        and (link.status == ACTIVE or link.patient_connection_id == patient_connection_id)
+    ]
+
+
+def _end_link(patient: Patient, patient_connection_id: str) -> None:
     try:
         _ask_to_disconnect(patient, patient_connection_id)
     except (NoAnswerError, NotFoundError, UnexpectedReplyError):
@@ -52,14 +79,34 @@ def _is_disconnected(patient: Patient, patient_connection_id: str) -> bool:
     except NotFoundError:
         return True
     statuses = (row.status for row in connections if row.id == patient_connection_id)
-    return all(status == _DISCONNECTED for status in statuses)
+    return all(status == DISCONNECTED for status in statuses)
 
 
-def _settle_disconnected(patient: Patient, patient_connection_id: str) -> None:
-    connection = OutcomeConnection(_DISCONNECTED, patient_connection_id)
-    evidence = Evidence(
-        Source.SITE, Kind.DISCONNECTED, Outcome(connection=connection), actor=patient.actor
+def _settle_disconnected(patient: Patient, link: ConnectionLink) -> None:
+    now = datetime.now(timezone.utc)
+    told = tell_link(DISCONNECTED, now, lost_at=now, is_ended_here=True)
+    place = PlaceEvidence(
+        link.connection.place_id, {link.patient_connection_id: told}, actor=patient.actor
     )
-    own = PatientConnectionAttempt.objects.of_patient(patient.patient_id).in_workspace()
-    for attempt in own.filter(patient_connection_id=patient_connection_id):
+    evidence = Evidence(
+        Source.SITE,
+        Kind.DISCONNECTED,
+        Outcome(connection=OutcomeConnection(DISCONNECTED, link.patient_connection_id)),
+        actor=patient.actor,
+        places=(place,),
+    )
+    own = PatientConnectionAttempt.objects.where_written().of_patient(patient.patient_id)
+    attempts = list(own.in_workspace().filter(patient_connection_id=link.patient_connection_id))
+    for attempt in attempts:
         settle(attempt, evidence)
+    if not attempts:  # made elsewhere, or one of several of a session
+        database = router.db_for_write(PatientConnection)
+        retry_on_deadlock(partial(_record, patient, place, database), database)
+
+
+def _record(patient: Patient, place: PlaceEvidence, database: str) -> None:
+    with transaction.atomic(using=database):
+        # A write first: a transaction that reads and then writes fails on SQLite under load.
+        rows = PatientConnection.objects.using(database).of_patient(patient.patient_id)
+        rows.filter(place_id=place.place_id).update(place_id=place.place_id)
+        record_places(patient.patient_id, [place], None, database)

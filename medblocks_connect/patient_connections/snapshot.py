@@ -1,90 +1,72 @@
-"""The snapshot of a patient's connections: Medblocks' answer, asked seldom, the last good one kept.
+"""The snapshot: Medblocks' own list of a patient's connections, asked seldom, recorded as evidence.
 
-An answer is kept for ``CONNECTIONS_CACHE_SECONDS``, or until something is settled here. When
-Medblocks is unavailable, its last good answer stands for a day, with the time of it.
+It is asked once in ``CONNECTIONS_CACHE_SECONDS``, and anew where something was settled since. Where
+it differs from what is kept here, that is new evidence: of a loss that no webhook told, and of
+connections that were made elsewhere in the same workspace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from functools import partial
 from typing import Final
 
+from django.db import router, transaction
 from django.db.models import Max, Sum
-from django.utils import timezone
 
-from medblocks_connect.api import (
-    MedblocksConnectionError,
-    MedblocksError,
-    NotFoundError,
-    PatientConnection,
-)
-from medblocks_connect.cache import Age, build_key, cache, get_or_fetch
+from medblocks_connect.api import Connection, MedblocksError, NotFoundError
+from medblocks_connect.attempts.connection_rows import read_link, record_places
+from medblocks_connect.attempts.connection_state import DISCONNECTED, LinkState, tell_link
+from medblocks_connect.attempts.database_retry import retry_on_deadlock
+from medblocks_connect.attempts.evidence import Evidence, Kind, PlaceEvidence, Source
+from medblocks_connect.attempts.outcome import CLOCK_TOLERANCE, Outcome, OutcomeConnection
+from medblocks_connect.attempts.settle import settle
+from medblocks_connect.cache import build_key, cache
 from medblocks_connect.conf import conf
 from medblocks_connect.medblocks_client import get_client
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import (
+    ConnectionLink,
+    PatientConnection,
+    PatientConnectionAttempt,
+    name_place,
+)
 from medblocks_connect.patients import Patient
-
-LAST_GOOD_SECONDS: Final = 24 * 60 * 60
-"""How long the last good answer is worth showing."""
+from medblocks_connect.timezones import to_stored_time
 
 _SHARE_OF_TIMEOUT: Final = 0.5
 # A patient who reloads a slow page must not keep a worker waiting each time.
 _UNAVAILABLE_SECONDS: Final = 10
+_FAILED: Final = "failed"
 
 
-@dataclass(frozen=True)
-class ConnectionsSnapshot:
-    """Medblocks' answer, and how far each attempt of the patient was settled at that time."""
+def refresh_connections(patient: Patient) -> bool:
+    """Record what Medblocks lists of ``patient`` now; return whether that is known.
 
-    connections: tuple[PatientConnection, ...]
-    taken_at: datetime
-    revisions: Mapping[int, int]  # by the attempt's primary key
-    is_current: bool = True
-
-
-def get_snapshot(
-    patient: Patient, attempts: list[PatientConnectionAttempt]
-) -> ConnectionsSnapshot | None:
-    """Return Medblocks' answer, else its last good one; None where there is neither."""
-    fresh_seconds = conf.connections_cache_seconds
-    keys, unavailable_key = _build_keys(patient)
+    Never raises for Medblocks' sake: where it cannot be asked, what is kept here stands.
+    """
+    key = _build_key(patient)
+    asked = cache.get(key)
+    if asked is not None:
+        return bool(asked)
+    as_of = datetime.now(timezone.utc)
     try:
-        snapshot, is_current = get_or_fetch(
-            keys,
-            lambda: _take_snapshot(patient, attempts, unavailable_key),
-            fresh_seconds=fresh_seconds,
-            # 0: the site wants nothing of it kept
-            last_good_seconds=LAST_GOOD_SECONDS if fresh_seconds else 0,
-        )
+        listed = _ask_medblocks(patient)
     except MedblocksError:
-        return None
-    return snapshot if is_current else replace(snapshot, is_current=False)
+        cache.set(key, 0, _UNAVAILABLE_SECONDS)
+        return False
+    _record_listed(patient, listed, as_of)
+    # Recording may have settled something: what follows is asked for under its own key.
+    cache.set(_build_key(patient), 1, conf.connections_cache_seconds)
+    return True
 
 
-def forget_snapshot(patient: Patient, *, with_last_good: bool) -> None:
-    """Let the next page ask Medblocks again; ``with_last_good`` where that is known to be false."""
-    keys, unavailable_key = _build_keys(patient)
-    stale = [keys["fresh"], unavailable_key]
-    cache.delete_many([*stale, keys["last-good"]] if with_last_good else stale)
+def forget_snapshot(patient: Patient) -> None:
+    """Let the next page ask Medblocks again."""
+    cache.delete_many([_build_key(patient)])
 
 
-def _take_snapshot(
-    patient: Patient, attempts: list[PatientConnectionAttempt], unavailable_key: str
-) -> ConnectionsSnapshot:
-    if cache.get(unavailable_key):
-        raise MedblocksConnectionError("Medblocks was unavailable a moment ago.")
-    # Before asking: what is settled meanwhile may not be in the answer.
-    revisions = {attempt.pk: attempt.revision for attempt in attempts}
-    try:
-        return ConnectionsSnapshot(_ask_medblocks(patient), timezone.now(), revisions)
-    except MedblocksError:
-        cache.set(unavailable_key, 1, _UNAVAILABLE_SECONDS)
-        raise
-
-
-def _ask_medblocks(patient: Patient) -> tuple[PatientConnection, ...]:
+def _ask_medblocks(patient: Patient) -> tuple[Connection, ...]:
     seconds = conf.timeout * _SHARE_OF_TIMEOUT
     try:
         return get_client().patients.retrieve(patient.patient_id, timeout=seconds).connections
@@ -92,14 +74,103 @@ def _ask_medblocks(patient: Patient) -> tuple[PatientConnection, ...]:
         return ()
 
 
-def _build_keys(patient: Patient) -> tuple[dict[Age, str], str]:
-    """Return the keys of the answer, and that of a note that Medblocks is unavailable."""
-    # Whatever is settled raises a revision: then what was kept is not this patient's state now.
+def _record_listed(patient: Patient, listed: Iterable[Connection], as_of: datetime) -> None:
+    rows = [row for row in listed if row.status != _FAILED]
+    places = _tell_places(patient, rows, as_of)
+    if places:
+        database = router.db_for_write(PatientConnection)
+        record = partial(_record_places, patient, places, as_of, database)
+        retry_on_deadlock(record, database)
+    _settle_lost(patient, places)
+
+
+def _record_places(
+    patient: Patient, places: Iterable[PlaceEvidence], as_of: datetime, database: str
+) -> None:
+    with transaction.atomic(using=database):
+        # A write first: a transaction that reads and then writes fails on SQLite under load.
+        own = PatientConnection.objects.using(database).of_patient(patient.patient_id)
+        own.update(asked_at=to_stored_time(as_of))
+        record_places(patient.patient_id, places, None, database)
+
+
+def _tell_places(
+    patient: Patient, listed: Iterable[Connection], as_of: datetime
+) -> list[PlaceEvidence]:
+    """Return what the list tells, place by place, with what it lacks of what is kept here."""
+    links: dict[str, dict[str, LinkState]] = {}
+    chosen: dict[str, str] = {}
+    kept = _read_kept_links(patient)
+    places = {link_id: place_id for place_id, of_place in kept.items() for link_id in of_place}
+    for row in listed:
+        # A link that is kept stays at its place, by whichever name the list has it.
+        place_id = places.get(row.id) or name_place(row.connection_id)
+        chosen.setdefault(place_id, row.connection_id)
+        links.setdefault(place_id, {})[row.id] = tell_link(
+            row.status, as_of, since=row.created_at, lost_at=row.failure_at or row.updated_at
+        )
+    told = {link_id for of_place in links.values() for link_id in of_place}
+    for place_id, of_place in kept.items():
+        for link_id, link in of_place.items():
+            if link_id not in told and _is_gone(link, as_of):
+                links.setdefault(place_id, {})[link_id] = tell_link(DISCONNECTED, as_of)
+    return [
+        PlaceEvidence(
+            place_id,
+            of_place,
+            connection_id="" if place_id in kept else chosen[place_id],
+            asked_at=as_of,
+        )
+        for place_id, of_place in links.items()
+    ]
+
+
+def _is_gone(link: LinkState, as_of: datetime) -> bool:
+    """Return whether a link that works here and is not listed has ended.
+
+    A list may lag behind what was connected a moment ago.
+    """
+    return link.is_active and as_of - link.as_of > CLOCK_TOLERANCE
+
+
+def _read_kept_links(patient: Patient) -> dict[str, dict[str, LinkState]]:
+    links = ConnectionLink.objects.filter(
+        connection__in=PatientConnection.objects.where_written().of_patient(patient.patient_id)
+    )
+    kept: dict[str, dict[str, LinkState]] = {}
+    for link in links.using(router.db_for_write(ConnectionLink)).select_related("connection"):
+        states = kept.setdefault(link.connection.place_id, {})
+        states[link.patient_connection_id] = read_link(link)
+    return kept
+
+
+def _settle_lost(patient: Patient, places: Iterable[PlaceEvidence]) -> None:
+    """Tell the attempts that a lost link came of, and who listens, that access is gone."""
+    lost = {
+        link_id: link
+        for place in places
+        for link_id, link in place.links.items()
+        if link_id and link.is_lost
+    }
+    own = PatientConnectionAttempt.objects.where_written().of_patient(patient.patient_id)
+    for attempt in (
+        own.in_workspace().successes().filter(patient_connection_id__in=lost, lost_at=None)
+    ):
+        link = lost[attempt.patient_connection_id]
+        connection = OutcomeConnection(link.status, attempt.patient_connection_id)
+        settle(
+            attempt,
+            Evidence(
+                Source.MEDBLOCKS,
+                Kind.LOST,
+                Outcome(connection=connection),
+                occurred_at=link.told_lost_at or link.as_of,
+            ),
+        )
+
+
+def _build_key(patient: Patient) -> str:
+    # Whatever is settled raises a revision: then Medblocks is asked anew.
     attempts = PatientConnectionAttempt.objects.of_patient(patient.patient_id)
     stamp = attempts.aggregate(newest=Max("id"), revisions=Sum("revision"))
-    now = (patient.patient_id, *map(str, stamp.values()))
-    keys: dict[Age, str] = {
-        "fresh": build_key("connections-fresh", *now),
-        "last-good": build_key("connections-last-good", patient.patient_id),
-    }
-    return keys, build_key("connections-unavailable", *now)
+    return build_key("connections-asked", patient.patient_id, *map(str, stamp.values()))

@@ -24,6 +24,7 @@ from medblocks_connect.views.decorators import set_csrf_cookie
 from medblocks_connect.views.forms import StartForm
 from medblocks_connect.views.requests import build_return_url, read_search
 from medblocks_connect.views.responses import error_json
+from medblocks_connect.views.search_results import find_connected
 
 logger = logging.getLogger("medblocks_connect.views")
 
@@ -55,9 +56,13 @@ class ConnectionsJsonView(PatientJsonView):
         except MedblocksError:
             message = _("The list of hospitals cannot be reached right now. Please try again soon.")
             return error_json("search_unavailable", message, HTTPStatus.SERVICE_UNAVAILABLE)
+        connected = find_connected(self.patient, page.data)
         return JsonResponse(
             {
-                "data": [_describe_facility(facility) for facility in page.data],
+                "data": [
+                    {**_describe_facility(facility), "is_connected": facility.id in connected}
+                    for facility in page.data
+                ],
                 "has_more": page.has_more,
                 "next_cursor": page.next_cursor or None,
             }
@@ -118,7 +123,7 @@ def _read_id(value: object) -> str | None:
     return str(value) if is_id else None
 
 
-def _describe_facility(facility: FhirSource) -> dict[str, str | None]:
+def _describe_facility(facility: FhirSource) -> dict[str, Any]:
     def show_link(url: str) -> str | None:
         return url if is_public_https(url) else None
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 
-from medblocks_connect.attempts.queries import has_failed_twice, has_never_left, is_regained
+from medblocks_connect.attempts.queries import find_standing, has_failed_twice, has_never_left
 from medblocks_connect.attempts.waiting import is_confirming, is_long_wait, seconds_until_reload
 from medblocks_connect.conf import conf
 from medblocks_connect.error_messages import describe_error, describe_limit
@@ -70,7 +70,7 @@ def render_outcome(request: HttpRequest, attempt: PatientConnectionAttempt) -> H
         "attempt": attempt,
         "is_confirming": is_confirming(attempt) and not never_left,
         "is_unfinished": attempt.is_unfinished and not never_left,
-        "is_connected": attempt.is_connected or is_regained(attempt),
+        "standing": find_standing(attempt),
         "never_left": never_left,
         "message": describe_error(attempt.error, at_start=never_left),
         "refresh": refresh,

@@ -19,7 +19,7 @@ from medblocks_connect.facilities.matching.highlighting import NamePart, mark_ma
 from medblocks_connect.facilities.matching.states import STATE_NAMES, split_state
 from medblocks_connect.facilities.search import FacilitySearch, FoundFacilities, find_facilities
 from medblocks_connect.facilities.suggestions import suggest_facilities
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import PatientConnection, PatientConnectionAttempt, name_place
 from medblocks_connect.patients import Patient
 from medblocks_connect.url_safety import is_public_https
 
@@ -125,8 +125,7 @@ def _show_page(
 ) -> tuple[FacilityResult, ...]:
     # Over all that was found: one of the same name may be on the next page.
     differences = disambiguate(found.listed)
-    ids = [facility.id for facility in found.page.data]
-    connected = _find_connected(patient, ids) if patient else frozenset()
+    connected = find_connected(patient, found.page.data) if patient else frozenset()
     return tuple(
         replace(
             show_facility(facility, typed, found.aliases.get(facility.id, "")),
@@ -141,7 +140,7 @@ def _suggest(patient: Patient) -> tuple[SuggestedGroup, ...]:
     suggestions = suggest_facilities(patient)
     offered = (*suggestions.used, *suggestions.pinned, *suggestions.popular)
     differences = disambiguate(offered)
-    connected = _find_connected(patient, [facility.id for facility in offered])
+    connected = find_connected(patient, offered)
 
     def show(reason: str, facilities: Sequence[FhirSource]) -> SuggestedGroup:
         shown = (
@@ -169,9 +168,20 @@ def _leave_out(
     return [facility for facility in facilities if facility.id not in connected]
 
 
-def _find_connected(patient: Patient, connection_ids: Iterable[str]) -> frozenset[str]:
-    own = PatientConnectionAttempt.objects.of_patient(patient.patient_id).in_workspace()
-    return own.find_connected(connection_ids)
+def find_connected(patient: Patient, facilities: Iterable[FhirSource]) -> frozenset[str]:
+    """Return the ids of those of ``facilities`` that the patient is connected to.
+
+    A place whose id Medblocks never told is known by its FHIR base URL.
+    """
+    names = {facility.id: _list_places(facility) for facility in facilities}
+    own = PatientConnection.objects.of_patient(patient.patient_id).that_stand()
+    wanted = {place for places in names.values() for place in places}
+    connected = set(own.at_places(wanted).values_list("place_id", flat=True))
+    return frozenset(key for key, places in names.items() if places & connected)
+
+
+def _list_places(facility: FhirSource) -> set[str]:
+    return {name_place(facility.id), name_place(facility.fhir_base_url)} - {""}
 
 
 def show_facility(facility: FhirSource, typed: str = "", alias: str = "") -> FacilityResult:

@@ -11,6 +11,7 @@ from django.test import Client
 
 from medblocks_connect.admin.links import patient_url
 from medblocks_connect.models import PatientConnectionAttempt
+from tests import connected
 
 ATTEMPTS = "/admin/medblocks_connect/patientconnectionattempt/"
 PATIENTS = "/admin/medblocks_connect/patienthistory/"
@@ -35,7 +36,7 @@ def create_attempt(**fields) -> PatientConnectionAttempt:
         "connection_type": "epic",
         **fields,
     }
-    return PatientConnectionAttempt.objects.create(**fields)
+    return connected.create_attempt(**fields)
 
 
 @pytest.fixture

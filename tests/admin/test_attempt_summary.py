@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from medblocks_connect.admin.attempt_summary import LaterAttempts, summarize
+from medblocks_connect.attempts.queries import Standing
 from medblocks_connect.error_messages import ERROR_MESSAGES
 from medblocks_connect.models import PatientConnectionAttempt
 from tests.test_error_messages import SAID_OF_WHO_LEFT
@@ -47,11 +48,27 @@ def test_summary_of_tried_again_counts_and_names_the_last():
 
 
 def test_summary_of_later_success_is_closed():
-    later = LaterAttempts(1, _attempt(status="succeeded"), is_connected=True)
-    summary = summarize(_attempt(status="failed", error="x"), later, NOW)
+    later = LaterAttempts(1, _attempt(status="succeeded"))
+    standing = Standing(is_connected=True, is_later=True)
+    summary = summarize(_attempt(status="failed", error="x"), later, NOW, standing=standing)
     assert "a later try connected it" in summary.sentence
     assert summary.next_step == "Nothing to do."
     assert "You are connected" in summary.tell_patient
+
+
+def test_summary_of_a_failure_at_a_connected_place_is_closed():
+    attempt = _attempt(status="failed", error="user_denied")
+    summary = summarize(attempt, LaterAttempts(), NOW, standing=Standing(is_connected=True))
+    assert "the patient is connected there all the same" in summary.sentence
+    assert summary.turn == "Nobody: the patient is connected there"
+    assert "You are connected" in summary.tell_patient
+
+
+def test_summary_of_records_that_did_not_arrive_says_so():
+    standing = Standing(is_connected=True, lacks_records=True)
+    summary = summarize(_attempt(status="succeeded"), LaterAttempts(), NOW, standing=standing)
+    assert "some of its records did not arrive" in summary.sentence
+    assert summary.turn.startswith("Medblocks")
 
 
 def test_summary_of_success_elsewhere_stays_open():

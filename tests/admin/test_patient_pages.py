@@ -13,6 +13,7 @@ from medblocks_connect.admin.formatting import LONG
 from medblocks_connect.admin.links import patient_url
 from medblocks_connect.admin.patient_pages import list_patient_attempts
 from tests.admin.conftest import ATTEMPTS, PATIENTS, patient_page
+from tests.connected import record_connection
 
 ODD_IDS = [
     "a/b/c",
@@ -200,14 +201,8 @@ def test_patient_page_names_who_started_each_attempt(staff, make_attempt):
 @pytest.mark.parametrize(("actor", "is_named"), [("nurse-7", True), ("", False)])
 def test_patient_page_names_who_disconnected_first(staff, make_attempt, actor, is_named):
     lost = make_attempt(status="succeeded", lost_at=timezone.now())
-    for number, who in enumerate([actor, "too late"]):
-        lost.events.create(
-            source="site",
-            kind="disconnected",
-            status="succeeded",
-            actor=who,
-            fingerprint=str(number),
-        )
+    for who in (actor, "too late"):
+        record_connection(lost, is_ended_here=True, actor=who)
     page = staff.get(patient_page()).content.decode()
     assert "disconnected on this site" in page
     assert ("by <bdi>nurse-7</bdi>" in page) == is_named

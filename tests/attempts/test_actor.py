@@ -118,7 +118,7 @@ def test_same_claim_by_the_patient_and_an_actor_is_told_twice(medblocks, patient
 
 def test_evidence_without_an_actor_keeps_its_fingerprint(make_attempt):
     evidence = Evidence(Source.RETURN, Kind.CAME_BACK, Outcome(Rank.RETURNED))
-    event = plan_change(make_attempt(), evidence).event
+    event = plan_change(make_attempt(), evidence).events[0]
     identity = (Source.RETURN, Kind.CAME_BACK, "", "", "", "", "")
     # As before there were actors: a reload after an upgrade is no second event.
     assert event.fingerprint == hashlib.sha256(repr(identity).encode()).hexdigest()

@@ -16,11 +16,16 @@ from medblocks_connect.attempts.webhook_deliveries import (
     retry_deliveries,
 )
 from medblocks_connect.facilities import missing_facilities
-from medblocks_connect.facilities.popularity import count_chosen
+from medblocks_connect.facilities.popularity import count_connected
 from medblocks_connect.facilities.suggestions import suggest_facilities
-from medblocks_connect.models import MissingFacility, PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.models import (
+    MissingFacility,
+    PatientConnection,
+    WebhookDelivery,
+)
 from medblocks_connect.patients import Patient
 from tests.attempts.conftest import BASE_URL, FACILITY, connection_json, session_json
+from tests.connected import create_attempt
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +37,7 @@ def make(user):
     """Make an attempt of the patient in the sandbox, an hour ago."""
 
     def make_one(**columns):
-        return PatientConnectionAttempt.objects.create(
+        return create_attempt(
             **{
                 "patient_id": str(user.pk),
                 "connection_id": FACILITY,
@@ -58,15 +63,15 @@ def test_success_counts_in_its_own_workspace_alone(browser, user, medblocks, mak
     medblocks.get(f"{BASE_URL}/patients/{user.pk}", status=500, json={})
     page = browser.get("/records/connections/").text
     assert ("Riverside General" in page) is (workspace == "live")
-    own = PatientConnectionAttempt.objects.of_patient(str(user.pk)).in_workspace()
-    assert bool(own.find_connected([FACILITY])) is (workspace == "live")
+    standing = PatientConnection.objects.of_patient(str(user.pk)).that_stand()
+    assert standing.at_places([FACILITY]).exists() is (workspace == "live")
 
 
 @pytest.mark.usefixtures("_go_live")
 @pytest.mark.parametrize("workspace", ["sandbox", "live"])
 def test_facility_is_offered_in_its_own_workspace_alone(user, make, workspace):
     make(workspace=workspace, status="succeeded")
-    assert bool(count_chosen()) is (workspace == "live")
+    assert bool(count_connected()) is (workspace == "live")
     suggestions = suggest_facilities(Patient(str(user.pk)))
     assert bool(suggestions.used or suggestions.popular) is (workspace == "live")
 

@@ -183,7 +183,8 @@ def test_fresh_project_approve_connects(browser, url):
     assert re.fullmatch(rf"{re.escape(url)}/attempts/[\w-]{{32}}/", outcome.url)
 
 
-def test_fresh_project_cancel_says_stopped(browser, url):
+def test_fresh_project_cancel_says_that_nothing_has_changed(browser, url):
+    connect(browser, url, "approve")
     outcome = connect(browser, url, "cancel")
-    assert "You stopped before you were connected" in outcome.text
+    assert "Nothing has changed. You are still connected to" in outcome.text
     assert "user_denied" not in outcome.text

@@ -11,7 +11,7 @@ from benchmarks.names import make_names
 from benchmarks.typing_session import type_searches
 from medblocks_connect.api import MedblocksError
 from medblocks_connect.facilities.search import FacilitySearch, find_facilities, search_facilities
-from medblocks_connect.models import PatientConnectionAttempt
+from tests.connected import create_attempt
 from tests.facilities.names import NAMES
 
 pytestmark = pytest.mark.django_db
@@ -111,7 +111,7 @@ def test_catalog_filters_by_record_system(add_catalog):
 
 def test_catalog_puts_what_patients_chose_first(add_catalog):
     add_catalog(("Mercy East", "epic"), ("Mercy West", "epic"))
-    PatientConnectionAttempt.objects.create(patient_id="p", connection_id="fhirsrc_1")
+    create_attempt(patient_id="p", connection_id="fhirsrc_1", status="succeeded")
     assert names_of(search("mercy"))[0] == "Mercy West"
 
 

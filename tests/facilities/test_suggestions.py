@@ -10,8 +10,9 @@ from django.utils import timezone
 from medblocks_connect.facilities.catalog import as_source
 from medblocks_connect.facilities.facility_cache import cache_facilities
 from medblocks_connect.facilities.suggestions import suggest_facilities
-from medblocks_connect.models import Facility, PatientConnectionAttempt
+from medblocks_connect.models import Facility
 from medblocks_connect.patients import Patient
+from tests.connected import create_attempt
 
 pytestmark = pytest.mark.django_db
 
@@ -19,9 +20,8 @@ PATIENT = Patient("p-1")
 
 
 def attempt(number=0, patient_id="p-1", **changes):
-    return PatientConnectionAttempt.objects.create(
-        patient_id=patient_id, connection_id=f"fhirsrc_{number}", **changes
-    )
+    changes.setdefault("status", "succeeded" if patient_id != "p-1" else "created")
+    return create_attempt(patient_id=patient_id, connection_id=f"fhirsrc_{number}", **changes)
 
 
 def ids(facilities):
@@ -126,7 +126,7 @@ def test_withdrawn_facility_is_not_offered_although_it_is_cached(add_catalog):
 def test_facility_used_by_its_fhir_base_url_is_offered_with_a_catalog(add_catalog):
     add_catalog()
     address = "https://fhir.example/r4"
-    PatientConnectionAttempt.objects.create(
+    create_attempt(
         patient_id="p-1", connection_id=address, connection_name="Dover", status="succeeded"
     )
     assert ids(suggest_facilities(PATIENT).used) == [address]
@@ -145,7 +145,7 @@ def test_suggestions_take_a_few_queries_however_many_there_are(
     for patient in ("a", "b"):
         for number in range(12, 17):
             attempt(number, patient)
-    # The patient's attempts, the most chosen, whether there is a catalog, and its facilities.
+    # The patient's connections, the most chosen, whether there is a catalog, and its facilities.
     with django_assert_num_queries(4):
         offered = suggest_facilities(PATIENT)
     assert [len(each) for each in (offered.used, offered.pinned, offered.popular)] == [5, 7, 5]

@@ -13,7 +13,7 @@ from tests.patient_connections.conftest import listed_json
 pytestmark = pytest.mark.django_db
 
 
-def test_medblocks_away_after_a_disconnection_shows_no_last_answer(
+def test_medblocks_away_after_a_disconnection_shows_that_it_ended(
     browser, list_now, answer_list, medblocks, user
 ):
     answer_list(listed_json())
@@ -22,7 +22,7 @@ def test_medblocks_away_after_a_disconnection_shows_no_last_answer(
     medblocks.delete(f"{BASE_URL}/patients/{user.pk}/connections/conn_1", json=disconnected)
     browser.post(f"{CONNECTIONS}disconnect/", {"connection": "conn_1"})
     answer_list(status=500)
-    assert list_now().places == ()
+    assert [place.state for place in list_now().places] == ["disconnected"]
 
 
 def test_medblocks_away_after_a_failed_disconnection_shows_its_last_answer(

@@ -141,7 +141,7 @@ def test_connection_that_is_not_theirs_leads_to_the_list(
     )
     response = getattr(browser, method)(DISCONNECT, {"connection": connection})
     assert (response.status_code, response["Location"]) == (303, CONNECTIONS)
-    assert {call.request.method for call in medblocks.calls} == {"GET"}
+    assert {call.request.method for call in medblocks.calls} <= {"GET"}
 
 
 def test_visitor_is_sent_to_log_in(client):

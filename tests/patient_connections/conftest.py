@@ -6,7 +6,6 @@ import secrets
 
 import pytest
 
-from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.patient_connections.listing import list_connections
 from medblocks_connect.patient_connections.snapshot import forget_snapshot
 from medblocks_connect.patients import Patient
@@ -16,6 +15,7 @@ from tests.attempts.conftest import (
     connection_json,
     medblocks,  # noqa: F401 - a fixture
 )
+from tests.connected import create_attempt
 
 
 def listed_json(status="active", **changes):
@@ -69,7 +69,7 @@ def make(user):
         }
         if columns["status"] != "succeeded":
             columns |= {"patient_connection_id": "", "connection_status": ""}
-        return PatientConnectionAttempt.objects.create(**columns)
+        return create_attempt(**columns)
 
     return make_one
 
@@ -85,7 +85,7 @@ def go_away(answer_list, user):
     """Let Medblocks be away, once what is kept for a minute is too old."""
 
     def go():
-        forget_snapshot(Patient(str(user.pk)), with_last_good=False)
+        forget_snapshot(Patient(str(user.pk)))
         answer_list(status=500)
 
     return go

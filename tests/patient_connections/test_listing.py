@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
 import requests
 from django.utils import timezone
 
-from medblocks_connect.models import AttemptEvent
+from medblocks_connect.attempts.webhook_deliveries import receive_delivery
+from medblocks_connect.attempts.webhook_events import read_delivery
 from medblocks_connect.patient_connections.listing import find_connection
 from medblocks_connect.patients import Patient
-from tests.attempts.conftest import BASE_URL
+from tests.attempts.conftest import BASE_URL, FACILITY
+from tests.connected import record_connection
 from tests.patient_connections.conftest import listed_json
 
 pytestmark = pytest.mark.django_db
@@ -66,9 +69,14 @@ def test_facility_connected_again_is_shown_once(list_now, answer_list, make):
     assert [each.patient_connection_id for each in list_now().places] == ["conn_2"]
 
 
-def test_facility_with_two_accounts_is_shown_twice(list_now, answer_list):
+def test_facility_with_two_links_is_one_place(list_now, answer_list):
     answer_list(listed_json(id="conn_2"), listed_json())
-    assert len(list_now().places) == 2
+    assert states(list_now()) == [("Riverside General", "connected")]
+
+
+def test_facility_with_one_of_two_links_lost_is_connected(list_now, answer_list):
+    answer_list(listed_json("disconnected", id="conn_2"), listed_json())
+    assert states(list_now()) == [("Riverside General", "connected")]
 
 
 def test_facility_lost_twice_is_shown_once_as_it_is_now(list_now, answer_list):
@@ -100,17 +108,48 @@ def test_connection_made_now_awaits_records(list_now, answer_list, make):
 
 
 def test_connection_made_8_days_ago_awaits_no_records(list_now, answer_list, make):
-    make()
-    answer_list(listed_json(created_at=(timezone.now() - timedelta(days=8)).isoformat()))
+    made_at = timezone.now() - timedelta(days=8)
+    make(created_at=made_at)
+    answer_list(listed_json(created_at=made_at.isoformat()))
     assert not list_now().places[0].awaits_records
 
 
-def test_records_synced_event_dates_the_records(list_now, answer_list, make):
-    event = make().events.create(
-        kind=AttemptEvent.Kind.RECORDS_SYNCED, source="webhook", fingerprint="1"
-    )
+def tell_records(user, kind="completed", at="2026-11-22T13:00:00Z", **about):
+    """Let Medblocks tell what came of fetching the records."""
+    told = {"patient_id": str(user.pk), "connection_id": FACILITY, "total": 3, "errors": 0}
+    event = {
+        "id": f"evt_{at}",
+        "type": f"records.sync.{kind}",
+        "created_at": at,
+        "data": {"object": {**told, **about}},
+    }
+    receive_delivery(read_delivery(json.dumps(event).encode()))()
+
+
+def test_records_synced_event_dates_the_records(list_now, answer_list, make, user):
+    make()
+    tell_records(user)
     answer_list(listed_json())
-    assert list_now().places[0].records_at == event.created_at
+    assert f"{list_now().places[0].records_at:%H:%M}" == "13:00"
+
+
+@pytest.mark.parametrize(("kind", "about"), [("failed", {}), ("completed", {"errors": 2})])
+def test_records_that_did_not_arrive_are_told(list_now, answer_list, make, user, kind, about):
+    make()
+    tell_records(user, kind, **about)
+    answer_list(listed_json())
+    assert f"{list_now().places[0].records_failed_at:%H:%M}" == "13:00"
+
+
+@pytest.mark.parametrize("later_first", [False, True])
+def test_records_that_came_after_all_are_told_alone(list_now, answer_list, make, user, later_first):
+    make()
+    told = [("failed", "2026-11-22T13:00:00Z"), ("completed", "2026-11-22T14:00:00Z")]
+    for kind, at in reversed(told) if later_first else told:
+        tell_records(user, kind, at)
+    answer_list(listed_json())
+    (place,) = list_now().places
+    assert (f"{place.records_at:%H:%M}", place.records_failed_at) == ("14:00", None)
 
 
 def test_attempt_returned_is_shown_as_checking(list_now, answer_list, make):
@@ -143,7 +182,7 @@ def test_medblocks_away_shows_our_attempts(list_now, answer_list, make, away):
 
 def test_medblocks_away_shows_what_the_patient_disconnected(list_now, answer_list, make):
     attempt = make(connection_status="refresh_failed", lost_at=timezone.now())
-    attempt.events.create(kind=AttemptEvent.Kind.DISCONNECTED, source="site", fingerprint="1")
+    record_connection(attempt, is_ended_here=True)
     answer_list(status=500)
     assert states(list_now()) == [("Riverside General", "disconnected")]
 

@@ -41,7 +41,7 @@ PRIVATE_APIS = {
     "HttpRequest.POST": Use("error_reports.py views/requests.py", "It is emptied by assignment."),
     "BaseCache.incr": Use("cache.py", "It forgets the entry's timeout, which touch() sets anew."),
     "DatabaseWrapper.in_atomic_block": Use(
-        "attempts/database_retry.py attempts/webhook_deliveries.py",
+        "attempts/database_retry.py models/installation.py",
         "Inside a caller's transaction a refused write cannot be repeated.",
     ),
     "DatabaseFeatures.has_select_for_update_skip_locked": Use(

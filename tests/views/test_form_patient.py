@@ -19,6 +19,7 @@ import medblocks_connect
 from medblocks_connect.models import MissingFacility, PatientConnectionAttempt
 from medblocks_connect.patients import FORM_FIELD, Patient, sign_form_patient
 from tests.attempts.conftest import BASE_URL, FACILITY, session_json
+from tests.connected import create_attempt
 from tests.views.search_pages import configure, text_of
 from tests.views.test_base import assert_private
 
@@ -79,9 +80,7 @@ def portal(medblocks):
 def connect(patient, **columns):
     place = {"connection_id": "fhirsrc_pine", "connection_name": "Pine Lake Clinic"}
     won = {"status": "succeeded", "patient_connection_id": "conn_1", "connection_status": "active"}
-    return PatientConnectionAttempt.objects.create(
-        patient_id=patient.patient_id, **{**place, **won, **columns}
-    )
+    return create_attempt(patient_id=patient.patient_id, **{**place, **won, **columns})
 
 
 def open_page(client, patient, address, **headers):
@@ -269,7 +268,7 @@ def test_start_case_52_confirmed_for_one_patient_starts_for_no_other(kiosk, port
     ids=["failed", "unfinished", "expired", "lost"],
 )
 def test_try_again_case_52_starts_for_no_other(kiosk, portal, columns):
-    attempt = connect(ANN, **columns)
+    attempt = connect(ANN, connection_id="fhirsrc_oak", **columns)
     fields = find_form(open_page(kiosk, ANN, attempt.get_absolute_url()).text, START)
     assert_says_why(send(kiosk, BOB, START, fields))
 

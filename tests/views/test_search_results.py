@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import PatientConnection
 from tests.views.search_pages import TYPING, configure, names, search, text_of
 
 pytestmark = pytest.mark.django_db
@@ -144,11 +144,11 @@ def test_retry_that_failed_ends_no_connection(client_in, add_catalog, connect):
     assert "You are connected" in search(client_in, "mercy", TYPING)
 
 
-@pytest.mark.parametrize("columns", [{"lost_at": timezone.now()}, {"patient_id": "somebody"}])
+@pytest.mark.parametrize("columns", [{"state": "lost"}, {"patient_id": "somebody"}])
 def test_lost_and_others_connections_are_not_told(client_in, add_catalog, connect, columns):
     add_catalog(("Mercy", "epic"))
     connect(0)
-    PatientConnectionAttempt.objects.update(**columns)
+    PatientConnection.objects.update(**columns)
     assert "You are connected" not in search(client_in, "mercy", TYPING)
 
 
@@ -159,8 +159,8 @@ def test_connections_cost_one_query_a_page(client_in, add_catalog, connect):
     with CaptureQueriesContext(connection) as asked:
         page = search(client_in, "mercy", TYPING)
     assert page.count("You are connected") == 20
-    ours = PatientConnectionAttempt._meta.db_table
-    assert len([each for each in asked if ours in each["sql"]]) == 1
+    ours = PatientConnection._meta.db_table
+    assert len([each for each in asked if f'"{ours}"' in each["sql"].replace("`", '"')]) == 1
 
 
 def test_hosts_places_come_before_typing(client_in, add_catalog, settings):

@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import router, transaction
-from django.db.models import Exists, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from medblocks_connect.models import (
     FacilityRequest,
     MissingFacility,
+    PatientConnection,
     PatientConnectionAttempt,
     WebhookDelivery,
 )
@@ -31,8 +32,9 @@ class Command(BaseCommand):
 
     help = (
         "Deletes attempts, webhook deliveries and what patients told of missing facilities, older "
-        "than --older-than. Without it, nothing. Of each patient's attempts at each facility the "
-        "last success is kept, however old, while its access holds: it says who is connected now."
+        "than --older-than. Without it, nothing. The last success of each "
+        "patient at each place is kept, however old, while its access holds: it says who is "
+        "connected now."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -61,9 +63,11 @@ class Command(BaseCommand):
         cutoff = _read_cutoff(options["older_than"])
         self.stdout.write(f"Older than {cutoff:%Y-%m-%d %H:%M}:")
         attempts = _prunable_attempts(connected_too=options["connected_too"])
+        connections = _prunable_connections(connected_too=options["connected_too"])
         # In the order that an index has.
         for name, rows, moment, order in (
             ("attempts", attempts, "created_at", "created_at"),
+            ("connections", connections, "changed_at", "id"),
             ("webhook deliveries", WebhookDelivery.objects.all(), "received_at", "id"),
             ("facility requests", FacilityRequest.objects.all(), "created_at", "id"),
             ("missing facilities", MissingFacility.objects.all(), "last_at", "id"),
@@ -87,12 +91,18 @@ class Command(BaseCommand):
 
 
 def _prunable_attempts(*, connected_too: bool) -> QuerySet[PatientConnectionAttempt]:
-    succeeded = PatientConnectionAttempt.Status.SUCCEEDED
     attempts = PatientConnectionAttempt.objects.all()
     if connected_too:
         return attempts
-    lost_or_none = ~Q(status=succeeded) | Q(lost_at__isnull=False)
-    return attempts.filter(lost_or_none | Exists(attempts.later_successes()))
+    held = PatientConnection.objects.that_stand().filter(attempt=OuterRef("pk"))
+    return attempts.filter(~Exists(held))
+
+
+def _prunable_connections(*, connected_too: bool) -> QuerySet[PatientConnection]:
+    connections = PatientConnection.objects.all()
+    if connected_too:
+        return connections
+    return connections.exclude(state=PatientConnection.State.CONNECTED)
 
 
 def _batches(rows: QuerySet[Any], order: str, size: int) -> Iterator[list[Any]]:

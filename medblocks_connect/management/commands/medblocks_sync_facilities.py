@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError
 
 from medblocks_connect.api import MedblocksError
+from medblocks_connect.attempts.place_ids import adopt_place_ids
 from medblocks_connect.facilities.catalog import find_catalog
 from medblocks_connect.facilities.sync import LONGEST_PAUSE, SyncError, sync_catalog
 
@@ -66,6 +67,7 @@ class Command(BaseCommand):
         finally:
             if self._shows_progress:
                 self.stderr.write("")
+        adopt_place_ids()
         if verbosity > 0:
             self.stdout.write(
                 f"{sync.fetched} facilities: {sync.added} new, {sync.changed} changed, "
