@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import PatientConnection
 from medblocks_connect.patient_connections.listing import list_connections
 from medblocks_connect.patient_connections.snapshot import forget_snapshot
 from medblocks_connect.patients import Patient
@@ -20,6 +20,7 @@ from medblocks_connect.sandbox.models import (
     SandboxPatient,
     SandboxSession,
 )
+from tests.connected import create_attempt
 
 RIVERSIDE = "fhirsrc_riverside_general"
 SEARCH = "/records/search/"
@@ -38,9 +39,7 @@ class Stage:
         place = {"connection_id": RIVERSIDE, "connection_name": "Riverside General"}
         if status != "created":
             columns.setdefault("patient_session_id", f"ps_{secrets.token_hex(8)}")
-        return PatientConnectionAttempt.objects.create(
-            patient_id=self.patient_id, status=status, **{**place, **columns}
-        )
+        return create_attempt(patient_id=self.patient_id, status=status, **{**place, **columns})
 
     def link(self, status, conn_id, facility):
         patient, _created = SandboxPatient.objects.get_or_create(patient_id=self.patient_id)
@@ -103,16 +102,43 @@ def _connections(stage):
     stage.link("active", "conn_4", "fhirsrc_nobody_knows")
     elsewhere = {"connection_id": "fhirsrc_pine_lake_clinic", "connection_name": "Pine Lake Clinic"}
     stage.attempt("returned", returned_at=timezone.now(), **elsewhere)
-    won = stage.attempt(patient_connection_id="conn_1", connection_status="active")
-    won.events.create(kind="records_synced", source="webhook", fingerprint="1")
+    stage.attempt(patient_connection_id="conn_1", connection_status="active")
+    PatientConnection.objects.update(records_at=timezone.now())
     return CONNECTIONS
+
+
+def _connections_lacking_records(stage):
+    stage.link("active", "conn_1", RIVERSIDE)
+    stage.attempt(patient_connection_id="conn_1", connection_status="active")
+    PatientConnection.objects.update(records_failed_at=timezone.now())
+    return CONNECTIONS
+
+
+def _still_connected(**failure):
+    def prepare(stage):
+        stage.attempt()
+        return stage.attempt("failed", **failure).get_absolute_url()
+
+    return prepare
+
+
+def _connected_by_a_later_try(stage):
+    failed = stage.attempt("failed", error="access_denied")
+    stage.attempt()
+    return failed.get_absolute_url()
+
+
+def _connected_again(stage):
+    lost = stage.attempt(lost_at=timezone.now(), connection_status="refresh_failed")
+    stage.attempt()
+    return lost.get_absolute_url()
 
 
 def _connections_last_known(stage):
     stage.link("active", "conn_1", RIVERSIDE)
     patient = Patient(stage.patient_id)
     list_connections(patient)
-    forget_snapshot(patient, with_last_good=False)
+    forget_snapshot(patient)
     queue_fault(Operation.GET_PATIENT, 500, "internal_error", times=9)
     return CONNECTIONS
 
@@ -216,6 +242,7 @@ SCENES = {
     "missing-too-long": Scene(_nothing, _tell_what_is_missing("x" * 101)),
     "suggested": Scene(_suggested),
     "connected-result": Scene(_connected_result),
+    "connected-result-asks": Scene(_connected_result, _press(".medblocks-facility summary")),
     "too-short": _at(f"{SEARCH}?q=a"),
     "search-away": Scene(_set(f"{SEARCH}?q=riverside", **AWAY)),
     "hosted": Scene(_set(f"{SEARCH}?q=qqqqqq", HOSTED_FALLBACK=True)),
@@ -229,6 +256,10 @@ SCENES = {
     "waiting": Scene(_waiting(seconds=0)),
     "waiting-long": Scene(_waiting(hours=5)),
     "unfinished": _attempt("started"),
+    "still-connected": Scene(_still_connected(error="user_denied")),
+    "still-connected-failed": Scene(_still_connected(error="access_denied")),
+    "connected-later": Scene(_connected_by_a_later_try),
+    "connected-again": Scene(_connected_again),
     "cancelled": _attempt("failed", error="user_denied"),
     "failed": _attempt("failed", error="access_denied"),
     "failed-twice": Scene(_failed_twice("tel:+15550100")),
@@ -247,6 +278,7 @@ SCENES = {
     "open-too-long": Scene(_suggested, _press_with_an_old_token),
     "patient-changed": Scene(_suggested, _press_somebody_elses_button),
     "connections": Scene(_connections),
+    "connections-lacking-records": Scene(_connections_lacking_records),
     "connections-none": _at(CONNECTIONS),
     "connections-away": Scene(_connections_away),
     "connections-last-known": Scene(_connections_last_known),
