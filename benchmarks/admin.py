@@ -137,6 +137,8 @@ def fill(alias: str, rows: int) -> None:
         "patient_id": f"'patient-' || ({patient} % {max(rows * 3 // 10, 1)})",
         "actor": "''",
         "connection_id": f"'fhirsrc_' || {facility}",
+        "is_hosted": false,
+        "place_id": f"'fhirsrc_' || {facility}",
         "connection_name": f"'Hospital number ' || {facility}",
         "connection_type": f"CASE {facility} % 4 WHEN 0 THEN 'epic' WHEN 1 THEN 'cerner' "
         "WHEN 2 THEN 'athena' ELSE 'meditech' END",
@@ -152,7 +154,6 @@ def fill(alias: str, rows: int) -> None:
         "claimed_error_description": "''",
         "claim_disagrees": f"CASE WHEN n % 5000 = 2 THEN {true} ELSE {false} END",
         "patient_connection_id": "CASE WHEN r < 620 THEN 'conn_' || n ELSE '' END",
-        "facility_id": "''",
         "connection_status": "CASE WHEN r < 30 THEN 'refresh_failed' WHEN r < 620 THEN 'active' "
         "ELSE '' END",
         "created_at": made,
@@ -185,9 +186,29 @@ def fill(alias: str, rows: int) -> None:
         insert(cursor, "medblocks_connect_patientconnectionattempt", values, series)
         kinds = f"{series} CROSS JOIN ({kinds}) AS kinds"
         insert(cursor, "medblocks_connect_attemptevent", event, kinds)
+        cursor.execute(CONNECTIONS_SQL.format(false=false))
         cursor.execute("ANALYZE" if vendor == "postgresql" else "PRAGMA optimize")
         if vendor == "postgresql":
             cursor.execute("VACUUM ANALYZE medblocks_connect_patientconnectionattempt")
+            cursor.execute("VACUUM ANALYZE medblocks_connect_patientconnection")
+
+
+# A patient at a place, as the last success there left it; records failed at some.
+CONNECTIONS_SQL = """
+INSERT INTO medblocks_connect_patientconnection (
+    workspace, patient_id, place_id, connection_id, connection_name, connection_type, state, status,
+    was_ended_here, ended_by, since, lost_at, records_failed_at, changed_at, attempt_id
+)
+SELECT a.workspace, a.patient_id, a.place_id, a.connection_id, a.connection_name,
+    a.connection_type, CASE WHEN a.lost_at IS NULL THEN 'connected' ELSE 'lost' END,
+    a.connection_status, {false}, '', a.finished_at, a.lost_at,
+    CASE WHEN a.id % 1000 = 3 THEN a.finished_at END, a.created_at, a.id
+FROM medblocks_connect_patientconnectionattempt a
+WHERE a.id IN (
+    SELECT MAX(id) FROM medblocks_connect_patientconnectionattempt
+    WHERE status = 'succeeded' GROUP BY patient_id, place_id
+)
+"""
 
 
 def insert(cursor, table: str, values: dict[str, str], source: str) -> None:
@@ -372,14 +393,15 @@ def measure_filters(report: Report, small: Site, large: Site, times: int) -> Non
     for query in (
         "status__exact=failed",
         "error__exact=oauth_error",
-        "connection_id__exact=fhirsrc_3",
+        "concern=records",
+        "place_id__exact=fhirsrc_3",
         "connection_type__exact=cerner",
         "concern=unconfirmed",
         "concern=disagrees",
         "concern=away",
         "concern=lost",
         f"since={today}",
-        f"since={today}&connection_id__exact=fhirsrc_3&status__exact=failed",
+        f"since={today}&place_id__exact=fhirsrc_3&status__exact=failed",
         "q=number+17",
     ):
         path = f"{ATTEMPTS}?{query}"
