@@ -8,8 +8,8 @@ They answer in turn, in one process, on one database, through Django's own handl
 from the median of all its requests. Like is compared with like:
 
 - *stored*: an event that the receiver has nothing to do for. Both verify and store it.
-- *with its effect*: ours settles an attempt (its row and its timeline); dj-stripe's calls a signal
-  receiver that writes the same two rows, as a site would have it do.
+- *with its effect*: ours settles an attempt (its row, its timeline, the patient's place and its
+  link); dj-stripe's calls a signal receiver that writes the same four rows, as a site would do.
 
 Then gunicorn with its workers on SQLite as Django sets it up: 16 clients send every event twice.
 The exit status is 1 where a limit of the issue does not hold.
@@ -211,7 +211,14 @@ def their_stored_event(number: int) -> bytes:
 
 def write_same_rows(event: Any, **_kwargs: Any) -> None:
     """Receive dj-stripe's signal as a site would, to have the rows that ours has."""
-    from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
+    from django.utils import timezone
+
+    from medblocks_connect.models import (
+        AttemptEvent,
+        ConnectionLink,
+        PatientConnection,
+        PatientConnectionAttempt,
+    )
 
     attempt = PatientConnectionAttempt.objects.get(patient_session_id=event.data["object"]["id"])
     still_open = PatientConnectionAttempt.objects.filter(pk=attempt.pk, revision=attempt.revision)
@@ -219,6 +226,16 @@ def write_same_rows(event: Any, **_kwargs: Any) -> None:
     AttemptEvent.objects.create(
         attempt=attempt, source="webhook", kind="connected", status="succeeded", fingerprint="x"
     )
+    place, _is_new = PatientConnection.objects.get_or_create(
+        patient_id=attempt.patient_id,
+        place_id=attempt.place_id,
+        workspace=attempt.workspace,
+        defaults={"connection_id": attempt.connection_id, "state": "connected", "attempt": attempt},
+    )
+    now = timezone.now()
+    link_id = f"conn_theirs_{attempt.pk}"
+    told = {"status": "active", "as_of": now, "active_as_of": now}
+    ConnectionLink.objects.create(connection=place, patient_connection_id=link_id, **told)
 
 
 def sign(body: bytes) -> str:

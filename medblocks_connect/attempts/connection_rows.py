@@ -11,7 +11,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from django.db import IntegrityError, router, transaction
+from django.db import IntegrityError, connections, router, transaction
 from django.utils import timezone
 
 from medblocks_connect.attempts.connection_state import LinkState, conclude_place, merge_links
@@ -95,6 +95,16 @@ def _differs(row: PatientConnection | None, place: PlaceEvidence) -> bool:
 
 
 def _lock_row(patient_id: str, place_id: str, database: str) -> PatientConnection | None:
+    # Plain SQL: the first success at a place finds none, and to build the query would take longer
+    # than to run it.
+    with connections[database].cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM medblocks_connect_patientconnection"
+            " WHERE patient_id = %s AND place_id = %s AND workspace = %s",
+            [patient_id, place_id, find_workspace()],
+        )
+        if cursor.fetchone() is None:
+            return None
     rows = PatientConnection.objects.using(database).of_patient(patient_id)
     return rows.select_for_update().filter(place_id=place_id).first()
 
