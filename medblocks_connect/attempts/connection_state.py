@@ -138,9 +138,11 @@ def _by_time(link: LinkState) -> tuple[datetime, int, str]:
     return link.as_of, strength, link.status
 
 
-def _by_end(link: LinkState) -> tuple[datetime, bool, datetime, str]:
+def _by_end(link: LinkState) -> tuple[datetime, bool, datetime, str, bool]:
     ended_at = link.lost_at or link.as_of
-    return ended_at, link.status == DISCONNECTED, link.since or link.as_of, link.status
+    is_disconnected = link.status == DISCONNECTED
+    made_at = link.since or link.as_of
+    return ended_at, is_disconnected, made_at, link.status, link.was_ended_here
 
 
 def _is_after(moment: datetime | None, other: datetime | None) -> bool:
