@@ -111,28 +111,27 @@ def build_key(kind: str, *parts: str) -> str:
 def get_or_fetch(
     keys: Mapping[Age, str],
     fetch: Callable[[], Result],
+    find: Callable[[Age], Result | None],
     *,
     fresh_seconds: float,
     last_good_seconds: float,
-    find: Callable[[Age], Result | None] | None = None,
-) -> tuple[Result, bool]:
-    """Return a fresh answer of Medblocks and True; or, stale if error, its last good one and False.
+) -> Result:
+    """Return a fresh answer of Medblocks, or, stale if error, its last good one.
 
     An answer is fresh for ``fresh_seconds``, then it is fetched anew. Where that raises
     ``MedblocksError``, the last good answer stands in for ``last_good_seconds``; without one the
-    error is raised. ``find`` looks for a kept answer elsewhere than under its key alone.
+    error is raised. ``find`` looks for a kept answer, under its key or elsewhere.
     """
-    find = find or (lambda age: cache.get(keys[age]))
     answer = find("fresh")
     if answer is not None:
-        return answer, True
+        return answer
     try:
         answer = fetch()
     except MedblocksError:
         answer = find("last-good")
         if answer is None:
             raise
-        return answer, False
+        return answer
     cache.set(keys["fresh"], answer, fresh_seconds)
     cache.set(keys["last-good"], answer, last_good_seconds)
-    return answer, True
+    return answer

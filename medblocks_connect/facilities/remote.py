@@ -45,14 +45,13 @@ def search_medblocks(q: str, kind: str, starting_after: str, enough: int) -> _Fa
         return page
 
     keys = {age: _build_key(age, q, kind, starting_after) for age in AGES}
-    page, _is_fresh = get_or_fetch(
+    return get_or_fetch(
         keys,
         fetch,
-        find=find,
+        find,
         fresh_seconds=conf.search_cache_seconds,
         last_good_seconds=FACILITY_SECONDS,
     )
-    return page
 
 
 def _narrow(age: Age, q: str, kind: str, enough: int) -> Iterator[_Facilities]:
