@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 
@@ -20,26 +22,31 @@ from medblocks_connect.patient_connections.snapshot import forget_snapshot
 from medblocks_connect.patients import Patient
 
 
-def disconnect_patient(patient: Patient, patient_connection_id: str) -> None:
+@dataclass(frozen=True)
+class Disconnection:
+    """How many links to a place have ended, and how many may still be there."""
+
+    ended: int
+    left: int
+
+
+def disconnect_patient(patient: Patient, patient_connection_id: str) -> Disconnection:
     """End every link of ``patient`` to the place that ``conn_…`` is a link to, and settle that.
 
-    Medblocks is asked about each, also after one that it did not end: the patient wants none of
-    them. Raises the first ``MedblocksError`` where it does not say of one that it has ended; what
-    did end is settled. To repeat it is safe.
+    Medblocks is asked about each, also after one of which it does not say that it has ended: the
+    patient wants none of them. To repeat it is safe. Never raises for Medblocks' sake.
     """
-    failure: MedblocksError | None = None
+    links = _list_links(patient, patient_connection_id)
+    ended = 0
     try:
-        for link in _list_links(patient, patient_connection_id):
-            try:
+        for link in links:
+            with suppress(MedblocksError):
                 _end_link(patient, link.patient_connection_id)
-            except MedblocksError as error:  # noqa: PERF203 - each is asked for itself
-                failure = failure or error
-            else:
                 _settle_disconnected(patient, link)
+                ended += 1
     finally:
         forget_snapshot(patient)
-    if failure is not None:
-        raise failure
+    return Disconnection(ended, left=len(links) - ended)
 
 
 def _list_links(patient: Patient, patient_connection_id: str) -> list[ConnectionLink]:

@@ -36,8 +36,9 @@ def _facilities_by_identifier() -> dict[str, FictionalFacility]:
 
 
 def find_facility(identifier: str) -> FictionalFacility | None:
-    """Find a facility by its id or by its ``fhir_base_url``."""
-    return _facilities_by_identifier().get(identifier)
+    """Find a facility by its id or by its ``fhir_base_url``, with a slash at its end or not."""
+    facilities = _facilities_by_identifier()
+    return facilities.get(identifier) or facilities.get(identifier.rstrip("/"))
 
 
 def search_catalog(text: str = "", vendor: str = "") -> list[FictionalFacility]:

@@ -10,7 +10,6 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponseBase, QueryDict
 from django.urls import reverse
 
-from medblocks_connect.api import MedblocksError
 from medblocks_connect.patient_connections.disconnect import disconnect_patient
 from medblocks_connect.patient_connections.listing import (
     ConnectedPlace,
@@ -70,10 +69,9 @@ class DisconnectView(PatientView):
         return render_page(self.request, "disconnect", {"place": place})
 
     def _disconnect(self, place: ConnectedPlace) -> HttpResponseBase:
-        try:
-            disconnect_patient(self.patient, place.patient_connection_id)
-        except MedblocksError:
-            context = {"place": place}
+        disconnection = disconnect_patient(self.patient, place.patient_connection_id)
+        if disconnection.left:
+            context = {"place": place, "disconnection": disconnection}
             status = HTTPStatus.SERVICE_UNAVAILABLE
             return render_page(self.request, "not_disconnected", context, status)
         _remember_disconnected(self.request, place)

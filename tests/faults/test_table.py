@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CASES = (*range(1, 48), 67)
+CASES = (*range(1, 54), 67)
 NAMED = re.compile(r"case[-_](\d+)[-_]")
-WHERE = ("tests/faults", "tests/views", "tests/api")
+WHERE = ("tests/faults", "tests/views", "tests/api", "tests/worlds")
 
 
 @pytest.fixture(scope="module")

@@ -123,7 +123,7 @@ def hour(request, medblocks, start_site, make_database) -> Hour:
     return neighbours.share_cache(url) if kind == "sites" else neighbours.share_process(url)
 
 
-def test_every_answer_of_b_is_what_it_is_without_a(hour):
+def test_every_answer_of_b_case_48_is_what_it_is_without_a(hour):
     alone, after = (
         {case: seen.normalised for case, seen in walk.seen.items()}
         for walk in (hour.alone, hour.after)
@@ -132,7 +132,7 @@ def test_every_answer_of_b_is_what_it_is_without_a(hour):
     assert [case for case in alone if after[case] != alone[case]] == []
 
 
-def test_no_answer_of_b_has_a_text_of_a(hour):
+def test_no_answer_of_b_case_48_has_a_text_of_a(hour):
     """Of A's facilities, sessions, connections and requests, each with A's mark, or an attempt."""
     attempts = [session["metadata"]["attempt"] for session in hour.busy.world.sessions.values()]
     texts = {case: f"{seen.location}\n{seen.text}" for case, seen in hour.after.seen.items()}
@@ -140,7 +140,7 @@ def test_no_answer_of_b_has_a_text_of_a(hour):
         assert [case for case, text in texts.items() if forbidden in text] == []
 
 
-def test_patient_1_of_a_at_the_limit_leaves_patient_1_of_b_theirs(hour):
+def test_patient_1_of_a_case_48_at_the_limit_leaves_patient_1_of_b_theirs(hour):
     assert hour.after.allowed == hour.alone.allowed
     assert min(hour.after.allowed) > 10
     if max(hour.alone.allowed) < MOST_REQUESTS:  # a cache that is away counts nothing

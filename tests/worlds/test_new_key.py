@@ -96,7 +96,7 @@ def read_staffs_page(walk: Walk, name: str, **how: object) -> str:
     return page.text
 
 
-def test_patients_pages_are_those_of_a_site_that_was_always_live(move):
+def test_patients_pages_case_49_are_those_of_a_site_that_was_always_live(move):
     alone, live = (
         {case: seen.normalised for case, seen in walk.seen.items()}
         for walk in (move.alone, move.live)
@@ -193,7 +193,7 @@ def look(walk: Walk) -> dict[str, str]:
     return {name: make_equal(page.text) for name, page in pages.items()}
 
 
-def test_next_key_of_the_workspace_keeps_connections_and_cached_answers(rotate, medblocks, cache):
+def test_next_key_of_the_workspace_case_49_keeps_what_was_answered(rotate, medblocks, cache):
     before = rotate(LIVE_KEYS[0])
     session = before.connect(MEADOWS[2], "kept")
     seen = look(before)
