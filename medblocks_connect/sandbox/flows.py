@@ -1,11 +1,15 @@
-"""Flows: end a session as the patient does, change a connection later, and record the event.
+"""Flows: act in a session as the patient does, change a connection later, and record the event.
 
-Each function is one action. The first to end a session wins: later ones raise ``SessionClosed``.
+Each function is one action. A session for one facility is complete once the patient has decided
+there. A hosted one, which names no facility, stays open whatever they decide, at as many
+facilities as they like, until ``finish``. Once a session is over, all of these raise
+``SessionClosed``.
 """
 
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from medblocks_connect.sandbox.models import (
@@ -31,7 +35,7 @@ class ConnectionNotActive(Exception):  # noqa: N818 - a state, not an error of t
 
 
 def approve(session: SandboxSession, facility_id: str = "") -> SandboxConnection:
-    """Let the site read: the session is complete, the connection active.
+    """Let the site read: a connection is active, and a session for one facility complete.
 
     ``facility_id`` is what the patient picked, where the session names no facility. Raises
     ``SessionClosed``, and ``ValueError`` where no facility is known.
@@ -40,19 +44,19 @@ def approve(session: SandboxSession, facility_id: str = "") -> SandboxConnection
 
 
 def cancel(session: SandboxSession, facility_id: str = "") -> SandboxConnection:
-    """Refuse: the session is complete with a connection failed by ``user_denied``."""
+    """Refuse: as ``fail`` with ``user_denied``."""
     return fail(session, "user_denied", facility_id)
 
 
 def fail(session: SandboxSession, code: str, facility_id: str = "") -> SandboxConnection:
-    """Complete the session with a connection failed by ``code``. Raises as ``approve``."""
+    """Add a connection that failed by ``code``. Completes and raises as ``approve``."""
     if not code:
         raise ValueError("a failure has a code")
     return _record_outcome(session, facility_id, code)
 
 
-def complete_without_connection(session: SandboxSession) -> None:
-    """Complete the session without any connection. Raises ``SessionClosed``."""
+def finish(session: SandboxSession) -> None:
+    """Press Done: complete the session with the connections it has. Raises ``SessionClosed``."""
     with transaction.atomic():
         _complete(session, timezone.now())
         _record_completed(session)
@@ -112,12 +116,16 @@ def sync_records(
 
 
 def _complete(session: SandboxSession, now: datetime) -> None:
+    _update_open(session, now, completed_at=now)
+    session.completed_at = now
+
+
+def _update_open(session: SandboxSession, now: datetime, **changes: object) -> None:
     # The conditional UPDATE is the first statement of its transaction: of two clicks one wins,
     # and SQLite never has to turn a read lock into a write lock.
     still_open = SandboxSession.objects.filter(pk=session.pk, completed_at=None, expires_at__gt=now)
-    if not still_open.update(completed_at=now):
+    if not still_open.update(**changes):
         raise SessionClosed
-    session.completed_at = now
 
 
 def _record_outcome(session: SandboxSession, facility_id: str, code: str) -> SandboxConnection:
@@ -126,7 +134,10 @@ def _record_outcome(session: SandboxSession, facility_id: str, code: str) -> San
         raise ValueError("this session names no facility: say which one the patient picked")
     now = timezone.now()
     with transaction.atomic():
-        _complete(session, now)
+        if session.is_hosted:
+            _update_open(session, now, expires_at=F("expires_at"))  # nothing but the lock
+        else:
+            _complete(session, now)
         connection: SandboxConnection = SandboxConnection.objects.create(
             conn_id=None if code else new_id("conn"),
             session=session,
@@ -139,7 +150,8 @@ def _record_outcome(session: SandboxSession, facility_id: str, code: str) -> San
             created_at=now,
             updated_at=now,
         )
-        _record_completed(session)
+        if not session.is_hosted:
+            _record_completed(session)
     return connection
 
 

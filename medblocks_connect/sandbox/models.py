@@ -72,6 +72,11 @@ class SandboxSession(models.Model):
     def __str__(self) -> str:
         return self.session_id
 
+    @property
+    def is_hosted(self) -> bool:
+        """Return whether it names no facility: the patient chooses any number on its page."""
+        return not self.connection_id
+
     def status_at(self, moment: datetime) -> str:
         """Return the ``SessionStatus`` that this session has at ``moment``."""
         if self.completed_at is not None:

@@ -46,12 +46,12 @@ MAX_SHOWN_FACILITIES = 10
 
 @dataclass(frozen=True)
 class PortalChoice:
-    """One way to end a visit to the portal: a button of the consent page, and what follows it.
+    """One way to decide at a facility: a button of the consent page, and what follows it.
 
     ``name`` is what the form sends, ``note`` what the page says under the button. With an
-    ``error`` the connection fails by this code, and the browser is sent back with it and with
-    ``description``, the hospital's words for it. Without one the patient approves, unless the
-    session ``expires``.
+    ``error`` the connection fails by this code; where the session is for this facility, the
+    browser is sent back with it and with ``description``, the hospital's words for it. Without one
+    the patient approves, unless the session ``expires``.
     """
 
     name: str
@@ -62,8 +62,8 @@ class PortalChoice:
     expires: bool = False
     stays_at_portal: bool = False
 
-    def end_session(self, session: SandboxSession, facility_id: str) -> None:
-        """End ``session`` in this way. Raises ``SessionClosed``."""
+    def carry_out(self, session: SandboxSession, facility_id: str) -> None:
+        """Decide so in ``session``. Raises ``SessionClosed``."""
         if self.error:
             flows.fail(session, self.error, facility_id)
         elif self.expires:
@@ -85,21 +85,21 @@ FAULTS = (
     PortalChoice(
         "portal_error",
         "Portal error",
-        "Sent back with oauth_error.",
+        "Fails with oauth_error.",
         error="oauth_error",
         description="server_error: The authorization server encountered an unexpected condition.",
     ),
     PortalChoice(
         "token_exchange_failed",
         "Token exchange failure",
-        "Sent back with token_exchange_failed.",
+        "Fails with token_exchange_failed.",
         error="token_exchange_failed",
         description="Token endpoint responded with status 400: invalid_grant",
     ),
     PortalChoice(
         "access_denied",
         "Access denied by the hospital",
-        "Sent back with access_denied.",
+        "Fails with access_denied.",
         error="access_denied",
         description="The resource owner or authorization server denied the request.",
     ),
@@ -199,7 +199,7 @@ def sign_in(request: HttpRequest, token: str) -> HttpResponse:
     if facility is None:
         return _render_problem(request, "No such facility", 400)
     consent_url = reverse("medblocks_sandbox:consent", args=[token])
-    if not session.connection_id:
+    if session.is_hosted:
         consent_url += "?" + urlencode({"facility": facility.id})
     return HttpResponseRedirect(consent_url, status=303)
 
@@ -221,14 +221,17 @@ def show_consent(request: HttpRequest, token: str) -> HttpResponse:
 @portal_page
 @require_POST
 def decide(request: HttpRequest, token: str) -> HttpResponse:
-    """End the session as the patient chose, and send the browser back unless it stays here."""
+    """Do as the patient chose, and send the browser back unless it stays here.
+
+    Back is the site; where the session is hosted and still open, it is the page to choose on.
+    """
     session = _get_session(token)
     choice = CHOICES.get(request.POST.get("choice", ""))
     facility = _get_facility(session, request.POST.get("facility", ""))
     if choice is None or facility is None:
         return _render_problem(request, "No such choice", 400)
     try:
-        choice.end_session(session, facility.id)
+        choice.carry_out(session, facility.id)
     except flows.SessionClosed:
         session.refresh_from_db()
         if choice.stays_at_portal:
@@ -236,16 +239,19 @@ def decide(request: HttpRequest, token: str) -> HttpResponse:
     else:
         if choice.stays_at_portal:
             return _render(request, "access_given", session, {"facility": facility})
+        if not _is_closed(session):
+            portal_url = reverse("medblocks_sandbox:portal", args=[token])
+            return HttpResponseRedirect(portal_url, status=303)
     return _send_back(request, session)
 
 
 @portal_page
 @require_POST
 def leave(request: HttpRequest, token: str) -> HttpResponse:
-    """Complete the session without a facility, and send the browser back."""
+    """Complete the session with the connections that it has, and send the browser back."""
     session = _get_session(token)
     try:
-        flows.complete_without_connection(session)
+        flows.finish(session)
     except flows.SessionClosed:
         session.refresh_from_db()
     return _send_back(request, session)
@@ -255,7 +261,7 @@ def return_url_with_outcome(session: SandboxSession) -> str:
     """Return where the browser goes after ``session``: its ``return_url`` with what happened."""
     query = {"patient_id": session.patient_id, "patient_session_id": session.session_id}
     connection = session.connections.order_by("pk").last()
-    if session.connection_id and connection is not None:
+    if not session.is_hosted and connection is not None:
         if connection.status == ConnectionStatus.FAILED:
             code = connection.failure_code
             query |= {
@@ -299,6 +305,13 @@ def _choose_facility(request: HttpRequest, session: SandboxSession) -> HttpRespo
     ]
     context = {
         "q": text,
+        "so_far": [
+            {
+                "facility": find_facility(connection.connection_id),
+                "works": connection.status == ConnectionStatus.ACTIVE,
+            }
+            for connection in session.connections.order_by("pk")
+        ],
         "recommended": recommended,
         "facilities": not_recommended[:MAX_SHOWN_FACILITIES],
         "more": len(not_recommended) > MAX_SHOWN_FACILITIES,

@@ -40,7 +40,7 @@ def test_return_with_another_session_is_404(clinic, other_user, session_id):
     ("end", "expected"),
     [
         pytest.param(lambda _session: None, "returned", id="case-18-still-open"),
-        pytest.param(flows.complete_without_connection, "failed", id="case-18-never-connected"),
+        pytest.param(flows.finish, "failed", id="case-18-never-connected"),
         pytest.param(flows.cancel, "failed", id="case-18-cancelled"),
         pytest.param(flows.let_expire, "expired", id="case-18-expired"),
     ],
@@ -95,7 +95,7 @@ def test_disagreement_case_20_claimed_success_has_failed(clinic):
     [
         pytest.param(flows.approve, "succeeded", id="case-21-approved"),
         pytest.param(flows.cancel, "failed", id="case-21-cancelled"),
-        pytest.param(flows.complete_without_connection, "failed", id="case-21-done"),
+        pytest.param(flows.finish, "failed", id="case-21-done"),
         pytest.param(lambda _session: None, "returned", id="case-21-open"),
     ],
 )

@@ -11,6 +11,7 @@ BASE = "/make-believe"
 KEY = {"Authorization": "Bearer mb_sk_sbx_only_for_tests"}
 RETURN_URL = "https://clinic.example/records/return/"
 RIVERSIDE = "fhirsrc_riverside_general"
+LANTERN = "fhirsrc_lantern_hill_clinic"
 
 
 @pytest.fixture(autouse=True)

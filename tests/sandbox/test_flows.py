@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.models import SandboxConnection, SandboxEvent, SandboxSession
-from tests.sandbox.conftest import RIVERSIDE
+from tests.sandbox.conftest import LANTERN, RIVERSIDE
 
 pytestmark = pytest.mark.django_db
 
@@ -53,18 +53,43 @@ def test_approve_without_facility_raises(hosted):
     assert status(hosted) == "open"
 
 
-def test_complete_without_connection_records_event(hosted):
-    flows.complete_without_connection(hosted)
+def test_finish_without_connection_records_event(hosted):
+    flows.finish(hosted)
     assert status(hosted) == "complete"
     assert not SandboxConnection.objects.exists()
     assert SandboxEvent.objects.get().type == "patient_session.completed"
+
+
+def test_hosted_session_is_open_with_its_connections_until_finished(hosted, caller):
+    flows.fail(hosted, "oauth_error", LANTERN)
+    flows.approve(hosted, RIVERSIDE)
+    flows.approve(hosted, RIVERSIDE)
+    shown = caller.get(f"/patient-sessions/{hosted.session_id}").json()
+    assert (shown["status"], shown["connection_id"]) == ("open", None)
+    assert [(row["connection_id"], row["status"]) for row in shown["connections"]] == [
+        (LANTERN, "failed"), (RIVERSIDE, "active"), (RIVERSIDE, "active"),
+    ]  # fmt: skip
+    assert not SandboxEvent.objects.exists()
+    flows.finish(hosted)
+    told = SandboxEvent.objects.get().payload["data"]["object"]
+    assert (told["status"], told["connections"]) == ("complete", shown["connections"])
+
+
+@pytest.mark.parametrize("end", [flows.finish, flows.let_expire], ids=["finished", "expired"])
+def test_hosted_session_that_is_over_takes_nothing_more(hosted, end):
+    flows.approve(hosted, RIVERSIDE)
+    end(hosted)
+    for action in (flows.approve, flows.cancel):
+        with pytest.raises(flows.SessionClosed):
+            action(stored(hosted), LANTERN)
+    assert SandboxConnection.objects.count() == 1
 
 
 ACTIONS = {
     "approve": flows.approve,
     "cancel": flows.cancel,
     "fail": lambda session: flows.fail(session, "oauth_error"),
-    "finish": flows.complete_without_connection,
+    "finish": flows.finish,
     "let_expire": flows.let_expire,
 }
 

@@ -5,6 +5,7 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from tests.pages.test_barriers import find_barriers, needs_axe
 from tests.sandbox.conftest import BASE, KEY, RIVERSIDE
 
 
@@ -74,5 +75,25 @@ def test_portal_in_browser_works_under_strict_policy(settings, start, browser_pa
     assert main == "512px"  # the style sheet was let in
     assert not page.get_by_role("button", name="Portal error").is_visible()
     page.get_by_role("button", name="Sign in and approve").click()
+    page.get_by_text("So far").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.get_by_role("button", name="Done").press("Enter")
     page.get_by_text("back at the clinic").wait_for()
     assert [text for text in page.complaints if "favicon" not in text and "404" not in text] == []
+
+
+@needs_axe
+@pytest.mark.browser
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+def test_hosted_page_in_browser_has_no_barrier(start, browser_page, color_scheme):
+    page = browser_page
+    page.emulate_media(color_scheme=color_scheme)
+    page.goto(start()["url"])
+    assert find_barriers(page) == []
+    for choice in ("Cancel", "Sign in and approve"):
+        page.locator(".facilities a").first.press("Enter")
+        page.get_by_role("button", name="Continue").press("Enter")
+        assert find_barriers(page) == []
+        page.get_by_role("button", name=choice).press("Enter")
+        page.get_by_text("So far").wait_for()
+    assert find_barriers(page) == []

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from medblocks_connect.sandbox import flows
-from medblocks_connect.sandbox.models import SandboxConnection, SandboxSession
+from medblocks_connect.sandbox.models import SandboxConnection, SandboxEvent, SandboxSession
 from medblocks_connect.sandbox.portal import (
     APPROVE,
     CANCEL,
@@ -14,10 +14,11 @@ from medblocks_connect.sandbox.portal import (
     FAULTS,
     return_url_with_outcome,
 )
-from tests.sandbox.conftest import BASE, RETURN_URL, RIVERSIDE
+from tests.sandbox.conftest import BASE, LANTERN, RETURN_URL, RIVERSIDE
 
 pytestmark = pytest.mark.django_db
 
+KESTREL = "fhirsrc_kestrel_health_northport"
 BANNER = "This is a make-believe patient portal for testing."
 
 
@@ -256,7 +257,50 @@ def test_hosted_page_goes_from_facility_to_return(client, hosted):
     consent = client.post(portal(hosted, "/sign-in"), {"facility": RIVERSIDE}).url
     assert "Riverside General" in client.get(consent).content.decode()
     response = decide(client, hosted, "approve")
-    assert response.url.endswith(f"?patient_id=pat-1&patient_session_id={hosted.session_id}")
+    assert (response.status_code, response.url) == (303, portal(hosted))
+    assert SandboxConnection.objects.get().connection_id == RIVERSIDE
+    assert stored(hosted).completed_at is None
+    response = client.post(portal(hosted, "/done"))
+    assert response.url == (f"{RETURN_URL}?patient_id=pat-1&patient_session_id={hosted.session_id}")
+    assert stored(hosted).completed_at is not None
+
+
+def test_hosted_page_takes_facility_after_facility_until_done(client, hosted):
+    assert "Go back without connecting" in client.get(hosted.url).content.decode()
+    for choice, facility in (("cancel", LANTERN), ("approve", RIVERSIDE), ("approve", KESTREL)):
+        assert decide(client, hosted, choice, facility).url == portal(hosted)
+    text = " ".join(re.sub(r"<[^>]*>", " ", client.get(hosted.url).content.decode()).split())
+    assert (
+        "So far Lantern Hill Clinic Not connected Riverside General Connected"
+        " Kestrel Health Northport Connected Done Add another"
+    ) in text
+    client.post(portal(hosted, "/done"))
+    assert SandboxEvent.objects.get().type == "patient_session.completed"
+    statuses = SandboxConnection.objects.order_by("pk").values_list("connection_id", "status")
+    assert list(statuses) == [(LANTERN, "failed"), (RIVERSIDE, "active"), (KESTREL, "active")]
+
+
+def test_hosted_page_left_open_stays_open(client, hosted):
+    assert decide(client, hosted, "stay_away").status_code == 200
+    assert stored(hosted).completed_at is None
+
+
+def test_hosted_page_that_expired_takes_nothing_more(client, hosted):
+    decide(client, hosted, "approve")
+    assert decide(client, hosted, "expire", LANTERN).status_code == 410
+    for response in (decide(client, hosted, "approve"), client.post(portal(hosted, "/done"))):
+        assert response.status_code == 410
+    assert SandboxConnection.objects.get().connection_id == RIVERSIDE
+
+
+def test_hosted_page_that_is_done_leads_back_at_every_click(client, hosted):
+    decide(client, hosted, "approve")
+    back = client.post(portal(hosted, "/done")).url
+    for response in (
+        decide(client, hosted, "approve", LANTERN),
+        client.post(portal(hosted, "/done")),
+    ):
+        assert response.url == back
     assert SandboxConnection.objects.get().connection_id == RIVERSIDE
 
 
@@ -281,7 +325,8 @@ def test_hosted_page_left_without_facility_completes_session(client, caller):
 
 
 def test_every_page_is_marked_and_needs_no_script(client, session, hosted, caller):
-    over, away = caller.start(), caller.start()
+    over, away, chosen = caller.start(), caller.start(), caller.start_hosted()
+    flows.approve(chosen, RIVERSIDE)
     flows.let_expire(over)
     pages = [
         client.get(f"{BASE}/"),
@@ -290,6 +335,7 @@ def test_every_page_is_marked_and_needs_no_script(client, session, hosted, calle
         client.get(hosted.url),
         client.get(over.url),
         decide(client, away, "stay_away"),
+        client.get(chosen.url),
     ]
     for response in pages:
         text = response.content.decode()

@@ -49,7 +49,8 @@ def test_facility_connected_there_goes_on_the_row(hosted_site, get_attempt):
     hosted_site.get_absolute(f"{portal}?{urlencode(chosen)}")
     hosted_site.post(f"{portal}/sign-in", chosen)
     decided = {**chosen, "choice": "approve"}
-    back = hosted_site.post(f"{portal}/decision", decided, allow_redirects=False)
+    assert "So far" in hosted_site.post(f"{portal}/decision", decided).text
+    back = hosted_site.post(f"{portal}/done", {}, allow_redirects=False)
     outcome = hosted_site.get_absolute(back.headers["Location"])
     attempt = get_attempt()
     assert "success" not in back.headers["Location"]
