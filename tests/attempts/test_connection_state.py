@@ -77,6 +77,12 @@ def test_place_is_the_same_in_whatever_order_its_links_stand(links, random):
     assert conclude_place(shuffled) == conclude_place(links)
 
 
+def test_place_whose_links_ended_at_once_was_ended_here_where_one_was():
+    links = [lost(0), tell_link("refresh_failed", after(0), is_ended_here=True)]
+    assert conclude_place(links) == conclude_place(links[::-1])
+    assert conclude_place(links).was_ended_here
+
+
 @given(st.lists(words, min_size=1, max_size=4))
 def test_place_with_a_link_that_works_is_connected(links):
     is_connected = conclude_place(links).state == State.CONNECTED
