@@ -4,6 +4,10 @@ Every signal has ``sender=PatientConnectionAttempt`` and ``attempt=<the attempt>
 where that was not the patient, is ``attempt.actor``. Each change sends one. Those that a webhook
 causes are sent again where a receiver raised or the process died before it was through, so a
 receiver may be called twice for one change.
+
+A session at Medblocks' own page may connect several places. The attempt is the same for all of
+them, and its facility is the first: what comes later of another is told with that attempt too.
+``PatientConnection.objects.filter(attempt=attempt)`` has the state of each.
 """
 
 from __future__ import annotations
@@ -48,7 +52,8 @@ attempt_expired = Signal()
 connection_lost = Signal()
 """Access that this attempt had won is gone; the patient can connect again.
 
-Of several attempts that share the connection, the newest is named. Also given ``actor``: who
+Sent for each place of a session that connected several. Of several attempts that share the
+connection, the newest is named. Also given ``actor``: who
 disconnected it here for the patient, ``""`` where it was the patient or any other cause.
 """
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db import IntegrityError, connections, router, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from medblocks_connect.attempts.connection_state import LinkState, conclude_place, merge_links
@@ -27,6 +28,7 @@ from medblocks_connect.models import (
 )
 from medblocks_connect.timezones import to_stored_time, to_utc
 
+_LOST_STATES: Final = (PatientConnection.State.LOST, PatientConnection.State.DISCONNECTED)
 _LINK_COLUMNS: Final = tuple(column.name for column in fields(LinkState))
 
 
@@ -35,19 +37,32 @@ def record_places(
     places: Iterable[PlaceEvidence],
     attempt: PatientConnectionAttempt | None,
     database: str,
-) -> None:
+) -> list[PatientConnection]:
     """Merge what is told of ``patient_id`` at ``places``, in the order of their ids.
 
     ``attempt`` is the one that connected them, where one did. Where a place has no row, one is
-    made once a link of it is told.
+    made once a link of it is told. Return the further places of their attempts that are lost by it:
+    of its own place, an attempt knows itself.
     """
+    lost = []
     # Always in one order: two that record the same places must not wait for each other.
     for place in sorted(places, key=lambda place: place.place_id):
         row = _lock_row(patient_id, place.place_id, database)
-        if row is None and place.links:
-            row = _insert_row(patient_id, place, attempt, database)
+        was_lost = row is not None and _is_told_lost(row)
         if row is not None:
             _merge_into(row, place, attempt, database)
+        elif place.links:
+            row = _insert_row(patient_id, place, attempt, database)
+        if row is not None and not was_lost and _is_told_lost(row):
+            of_row = Q(pk=row.attempt_id) & ~Q(place_id=row.place_id)
+            if PatientConnectionAttempt.objects.using(database).filter(of_row).exists():
+                lost.append(row)
+    return lost
+
+
+def _is_told_lost(row: PatientConnection) -> bool:
+    """Return whether its attempt has lost it; where nobody knows one, it is not told yet."""
+    return row.attempt_id is not None and row.state in _LOST_STATES
 
 
 def find_link(patient_connection_id: str) -> ConnectionLink | None:
@@ -115,7 +130,7 @@ def _insert_row(
     attempt: PatientConnectionAttempt | None,
     database: str,
 ) -> PatientConnection | None:
-    """Return the row that was there first; None where this one was inserted, with its links."""
+    """Insert a row with its links, or merge into the one that was there first; return it."""
     row = PatientConnection(
         workspace=find_workspace(), patient_id=patient_id, place_id=place.place_id, attempt=attempt
     )
@@ -128,8 +143,11 @@ def _insert_row(
                 for link_id, state in place.links.items()
             )
     except IntegrityError:  # somebody else was first
-        return _lock_row(patient_id, place.place_id, database)
-    return None
+        first = _lock_row(patient_id, place.place_id, database)
+        if first is not None:
+            _merge_into(first, place, attempt, database)
+        return first
+    return row
 
 
 def _merge_into(
@@ -149,7 +167,7 @@ def _merge_into(
             _copy_link(merged, link).save(using=database)
         states[link_id] = merged
     before = {name: getattr(row, name) for name in _ROW_COLUMNS}
-    if attempt is not None and _won(place, states) and attempt.pk > (row.attempt_id or 0):
+    if attempt is not None and place.links and _comes_of(row, attempt, place, states):
         row.attempt = attempt
     _set_columns(row, place, list(states.values()))
     changed = [name for name, value in before.items() if getattr(row, name) != value]
@@ -158,8 +176,16 @@ def _merge_into(
         row.save(using=database, update_fields=[*changed, "changed_at"])
 
 
-def _won(place: PlaceEvidence, states: Mapping[str, LinkState]) -> bool:
-    return any(states[link_id].is_active for link_id in place.links)
+def _comes_of(
+    row: PatientConnection,
+    attempt: PatientConnectionAttempt,
+    place: PlaceEvidence,
+    states: Mapping[str, LinkState],
+) -> bool:
+    if row.attempt_id is None:  # Medblocks' list was first to tell of it
+        return True
+    won = any(states[link_id].is_active for link_id in place.links)
+    return won and attempt.pk > row.attempt_id
 
 
 _ROW_COLUMNS: Final = (

@@ -43,7 +43,9 @@ class Evidence:
 
     ``facts`` are columns of the attempt that came along and are no matter of rank, such as the
     session's id or when the patient came back. The first to tell one stands. ``places`` are what
-    it tells of the patient at each place, and ``lines`` what else it puts on the timeline.
+    it tells of the patient at each place, and ``lines`` what else it puts on the timeline: the
+    outcome of a line decides nothing. ``place_id`` and ``facility``, the place's name, are what its
+    own line is about, where the attempt may have several.
     ``actor`` is who caused it where that was not the patient; nobody causes what Medblocks says.
     """
 
@@ -52,8 +54,11 @@ class Evidence:
     outcome: Outcome
     request_id: str = ""
     occurred_at: datetime | None = None  # aware
-    error: str = ""  # a code that belongs on the timeline and decides nothing
+    error: str = ""  # belongs on the timeline and decides nothing, as does connection_status
+    connection_status: str = ""
     detail: str = ""
+    place_id: str = ""
+    facility: str = ""
     actor: str = field(default="", repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict)
     places: tuple[PlaceEvidence, ...] = ()

@@ -8,7 +8,6 @@ stronger. Nothing here reads a clock, a database or the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import IntEnum
@@ -20,7 +19,7 @@ from medblocks_connect.api import (
     ReturnedSuccess,
     SessionConnection,
 )
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import PatientConnectionAttempt, name_place
 
 Status = PatientConnectionAttempt.Status
 
@@ -34,6 +33,9 @@ past its ``expires_at``, counts as over."""
 UNDECIDED_LIMIT = timedelta(days=30)
 """How long after its end a finished session may have a connection that is neither won nor failed
 (a status that was never seen before) until nobody asks about it any more."""
+
+FAILED = "failed"
+"""The status of a connection that was never made."""
 
 # A connection that Medblocks shows as one of these was active once, and is not any more.
 LOST_STATUSES = frozenset({"refresh_failed", "disconnected", "expired"})
@@ -192,15 +194,15 @@ def conclude_from_session(
     lapsed = ends_at is not None and now > ends_at + CLOCK_TOLERANCE
     over = lapsed or session.status in {"complete", "expired"}
     connections = find_connections(session, connection_id)
-    if active := _choose_first_place(filter(was_active, connections)):
-        best = max(map(_to_outcome_connection, active), key=_lost_last)
+    if connected := find_connected(session, connection_id):
+        # Of several links to the one place, one that works is enough.
+        active = [row for row in connected if row.status == "active"]
+        best = max(map(_to_outcome_connection, active or connected), key=_lost_last)
         goes_on = not over and (is_hosted or not connection_id)
         return Outcome(Rank.SUCCEEDED, connection=best, settled=not goes_on)
-    if failed := [row for row in connections if row.status == "failed"]:
-        failures = [
-            Failure(row.failure_code or "unknown_error", "", row.failure_at) for row in failed
-        ]
-        return Outcome(Rank.FAILED, failure=min(failures, key=_latest_first), settled=over)
+    if failed := [row for row in connections if row.status == FAILED]:
+        failure = min(map(to_failure, failed), key=_latest_first)
+        return Outcome(Rank.FAILED, failure=failure, settled=over)
     if session.status == "complete" and not connections:
         return Outcome(Rank.FAILED, failure=Failure(NOT_CONNECTED), settled=True)
     # A status that was never seen before: kept as it came, and no success.
@@ -212,10 +214,16 @@ def conclude_from_session(
     return Outcome(Rank.STARTED, connection=first, settled=given_up)
 
 
-def _choose_first_place(connections: Iterable[SessionConnection]) -> list[SessionConnection]:
-    """Return those of the facility that was connected first."""
-    in_order = sorted(connections, key=_by_age)
-    return [row for row in in_order if row.connection_id == in_order[0].connection_id]
+def find_connected(session: PatientSession, connection_id: str) -> list[SessionConnection]:
+    """Return the session's connections of the facility ``connection_id`` that work or worked.
+
+    For ``""``, where the patient chooses at Medblocks, those of the place that was connected first.
+    """
+    connected = sorted(filter(was_active, find_connections(session, connection_id)), key=_by_age)
+    if connection_id:
+        return connected
+    first = name_place(connected[0].connection_id) if connected else ""
+    return [row for row in connected if name_place(row.connection_id) == first]
 
 
 def _by_age(connection: SessionConnection) -> tuple[bool, datetime, str]:
@@ -248,6 +256,11 @@ def _strip_slash(connection_id: str) -> str:
 def was_active(connection: SessionConnection) -> bool:
     """Return whether ``connection`` worked, be it that it does not any more."""
     return connection.status == "active" or connection.status in LOST_STATUSES
+
+
+def to_failure(connection: SessionConnection) -> Failure:
+    """Return what a failed connection says of its failure."""
+    return Failure(connection.failure_code or "unknown_error", "", connection.failure_at)
 
 
 def _to_outcome_connection(connection: SessionConnection) -> OutcomeConnection:

@@ -11,6 +11,7 @@ from typing import Any
 from django.utils import timezone as django_timezone
 
 from medblocks_connect.api import (
+    FhirSource,
     MedblocksError,
     PatientSession,
     SessionConnection,
@@ -19,15 +20,22 @@ from medblocks_connect.api import (
 from medblocks_connect.attempts.connection_state import ACTIVE, LinkState, tell_link
 from medblocks_connect.attempts.evidence import Evidence, Kind, PlaceEvidence, Source
 from medblocks_connect.attempts.outcome import (
+    FAILED,
     Outcome,
-    OutcomeConnection,
     Rank,
     conclude_from_session,
+    find_connected,
     find_connections,
+    to_failure,
     was_active,
 )
 from medblocks_connect.conf import conf
-from medblocks_connect.facilities.lookup import find_known_facility, get_facility
+from medblocks_connect.facilities.lookup import (
+    find_known_facilities,
+    find_known_facility,
+    get_facilities,
+    get_facility,
+)
 from medblocks_connect.models import (
     AttemptEvent,
     PatientConnectionAttempt,
@@ -37,7 +45,6 @@ from medblocks_connect.models import (
 from medblocks_connect.timezones import to_stored_time, to_utc
 
 _NAME_TIMEOUT = 2.0  # seconds: a patient waits for the page
-_DETAIL_MAX_LENGTH = 200  # characters, as the timeline has them
 
 
 def read_session(
@@ -67,7 +74,7 @@ def read_session(
     if outcome.rank >= Rank.EXPIRED:
         facts["answered_at"] = django_timezone.now()
     if outcome.rank is Rank.SUCCEEDED:
-        facts.update(_get_facility_columns(attempt, session, outcome, source))
+        facts.update(_get_facility_columns(attempt, session, source))
     evidence = Evidence(
         source=source,
         kind=_event_kind_of_session(outcome),
@@ -77,20 +84,52 @@ def read_session(
         facts=facts,
     )
     others = _find_other_places(attempt, session, facts.get("place_id", attempt.place_id))
+    # While nothing is connected, the failure that decides is one of them: it is told once.
+    decisive = next((row for row in others if to_failure(row) == outcome.failure), None)
+    facilities = _find_facilities(others, source)
+    if decisive is not None:
+        evidence = replace(evidence, **_name_line(decisive, facilities))
     return replace(
         evidence,
-        places=tuple(_tell_places(attempt, session, facts, others, as_of or now)),
-        lines=tuple(_tell_line(row, source, session.request_id) for row in others),
+        places=tuple(_tell_places(attempt, session, facts, others, facilities, as_of or now)),
+        lines=tuple(
+            _tell_line(row, facilities, source, session.request_id)
+            for row in others
+            if row is not decisive
+        ),
     )
 
 
 def _find_other_places(
     attempt: PatientConnectionAttempt, session: PatientSession, place_id: str
 ) -> list[SessionConnection]:
-    """Return the connections of further facilities that the patient chose in the same session."""
+    """Return the connections of further facilities that the patient chose in the same session.
+
+    Those of a status that was never seen before say nothing yet.
+    """
     if attempt.connection_id and not attempt.is_hosted:
         return []
-    return [row for row in session.connections if name_place(row.connection_id) != place_id]
+    return [
+        row
+        for row in session.connections
+        if name_place(row.connection_id) != place_id and (row.status == FAILED or was_active(row))
+    ]
+
+
+def _find_facilities(
+    others: Sequence[SessionConnection], source: AttemptEvent.Source
+) -> Mapping[str, FhirSource]:
+    """Return what is known of the facilities of ``others``, by the ids that these have of them.
+
+    A webhook's answer is due within seconds: for it, Medblocks is asked nothing.
+    """
+    ids = {row.connection_id for row in others}
+    if not ids:
+        return {}
+    if source is Source.WEBHOOK:
+        return find_known_facilities(ids).facilities
+    told = {facility.id: facility for facility in get_facilities(ids)}
+    return {**find_known_facilities(ids - set(told)).facilities, **told}
 
 
 def _tell_places(
@@ -98,6 +137,7 @@ def _tell_places(
     session: PatientSession,
     facts: Mapping[str, Any],
     others: Sequence[SessionConnection],
+    facilities: Mapping[str, FhirSource],
     as_of: datetime,
 ) -> Iterator[PlaceEvidence]:
     chosen = attempt.connection_id or facts.get("connection_id", "")
@@ -110,15 +150,15 @@ def _tell_places(
             connection_name=attempt.connection_name or facts.get("connection_name", ""),
             connection_type=attempt.connection_type or facts.get("connection_type", ""),
         )
-    further: dict[str, dict[str, LinkState]] = {}
+    further: dict[str, list[SessionConnection]] = {}
     for row in filter(was_active, others):
-        further.setdefault(row.connection_id, {})[row.id] = _tell_link(attempt, row, as_of)
-    for connection_id, links in further.items():
-        facility = find_known_facility(connection_id)
+        further.setdefault(name_place(row.connection_id), []).append(row)
+    for place_id, rows in further.items():
+        facility = facilities.get(rows[0].connection_id)
         yield PlaceEvidence(
-            name_place(connection_id),
-            links,
-            connection_id=connection_id,
+            place_id,
+            {row.id: _tell_link(attempt, row, as_of) for row in rows},
+            connection_id=rows[0].connection_id,
             connection_name=facility.name if facility else "",
             connection_type=facility.type if facility else "",
         )
@@ -135,21 +175,34 @@ def _tell_link(
     return tell_link(row.status, as_of, since=row.created_at, lost_at=row.failure_at)
 
 
-def _tell_line(row: SessionConnection, source: AttemptEvent.Source, request_id: str) -> Evidence:
+def _tell_line(
+    row: SessionConnection,
+    facilities: Mapping[str, FhirSource],
+    source: AttemptEvent.Source,
+    request_id: str,
+) -> Evidence:
     """Return the timeline's line about a further facility of the session; it decides nothing."""
-    kind = Kind.FAILED
-    if was_active(row):
+    if row.status == FAILED:
+        kind, status, error = Kind.FAILED, "", to_failure(row).error
+    else:
         kind = Kind.CONNECTED if row.status == ACTIVE else Kind.LOST
-    facility = find_known_facility(row.connection_id)
+        status, error = row.status, row.failure_code
     return Evidence(
         source=source,
         kind=kind,
-        outcome=Outcome(connection=OutcomeConnection(row.status, row.id)),
+        outcome=Outcome(),
         request_id=request_id,
         occurred_at=row.failure_at,
-        error=row.failure_code,
-        detail=(facility.name if facility else row.connection_id)[:_DETAIL_MAX_LENGTH],
+        error=error,
+        connection_status=status,
+        **_name_line(row, facilities),
     )
+
+
+def _name_line(row: SessionConnection, facilities: Mapping[str, FhirSource]) -> dict[str, Any]:
+    facility = facilities.get(row.connection_id)
+    name = facility.name if facility else row.connection_id
+    return {"place_id": name_place(row.connection_id), "facility": name}
 
 
 def end_of_session(attempt: PatientConnectionAttempt) -> datetime:
@@ -179,16 +232,10 @@ def _complete_facility_id(
 def _get_facility_columns(
     attempt: PatientConnectionAttempt,
     session: PatientSession,
-    outcome: Outcome,
     source: AttemptEvent.Source,
 ) -> dict[str, Any]:
     """Return the columns of the facility which the session connected."""
-    best = outcome.connection
-    facility_id = next(
-        each.connection_id
-        for each in session.connections
-        if best and (each.status, each.id) == (best.status, best.patient_connection_id)
-    )
+    facility_id = find_connected(session, attempt.connection_id)[0].connection_id
     columns: dict[str, Any] = {
         "connection_id": facility_id,
         "place_id": _name_place(attempt, facility_id),

@@ -29,12 +29,18 @@ from medblocks_connect.attempts.outcome import (
     Status,
     merge,
 )
-from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt, is_url
+from medblocks_connect.models import (
+    AttemptEvent,
+    PatientConnection,
+    PatientConnectionAttempt,
+    is_url,
+)
 from medblocks_connect.timezones import to_stored_time, to_utc
 
 _MAX_REFUSALS = 3
 """How often the database may refuse to write before that is an error."""
 
+_DETAIL_MAX_LENGTH = 200  # characters, as the timeline has them
 _FINAL_STATUSES = {Status.EXPIRED, Status.FAILED, Status.SUCCEEDED}
 _STATUS_SIGNALS: Mapping[Status, Signal] = {
     Status.STARTED: signals.attempt_started,
@@ -76,11 +82,13 @@ def settle(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
 def _settle_once(attempt: PatientConnectionAttempt, evidence: Evidence, database: str) -> bool:
     change = plan_change(attempt, evidence)
     with transaction.atomic(using=database):
-        if not write_change(change, database):
+        lost = write_change(change, database)
+        if lost is None:
             return False
-        for signal in change.signals:
-            send = partial(_send_signal, signal, attempt, change.events[0].actor)
-            transaction.on_commit(send, using=database)
+        actor = change.events[0].actor
+        due = [*change.signals, *(signals.connection_lost for _ in lost)]
+        for signal in due:
+            transaction.on_commit(partial(_send_signal, signal, attempt, actor), using=database)
     return True
 
 
@@ -103,11 +111,12 @@ def plan_change(attempt: PatientConnectionAttempt, evidence: Evidence) -> Attemp
     return AttemptChange(attempt, changes, events, evidence.places, _due_signals(attempt, changes))
 
 
-def write_change(change: AttemptChange, database: str) -> bool:
+def write_change(change: AttemptChange, database: str) -> list[PatientConnection] | None:
     """Write ``change`` inside the caller's transaction, and to its attempt's object.
 
-    False where somebody else changed the attempt meanwhile: nothing was written, and the caller
-    leaves the transaction, refreshes the attempt and plans anew.
+    Return the further places of the attempt whose access is lost by it: ``connection_lost`` is due
+    for each. None where somebody else changed the attempt meanwhile: nothing was written, and the
+    caller leaves the transaction, refreshes the attempt and plans anew.
     """
     attempt = change.attempt
     if change.columns:
@@ -115,14 +124,14 @@ def write_change(change: AttemptChange, database: str) -> bool:
             pk=attempt.pk, revision=attempt.revision
         )
         if not unchanged.update(**change.columns, revision=attempt.revision + 1):
-            return False
+            return None
         # Before the commit, so that the signals' receivers see the attempt as it is then.
         attempt.revision += 1
         for name, value in change.columns.items():
             setattr(attempt, name, value)
     AttemptEvent.objects.using(database).bulk_create(change.events, ignore_conflicts=True)
-    record_places(attempt.patient_id, change.places, attempt, database)
-    return True
+    lost = record_places(attempt.patient_id, change.places, attempt, database)
+    return [row for row in lost if row.attempt_id == attempt.pk]
 
 
 def read_outcome(attempt: PatientConnectionAttempt) -> Outcome:
@@ -205,10 +214,12 @@ def _build_event(
         actor=evidence.actor,
         status=changes.get("status", attempt.status),
         error=evidence.error or failure.error,
-        detail=evidence.detail,
+        detail=": ".join(filter(None, (evidence.facility, evidence.detail)))[:_DETAIL_MAX_LENGTH],
         error_description=failure.error_description,
         request_id=evidence.request_id,
-        connection_status=outcome.connection.status if outcome.connection else "",
+        connection_status=outcome.connection.status
+        if outcome.connection
+        else evidence.connection_status,
         occurred_at=to_stored_time(evidence.occurred_at),
     )
     # The request id is no part of it: the same answer to a second question is told once.
@@ -218,11 +229,13 @@ def _build_event(
         event.error,
         event.error_description,
         event.connection_status,
-        event.detail,
+        evidence.detail,  # without the facility's name, which may be told later
         evidence.occurred_at.isoformat() if evidence.occurred_at else "",
     )
     if event.actor:  # what the patient and somebody else say are two pieces of evidence
         identity = (*identity, event.actor)
+    if evidence.place_id:
+        identity = (*identity, "at", evidence.place_id)
     event.fingerprint = hashlib.sha256(repr(identity).encode()).hexdigest()
     return event
 

@@ -8,7 +8,7 @@ noted on the delivery, for ``medblocks_reconcile``, the admin or Medblocks' next
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,11 +21,17 @@ from django.utils import timezone
 from medblocks_connect import signals
 from medblocks_connect.attempts.connection_rows import record_places
 from medblocks_connect.attempts.database_retry import RetryLimit, retry_on_deadlock
-from medblocks_connect.attempts.evidence import Evidence
+from medblocks_connect.attempts.evidence import Evidence, PlaceEvidence
 from medblocks_connect.attempts.settle import AttemptChange, plan_change, settle, write_change
 from medblocks_connect.attempts.webhook_events import EventEffect, read_effect, read_records
 from medblocks_connect.conf import find_workspace
-from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery, filter_workspace
+from medblocks_connect.models import (
+    ConnectionLink,
+    PatientConnection,
+    PatientConnectionAttempt,
+    WebhookDelivery,
+    filter_workspace,
+)
 
 logger = logging.getLogger("medblocks_connect.webhooks")
 
@@ -38,6 +44,7 @@ _WAIT_FOR_RECORDS: Final = timedelta(days=1)
 
 Store: TypeAlias = Callable[[WebhookDelivery, str], bool]
 FollowUp: TypeAlias = Callable[[], None]
+Connected: TypeAlias = Sequence[tuple[PatientConnectionAttempt, set[str]]]
 
 _LEASE_TIME = timedelta(minutes=2)
 
@@ -95,9 +102,15 @@ def process_delivery(delivery: WebhookDelivery) -> None:
         _note_failure(delivery, error)
 
 
-def process_waiting_deliveries(attempt: PatientConnectionAttempt) -> bool:
-    """Give their effect to the events that came before ``attempt`` was known; whether any did."""
+def process_waiting_deliveries(
+    attempt: PatientConnectionAttempt, links: Iterable[str] = ()
+) -> bool:
+    """Give their effect to the events that came before ``attempt`` was known; whether any did.
+
+    ``links`` are those of the places that it connected.
+    """
     about_attempt = Q(patient_session_id=attempt.patient_session_id)
+    about_attempt |= Q(patient_connection_id__in=[link_id for link_id in links if link_id])
     if attempt.patient_connection_id:
         about_attempt |= Q(patient_connection_id=attempt.patient_connection_id)
     deliveries = filter_workspace(find_deliveries())
@@ -112,7 +125,8 @@ def settle_with_waiting_deliveries(attempt: PatientConnectionAttempt, evidence: 
     """Settle what Medblocks says, then what came too early for the connection that it names."""
     former = attempt.patient_connection_id
     settle(attempt, evidence)
-    if attempt.patient_connection_id != former and process_waiting_deliveries(attempt):
+    links = {*_list_links(evidence.places), attempt.patient_connection_id} - {former}
+    if links and process_waiting_deliveries(attempt, links):
         attempt.refresh_from_db(using=router.db_for_write(PatientConnectionAttempt))
 
 
@@ -138,9 +152,14 @@ def _due_deliveries(now: datetime) -> QuerySet[WebhookDelivery]:
     of_connection = attempts.exclude(patient_connection_id="").filter(
         patient_connection_id=OuterRef("patient_connection_id")
     )
+    of_link = ConnectionLink.objects.exclude(patient_connection_id="").filter(
+        patient_connection_id=OuterRef("patient_connection_id"),
+        connection__workspace=find_workspace(),
+    )
     waiting = Q(state=State.RECEIVED) & (
         Exists(of_session)
         | Exists(of_connection)
+        | Exists(of_link)
         | ~Q(unsent_signals="")
         | Q(event_type__startswith="records.", received_at__gte=now - _WAIT_FOR_RECORDS)
     )
@@ -215,9 +234,7 @@ def _apply_redelivery(delivery: WebhookDelivery, effect: EventEffect) -> FollowU
     return _do_nothing
 
 
-def _follow_up(
-    delivery: WebhookDelivery, connected: Sequence[PatientConnectionAttempt] = ()
-) -> None:
+def _follow_up(delivery: WebhookDelivery, connected: Connected = ()) -> None:
     """Send the signals that ``delivery`` owes, then process what waited for ``connected``."""
     try:
         _send_owed_signals(delivery)
@@ -230,12 +247,10 @@ def _do_nothing() -> None:
     """Follow up on an event that owes nothing."""
 
 
-def _apply_effect(
-    delivery: WebhookDelivery, effect: EventEffect, store: Store
-) -> list[PatientConnectionAttempt] | None:
+def _apply_effect(delivery: WebhookDelivery, effect: EventEffect, store: Store) -> Connected | None:
     """Settle what ``effect`` says and ``store`` the delivery, in one transaction.
 
-    Return the attempts whose connection is known since, None where ``store`` refused.
+    Return the attempts with the links that are known since, None where ``store`` refused.
     """
     database = router.db_for_write(WebhookDelivery)
     limit = RetryLimit()
@@ -248,8 +263,10 @@ def _apply_effect(
                 # First, so that an event that was stored before costs no more than this.
                 if not store(delivery, database):
                     return None
-                if all(write_change(change, database) for change in changes):
-                    record_places(effect.patient_id, effect.places, None, database)
+                lost = _write_changes(changes, database)
+                if lost is not None:
+                    lost += record_places(effect.patient_id, effect.places, None, database)
+                    _owe_loss(delivery, lost)
                     return _newly_connected(changes)
                 transaction.set_rollback(True, using=database)
         except OperationalError:
@@ -258,23 +275,59 @@ def _apply_effect(
         effect = read_effect(delivery)
 
 
-def _newly_connected(changes: Sequence[AttemptChange]) -> list[PatientConnectionAttempt]:
-    return [change.attempt for change in changes if "patient_connection_id" in change.columns]
+def _write_changes(
+    changes: Iterable[AttemptChange], database: str
+) -> list[PatientConnection] | None:
+    """Write all of ``changes``, or leave the rest where one is refused (None)."""
+    all_lost: list[PatientConnection] = []
+    for change in changes:
+        lost = write_change(change, database)
+        if lost is None:
+            return None
+        all_lost += lost
+    return all_lost
 
 
-def _process_awaiting(connected: Sequence[PatientConnectionAttempt]) -> None:
-    for attempt in connected:
-        if _has_waiting_deliveries(attempt.patient_connection_id):
-            process_waiting_deliveries(attempt)
+def _owe_loss(delivery: WebhookDelivery, lost: Sequence[PatientConnection]) -> None:
+    """Note that ``delivery`` owes ``connection_lost`` for the further places that were ``lost``."""
+    name = "connection_lost"
+    owed = delivery.unsent_signals.split()
+    is_heard = _SIGNALS_BY_NAME[name].has_listeners(PatientConnectionAttempt)
+    if not lost or name in owed or not is_heard:
+        return
+    _set_owed(delivery, [*owed, name])
+    columns = {name: getattr(delivery, name) for name in _EFFECT_COLUMNS}
+    _find_same_event(delivery).update(**columns)
 
 
-def _has_waiting_deliveries(patient_connection_id: str) -> bool:
+def _newly_connected(changes: Iterable[AttemptChange]) -> Connected:
+    connected = []
+    for change in changes:
+        links = _list_links(change.places)
+        if "patient_connection_id" not in change.columns:
+            links -= {change.attempt.patient_connection_id}
+        connected.append((change.attempt, links))
+    return connected
+
+
+def _list_links(places: Iterable[PlaceEvidence]) -> set[str]:
+    return {link_id for place in places for link_id in place.links if link_id}
+
+
+def _process_awaiting(connected: Connected) -> None:
+    for attempt, links in connected:
+        if links and _has_waiting_deliveries(links):
+            process_waiting_deliveries(attempt, links)
+
+
+def _has_waiting_deliveries(links: Collection[str]) -> bool:
     # Plain SQL: every success asks this, and to build the query would take longer than to run it.
+    places = ", ".join(["%s"] * len(links))
     with connections[router.db_for_write(WebhookDelivery)].cursor() as cursor:
         cursor.execute(
-            "SELECT id FROM medblocks_connect_webhookdelivery"
-            " WHERE patient_connection_id = %s AND state = %s AND workspace = %s",
-            [patient_connection_id, str(State.RECEIVED), find_workspace()],
+            "SELECT id FROM medblocks_connect_webhookdelivery"  # noqa: S608 - placeholders alone
+            f" WHERE patient_connection_id IN ({places}) AND state = %s AND workspace = %s",
+            [*links, str(State.RECEIVED), find_workspace()],
         )
         return cursor.fetchone() is not None
 
@@ -341,18 +394,23 @@ def _set_effect_columns(
     was_waiting = delivery.attempt_id is None and delivery.state == State.RECEIVED
     delivery.attempt = effect.attempts[0] if effect.attempts else None
     delivery.failure = effect.failure
-    delivery.unsent_signals = " ".join(listened)
+    delivery.state = State.RECEIVED if effect.is_waiting else State.PROCESSED
     if effect.failure:
         delivery.state = State.FAILED
-    else:
-        delivery.state = State.RECEIVED if effect.is_waiting or listened else State.PROCESSED
+    _set_owed(delivery, listened)
     if was_waiting and not effect.is_waiting:
         # To wait for its attempt was no failed try: it has all of them before it.
         delivery.tries = 1
-    is_done = delivery.state == State.PROCESSED
-    delivery.processed_at = timezone.now() if is_done else None
+
+
+def _set_owed(delivery: WebhookDelivery, names: Sequence[str]) -> None:
+    """Let ``delivery`` owe the signals with these ``names``."""
+    delivery.unsent_signals = " ".join(names)
+    if names and delivery.state == State.PROCESSED:
+        delivery.state = State.RECEIVED
+    delivery.processed_at = timezone.now() if delivery.state == State.PROCESSED else None
     # Until the receivers are through, nobody else is to call them a second time.
-    delivery.leased_until = timezone.now() + _LEASE_TIME if listened else None
+    delivery.leased_until = timezone.now() + _LEASE_TIME if names else None
 
 
 def _send_owed_signals(delivery: WebhookDelivery) -> None:

@@ -25,6 +25,7 @@ from medblocks_connect.api.json_fields import (
 from medblocks_connect.attempts.connection_rows import find_connection_at, find_link
 from medblocks_connect.attempts.connection_state import tell_link
 from medblocks_connect.attempts.evidence import Evidence, Kind, PlaceEvidence, Source
+from medblocks_connect.attempts.losses import is_further, name_line, tell_loss
 from medblocks_connect.attempts.outcome import LOST_STATUSES, Outcome, OutcomeConnection
 from medblocks_connect.attempts.session_evidence import read_session
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery, name_place
@@ -165,24 +166,26 @@ def _read_loss_event(delivery: WebhookDelivery, event_object: Mapping[str, Any])
     lost_at = parse_time(event_object.get("failure_at")) or _occurred_at(delivery)
     status = clean_text(event_object.get("status"), MAX_STATUS_LENGTH)
     status = status if status in LOST_STATUSES else "refresh_failed"
-    # Connecting again may keep the connection: a late event is not about what began after it.
-    lost = tuple(each for each in holders if lost_at is None or to_utc(each.created_at) < lost_at)
-    if link is not None and link.connection.attempt is not None and not holders:
-        lost = (link.connection.attempt,)  # one of several that its session connected
     evidence = Evidence(
         Source.WEBHOOK,
         Kind.LOST,
-        Outcome(connection=OutcomeConnection(status, link_id) if holders else None),
+        Outcome(connection=OutcomeConnection(status, link_id)),
         occurred_at=lost_at,
         error=clean_text(event_object.get("failure_code"), MAX_CODE_LENGTH),
-        detail="" if holders or link is None else link.connection.facility,
     )
+    about = holders
+    if link is not None and link.connection.attempt is not None:
+        of_place = (link.connection.attempt,)
+        about = holders or of_place  # one of several that its session connected
+        evidence = tell_loss(link, evidence) if about == of_place else evidence
+    # Connecting again may keep the connection: a late event is not about what began after it.
+    lost = tuple(each for each in about if lost_at is None or to_utc(each.created_at) < lost_at)
     told = tell_link(status, lost_at or _told_at(delivery), lost_at=lost_at)
     place_id = link.connection.place_id if link else holders[0].place_id
     places = (PlaceEvidence(place_id, {link_id: told}),) if link else ()
     patient_id = link.connection.patient_id if link else holders[0].patient_id
     return EventEffect(
-        lost or holders[:1], evidence if lost else None, places=places, patient_id=patient_id
+        lost or about[:1], evidence if lost else None, places=places, patient_id=patient_id
     )
 
 
@@ -209,6 +212,7 @@ def _read_sync_event(delivery: WebhookDelivery, event_object: Mapping[str, Any])
         Outcome(),
         occurred_at=_occurred_at(delivery),
         detail=counted if is_completed else clean_text(event_object.get("error_message"), 200),
+        **(name_line(row) if row and attempt and is_further(row, attempt) else {}),
     )
     signal = signals.records_synced if is_completed else signals.records_sync_failed
     if attempt is None:  # connected elsewhere in the same workspace

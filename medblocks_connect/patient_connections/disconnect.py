@@ -14,6 +14,7 @@ from medblocks_connect.attempts.connection_rows import record_places
 from medblocks_connect.attempts.connection_state import ACTIVE, DISCONNECTED, tell_link
 from medblocks_connect.attempts.database_retry import retry_on_deadlock
 from medblocks_connect.attempts.evidence import Evidence, Kind, PlaceEvidence, Source
+from medblocks_connect.attempts.losses import tell_loss
 from medblocks_connect.attempts.outcome import Outcome, OutcomeConnection
 from medblocks_connect.attempts.settle import settle
 from medblocks_connect.medblocks_client import get_client
@@ -55,7 +56,7 @@ def _list_links(patient: Patient, patient_connection_id: str) -> list[Connection
     row = own.filter(links__patient_connection_id=patient_connection_id).first()
     if row is None:
         return []
-    links = row.links.select_related("connection")
+    links = row.links.select_related("connection__attempt")
     return [
         link
         for link in links
@@ -104,9 +105,12 @@ def _settle_disconnected(patient: Patient, link: ConnectionLink) -> None:
     )
     own = PatientConnectionAttempt.objects.where_written().of_patient(patient.patient_id)
     attempts = list(own.in_workspace().filter(patient_connection_id=link.patient_connection_id))
+    of_place = link.connection.attempt
+    if of_place is not None and of_place.is_hosted and not attempts:
+        attempts = [of_place]  # one of several links of its session
     for attempt in attempts:
-        settle(attempt, evidence)
-    if not attempts:  # made elsewhere, or one of several of a session
+        settle(attempt, tell_loss(link, evidence) if attempt == of_place else evidence)
+    if not attempts:  # made elsewhere
         database = router.db_for_write(PatientConnection)
         retry_on_deadlock(partial(_record, patient, place, database), database)
 

@@ -7,7 +7,8 @@ connections that were made elsewhere in the same workspace.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Final
@@ -20,6 +21,7 @@ from medblocks_connect.attempts.connection_rows import read_link, record_places
 from medblocks_connect.attempts.connection_state import DISCONNECTED, LinkState, tell_link
 from medblocks_connect.attempts.database_retry import retry_on_deadlock
 from medblocks_connect.attempts.evidence import Evidence, Kind, PlaceEvidence, Source
+from medblocks_connect.attempts.losses import tell_loss
 from medblocks_connect.attempts.outcome import CLOCK_TOLERANCE, Outcome, OutcomeConnection
 from medblocks_connect.attempts.settle import settle
 from medblocks_connect.cache import build_key, cache
@@ -77,11 +79,11 @@ def _ask_medblocks(patient: Patient) -> tuple[Connection, ...]:
 def _record_listed(patient: Patient, listed: Iterable[Connection], as_of: datetime) -> None:
     rows = [row for row in listed if row.status != _FAILED]
     places = _tell_places(patient, rows, as_of)
+    _settle_lost(patient, places)  # first: of a further place, the change itself is what it hears
     if places:
         database = router.db_for_write(PatientConnection)
         record = partial(_record_places, patient, places, as_of, database)
         retry_on_deadlock(record, database)
-    _settle_lost(patient, places)
 
 
 def _record_places(
@@ -152,21 +154,44 @@ def _settle_lost(patient: Patient, places: Iterable[PlaceEvidence]) -> None:
         for link_id, link in place.links.items()
         if link_id and link.is_lost
     }
+    hosted = _settle_lost_of_hosted(patient, lost)
     own = PatientConnectionAttempt.objects.where_written().of_patient(patient.patient_id)
-    for attempt in (
-        own.in_workspace().successes().filter(patient_connection_id__in=lost, lost_at=None)
+    holders = own.in_workspace().successes().filter(patient_connection_id__in=lost, lost_at=None)
+    for attempt in holders.exclude(pk__in=hosted):
+        link_id = attempt.patient_connection_id
+        settle(attempt, _build_loss(link_id, lost[link_id]))
+
+
+def _settle_lost_of_hosted(patient: Patient, lost: Mapping[str, LinkState]) -> set[int]:
+    """Settle what is lost of places that came of hosted sessions; return their attempts' keys."""
+    links = ConnectionLink.objects.filter(
+        connection__in=PatientConnection.objects.where_written().of_patient(patient.patient_id),
+        connection__attempt__is_hosted=True,
+        patient_connection_id__in=lost,
+    )
+    hosted = set()
+    for link in links.using(router.db_for_write(ConnectionLink)).select_related(
+        "connection__attempt"
     ):
-        link = lost[attempt.patient_connection_id]
-        connection = OutcomeConnection(link.status, attempt.patient_connection_id)
-        settle(
-            attempt,
-            Evidence(
-                Source.MEDBLOCKS,
-                Kind.LOST,
-                Outcome(connection=connection),
-                occurred_at=link.told_lost_at or link.as_of,
-            ),
-        )
+        attempt = link.connection.attempt
+        if attempt is None:
+            continue
+        hosted.add(attempt.pk)
+        if not read_link(link).is_lost:
+            state = lost[link.patient_connection_id]
+            place = PlaceEvidence(link.connection.place_id, {link.patient_connection_id: state})
+            told = tell_loss(link, _build_loss(link.patient_connection_id, state))
+            settle(attempt, replace(told, places=(place,)))
+    return hosted
+
+
+def _build_loss(link_id: str, link: LinkState) -> Evidence:
+    return Evidence(
+        Source.MEDBLOCKS,
+        Kind.LOST,
+        Outcome(connection=OutcomeConnection(link.status, link_id)),
+        occurred_at=link.told_lost_at or link.as_of,
+    )
 
 
 def _build_key(patient: Patient) -> str:

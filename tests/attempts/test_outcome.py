@@ -247,6 +247,77 @@ def test_session_of_the_hosted_page_counts_any_facility():
     assert conclude_from_session(session, "", NOW).status == "succeeded"
 
 
+def make_link(link_id, facility=FACILITY, status="active", minutes=0):
+    made_at = None if minutes is None else (NOW + timedelta(minutes=minutes)).isoformat()
+    return {**make_connection(status, facility), "id": link_id, "created_at": made_at}
+
+
+links = st.builds(
+    make_link,
+    st.sampled_from(["conn_1", "conn_2", "conn_3"]),
+    st.sampled_from([FACILITY, OTHER_FACILITY, BASE_URL, f"{BASE_URL}/"]),
+    st.sampled_from(["active", "failed", "refresh_failed", "disconnected", "pondering"]),
+    st.none() | st.integers(0, 2),
+)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "other_minutes", "first"),
+    [(1, 2, "conn_1"), (2, 1, "conn_2"), (None, 2, "conn_2"), (1, 1, "conn_2")],
+    ids=["before", "after", "unknown", "at-once"],
+)
+@pytest.mark.parametrize("is_listed_first", [True, False])
+def test_session_of_the_hosted_page_takes_the_place_that_was_connected_first(
+    minutes, other_minutes, first, is_listed_first
+):
+    both = [
+        make_link("conn_1", FACILITY, minutes=minutes),
+        make_link("conn_2", OTHER_FACILITY, minutes=other_minutes),
+    ]
+    session = make_session("open", both if is_listed_first else both[::-1], connection_id="")
+    assert conclude_from_session(session, "", NOW).connection.patient_connection_id == first
+
+
+def test_session_of_the_hosted_page_stays_with_the_place_that_is_known():
+    both = [make_link("conn_1", OTHER_FACILITY), make_link("conn_2", FACILITY, minutes=1)]
+    session = make_session("open", both, connection_id="")
+    outcome = conclude_from_session(session, FACILITY, NOW, is_hosted=True)
+    assert (outcome.connection.patient_connection_id, outcome.settled) == ("conn_2", False)
+
+
+@pytest.mark.parametrize("lost", ["conn_1", "conn_2"])
+def test_session_with_a_link_that_works_beside_a_lost_one_is_connected(lost):
+    both = [
+        make_link(each, status="disconnected" if each == lost else "active")
+        for each in ("conn_1", "conn_2")
+    ]
+    outcome = conclude_from_session(make_session("complete", both), FACILITY, NOW)
+    assert not outcome.connection.is_lost
+    assert outcome.connection.patient_connection_id != lost
+
+
+@pytest.mark.parametrize(
+    ("status", "minutes", "settled"),
+    [("open", 0, False), ("complete", 0, True), ("expired", 0, True), ("open", 60, True)],
+    ids=["open", "complete", "expired", "lapsed"],
+)
+def test_session_of_the_hosted_page_is_settled_once_it_is_over(status, minutes, settled):
+    session = make_session(status, [make_link("conn_1")], connection_id="")
+    now = NOW + timedelta(minutes=minutes)
+    for chosen, is_hosted in (("", False), (FACILITY, True)):
+        outcome = conclude_from_session(session, chosen, now, is_hosted=is_hosted)
+        assert (outcome.status, outcome.settled) == ("succeeded", settled)
+
+
+@given(st.lists(links, max_size=5), st.randoms(use_true_random=False))
+def test_session_of_the_hosted_page_concludes_alike_in_every_order(rows, random):
+    told = conclude_from_session(make_session("open", rows, connection_id=""), "", NOW)
+    shuffled = make_session("open", random.sample(rows, len(rows)), connection_id="")
+    if told.rank >= Rank.FAILED:
+        assert conclude_from_session(shuffled, "", NOW) == told
+    assert merge(told, told) == told
+
+
 def test_session_latest_failure_wins():
     session = make_session(
         "complete",

@@ -61,7 +61,7 @@ def test_receive_refused_once_is_processed_in_one_try(make_attempt, monkeypatch,
             return write(step, database)
         if first:
             raise first
-        return False
+        return None
 
     monkeypatch.setattr(webhook_deliveries, "write_change", be_refused_once)
     about = session_json(status="complete", connections=[connection_json()])

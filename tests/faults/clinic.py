@@ -108,6 +108,12 @@ class Clinic:
     def start(self, connection_id: str = RIVERSIDE, **extra: Any) -> HttpResponse:
         return self.post(f"{self.prefix}/start/", {"connection_id": connection_id}, **extra)
 
+    def start_hosted(self) -> PatientConnectionAttempt:
+        """An attempt whose patient is at Medblocks' own page, to choose there."""
+        answered = self.post(f"{self.prefix}/start/elsewhere/", {})
+        assert answered.status_code == 303, answered.content.decode()
+        return self.attempt
+
     def start_by_json(self, connection_id: Any = RIVERSIDE, **body: Any) -> HttpResponse:
         return self.client.post(
             f"{self.prefix}/api/patient-sessions/",
