@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from unittest import mock
 
+from django.db import transaction
+
 from medblocks_connect.attempts.connection_rows import record_places
 from medblocks_connect.attempts.connection_state import LinkState, tell_link
 from medblocks_connect.attempts.evidence import PlaceEvidence
@@ -47,7 +49,8 @@ def record_connection(
             ),
         ):
             for place in places:
-                record_places(attempt.patient_id, [place], attempt, "default")
+                with transaction.atomic():
+                    record_places(attempt.patient_id, [place], attempt, "default")
     return attempt
 
 

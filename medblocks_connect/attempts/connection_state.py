@@ -138,11 +138,12 @@ def _by_time(link: LinkState) -> tuple[datetime, int, str]:
     return link.as_of, strength, link.status
 
 
-def _by_end(link: LinkState) -> tuple[datetime, bool, datetime, str, bool]:
+def _by_end(link: LinkState) -> tuple[datetime, bool, bool, datetime, str]:
     ended_at = link.lost_at or link.as_of
-    is_disconnected = link.status == DISCONNECTED
-    made_at = link.since or link.as_of
-    return ended_at, is_disconnected, made_at, link.status, link.was_ended_here
+    is_disconnected = link.status == DISCONNECTED or link.was_ended_here
+    # Whatever is concluded from a link is in here: of two that are equal, either will do.
+    since = link.since or link.as_of
+    return ended_at, is_disconnected, link.was_ended_here, since, link.status
 
 
 def _is_after(moment: datetime | None, other: datetime | None) -> bool:

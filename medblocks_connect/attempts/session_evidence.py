@@ -91,7 +91,10 @@ def read_session(
         evidence = replace(evidence, **_name_line(decisive, facilities))
     return replace(
         evidence,
-        places=tuple(_tell_places(attempt, session, facts, others, facilities, as_of or now)),
+        # No word is newer than its coming, whatever the clocks say.
+        places=tuple(
+            _tell_places(attempt, session, facts, others, facilities, min(as_of or now, now))
+        ),
         lines=tuple(
             _tell_line(row, facilities, source, session.request_id)
             for row in others

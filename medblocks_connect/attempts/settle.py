@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,7 @@ from medblocks_connect.models import (
     PatientConnection,
     PatientConnectionAttempt,
     is_url,
+    name_place,
 )
 from medblocks_connect.timezones import to_stored_time, to_utc
 
@@ -108,7 +109,16 @@ def plan_change(attempt: PatientConnectionAttempt, evidence: Evidence) -> Attemp
     """Return what ``evidence`` changes about ``attempt``; nothing is written."""
     changes = _changed_columns(attempt, evidence)
     events = _build_events(attempt, evidence, changes)
-    return AttemptChange(attempt, changes, events, evidence.places, _due_signals(attempt, changes))
+    places = [_name_place_anew(attempt, place) for place in evidence.places]
+    return AttemptChange(attempt, changes, events, places, _due_signals(attempt, changes))
+
+
+def _name_place_anew(attempt: PatientConnectionAttempt, place: PlaceEvidence) -> PlaceEvidence:
+    """Return ``place`` under the id that its URL got since the evidence was read."""
+    was_own = place.place_id == name_place(attempt.connection_id)
+    if was_own and is_url(place.place_id) and attempt.place_id and not is_url(attempt.place_id):
+        return replace(place, place_id=attempt.place_id)
+    return place
 
 
 def write_change(change: AttemptChange, database: str) -> list[PatientConnection] | None:
@@ -130,7 +140,7 @@ def write_change(change: AttemptChange, database: str) -> list[PatientConnection
         for name, value in change.columns.items():
             setattr(attempt, name, value)
     AttemptEvent.objects.using(database).bulk_create(change.events, ignore_conflicts=True)
-    lost = record_places(attempt.patient_id, change.places, attempt, database)
+    lost = record_places(attempt.patient_id, change.places, attempt, database).lost
     return [row for row in lost if row.attempt_id == attempt.pk]
 
 

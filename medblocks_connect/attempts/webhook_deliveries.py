@@ -152,6 +152,7 @@ def _due_deliveries(now: datetime) -> QuerySet[WebhookDelivery]:
     of_connection = attempts.exclude(patient_connection_id="").filter(
         patient_connection_id=OuterRef("patient_connection_id")
     )
+    # Of several that a session connected, an attempt names one.
     of_link = ConnectionLink.objects.exclude(patient_connection_id="").filter(
         patient_connection_id=OuterRef("patient_connection_id"),
         connection__workspace=find_workspace(),
@@ -265,9 +266,10 @@ def _apply_effect(delivery: WebhookDelivery, effect: EventEffect, store: Store) 
                     return None
                 lost = _write_changes(changes, database)
                 if lost is not None:
-                    lost += record_places(effect.patient_id, effect.places, None, database)
-                    _owe_loss(delivery, lost)
-                    return _newly_connected(changes)
+                    recorded = record_places(effect.patient_id, effect.places, None, database)
+                    if recorded.is_complete:
+                        _owe_loss(delivery, [*lost, *recorded.lost])
+                        return _newly_connected(changes)
                 transaction.set_rollback(True, using=database)
         except OperationalError:
             if limit.is_reached(database):

@@ -159,11 +159,14 @@ def _read_loss_event(delivery: WebhookDelivery, event_object: Mapping[str, Any])
         return EventEffect(failure="The event names no connection.")
     attempts = PatientConnectionAttempt.objects.where_written().in_workspace()
     link_id = delivery.patient_connection_id
-    holders = tuple(attempts.filter(patient_connection_id=link_id))
+    # Both are written at once: whoever has the second has the first, if not yet when it was read.
     link = find_link(link_id)
+    holders = tuple(attempts.filter(patient_connection_id=link_id))
+    if link is None and holders:
+        link = find_link(link_id)
     if not holders and link is None:
         return EventEffect(is_waiting=True)
-    lost_at = parse_time(event_object.get("failure_at")) or _occurred_at(delivery)
+    lost_at = _read_moment(event_object.get("failure_at")) or _occurred_at(delivery)
     status = clean_text(event_object.get("status"), MAX_STATUS_LENGTH)
     status = status if status in LOST_STATUSES else "refresh_failed"
     evidence = Evidence(
@@ -180,7 +183,9 @@ def _read_loss_event(delivery: WebhookDelivery, event_object: Mapping[str, Any])
         evidence = tell_loss(link, evidence) if about == of_place else evidence
     # Connecting again may keep the connection: a late event is not about what began after it.
     lost = tuple(each for each in about if lost_at is None or to_utc(each.created_at) < lost_at)
-    told = tell_link(status, lost_at or _told_at(delivery), lost_at=lost_at)
+    # No word is newer than its coming: one that is would silence whatever is told later.
+    as_of = min(lost_at or _told_at(delivery), to_utc(delivery.received_at))
+    told = tell_link(status, as_of, lost_at=lost_at)
     place_id = link.connection.place_id if link else holders[0].place_id
     places = (PlaceEvidence(place_id, {link_id: told}),) if link else ()
     patient_id = link.connection.patient_id if link else holders[0].patient_id
@@ -195,6 +200,8 @@ def _read_sync_event(delivery: WebhookDelivery, event_object: Mapping[str, Any])
         return EventEffect(is_waiting=True)
     row = find_connection_at(patient_id, facility_id)
     attempt = row.attempt if row else _find_success(patient_id, facility_id)
+    if row is None and attempt is not None:  # written at once, maybe just now
+        row = find_connection_at(patient_id, facility_id)
     if row is None and attempt is None:
         return EventEffect(is_waiting=True)
     is_completed = delivery.event_type == "records.sync.completed"
@@ -231,6 +238,12 @@ def _find_success(patient_id: str, facility_id: str) -> PatientConnectionAttempt
 def _told_at(delivery: WebhookDelivery) -> datetime:
     """Return when what ``delivery`` tells was so: as Medblocks says, else when it came."""
     return _occurred_at(delivery) or to_utc(delivery.received_at)
+
+
+def _read_moment(value: object) -> datetime | None:
+    """Return a time that the database can hold, in UTC; None for any other."""
+    stored = to_stored_time(parse_time(value))
+    return to_utc(stored) if stored else None
 
 
 def _occurred_at(delivery: WebhookDelivery) -> datetime | None:

@@ -35,6 +35,11 @@ class ConnectionQuerySet(models.QuerySet["PatientConnection"]):
         """Return those at one of these places."""
         return self.filter(place_id__in=list(place_ids))
 
+    def with_links(self) -> ConnectionQuerySet:
+        """Return them with their links, which are read where they themselves are."""
+        links = ConnectionLink.objects.using(self.db)
+        return self.prefetch_related(models.Prefetch("links", queryset=links))
+
     def that_stand(self) -> ConnectionQuerySet:
         """Return those that work now."""
         return self.filter(state=PatientConnection.State.CONNECTED)

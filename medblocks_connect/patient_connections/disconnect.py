@@ -53,13 +53,13 @@ def disconnect_patient(patient: Patient, patient_connection_id: str) -> Disconne
 def _list_links(patient: Patient, patient_connection_id: str) -> list[ConnectionLink]:
     """Return the links that may work, and the one that is named, of the same place."""
     own = PatientConnection.objects.where_written().of_patient(patient.patient_id)
-    row = own.filter(links__patient_connection_id=patient_connection_id).first()
+    named = own.filter(links__patient_connection_id=patient_connection_id)
+    row = named.with_links().select_related("attempt").first()
     if row is None:
         return []
-    links = row.links.select_related("connection__attempt")
     return [
         link
-        for link in links
+        for link in row.links.all()
         if link.patient_connection_id
         and (link.status == ACTIVE or link.patient_connection_id == patient_connection_id)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from medblocks_connect.api import MedblocksError, NotFoundError
 from medblocks_connect.facilities.lookup import get_facility
-from medblocks_connect.models import PatientConnection, PatientConnectionAttempt
+from medblocks_connect.models import ConnectionLink, PatientConnection, PatientConnectionAttempt
 from medblocks_connect.patient_connections.snapshot import refresh_connections
 from medblocks_connect.patients import Patient
 
@@ -63,14 +63,12 @@ class PatientConnections:
 
 def list_connections(patient: Patient) -> PatientConnections:
     """Return the connections of ``patient``, those that work first. Never raises for Medblocks."""
-    is_current = refresh_connections(patient)
-    own = PatientConnection.objects.where_written().of_patient(patient.patient_id)
-    rows = list(own.prefetch_related("links"))
+    is_current, rows = refresh_connections(patient)
     _name_rows(rows)
     connected = {row.place_id for row in rows if row.is_connected}
     checking = {attempt.place_id: attempt for attempt in _find_checking(patient, connected)}
     places = [_describe_checking(attempt) for attempt in checking.values()]
-    places += [_describe(row) for row in rows if row.place_id not in checking]
+    places += [_describe(row, links) for row, links in rows.items() if row.place_id not in checking]
     asked = [row.asked_at for row in rows if row.asked_at]
     return PatientConnections(
         tuple(sorted(places, key=lambda place: _ORDER.index(place.state))),
@@ -83,17 +81,15 @@ def find_connection(patient: Patient, patient_connection_id: str) -> ConnectedPl
     """Return the place with the connection ``conn_…`` of ``patient``; somebody else's is None."""
     if not patient_connection_id:
         return None
-    refresh_connections(patient)
-    own = PatientConnection.objects.where_written().of_patient(patient.patient_id)
-    row = own.filter(links__patient_connection_id=patient_connection_id).first()
-    if row is None:
-        return None
-    _name_rows([row])
-    return _describe(row)
+    _, rows = refresh_connections(patient)
+    for row, links in rows.items():
+        if any(link.patient_connection_id == patient_connection_id for link in links):
+            _name_rows([row])
+            return _describe(row, links)
+    return None
 
 
-def _describe(row: PatientConnection) -> ConnectedPlace:
-    links = list(row.links.all())
+def _describe(row: PatientConnection, links: Sequence[ConnectionLink]) -> ConnectedPlace:
     working = [link for link in links if link.status == "active"]
     return ConnectedPlace(
         state=row.state,  # type: ignore[arg-type]  # the same words
@@ -117,7 +113,8 @@ def _describe_checking(attempt: PatientConnectionAttempt) -> ConnectedPlace:
 def _find_checking(patient: Patient, connected: set[str]) -> list[PatientConnectionAttempt]:
     """Return the newest attempt of each place, not connected yet, that is being checked."""
     returned = PatientConnectionAttempt.Status.RETURNED
-    own = PatientConnectionAttempt.objects.of_patient(patient.patient_id).in_workspace()
+    attempts = PatientConnectionAttempt.objects.where_written()
+    own = attempts.of_patient(patient.patient_id).in_workspace()
     newest: dict[str, PatientConnectionAttempt] = {}
     for attempt in own[:_MAX_ATTEMPTS]:
         newest.setdefault(attempt.place_id, attempt)
@@ -138,4 +135,7 @@ def _name_rows(rows: Iterable[PatientConnection]) -> None:
         except MedblocksError:  # the others would wait in vain as well
             return
         row.connection_name, row.connection_type = facility.name, facility.type
-        row.save(update_fields=["connection_name", "connection_type"])
+        # No save(), which fails where the row has become another's meanwhile.
+        PatientConnection.objects.filter(pk=row.pk, connection_name="").update(
+            connection_name=facility.name, connection_type=facility.type
+        )

@@ -7,22 +7,37 @@ connections that were made elsewhere in the same workspace.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from django.db import router, transaction
 from django.db.models import Max, Sum
 
 from medblocks_connect.api import Connection, MedblocksError, NotFoundError
-from medblocks_connect.attempts.connection_rows import read_link, record_places
-from medblocks_connect.attempts.connection_state import DISCONNECTED, LinkState, tell_link
+from medblocks_connect.attempts.connection_rows import (
+    Kept,
+    read_connections,
+    read_link,
+    record_places,
+)
+from medblocks_connect.attempts.connection_state import (
+    DISCONNECTED,
+    LinkState,
+    merge_links,
+    tell_link,
+)
 from medblocks_connect.attempts.database_retry import retry_on_deadlock
 from medblocks_connect.attempts.evidence import Evidence, Kind, PlaceEvidence, Source
 from medblocks_connect.attempts.losses import tell_loss
-from medblocks_connect.attempts.outcome import CLOCK_TOLERANCE, Outcome, OutcomeConnection
+from medblocks_connect.attempts.outcome import (
+    CLOCK_TOLERANCE,
+    LOST_STATUSES,
+    Outcome,
+    OutcomeConnection,
+)
 from medblocks_connect.attempts.settle import settle
 from medblocks_connect.cache import build_key, cache
 from medblocks_connect.conf import conf
@@ -34,33 +49,38 @@ from medblocks_connect.models import (
     name_place,
 )
 from medblocks_connect.patients import Patient
-from medblocks_connect.timezones import to_stored_time
+from medblocks_connect.timezones import to_stored_time, to_utc
 
 _SHARE_OF_TIMEOUT: Final = 0.5
 # A patient who reloads a slow page must not keep a worker waiting each time.
 _UNAVAILABLE_SECONDS: Final = 10
 _FAILED: Final = "failed"
 
+States: TypeAlias = dict[tuple[str, str], LinkState]
+"""Links by the place and their own id, which Medblocks may leave out."""
 
-def refresh_connections(patient: Patient) -> bool:
-    """Record what Medblocks lists of ``patient`` now; return whether that is known.
+
+def refresh_connections(patient: Patient) -> tuple[bool, Kept]:
+    """Record what Medblocks lists of ``patient`` now; return whether that is known, and what is.
 
     Never raises for Medblocks' sake: where it cannot be asked, what is kept here stands.
     """
+    database = router.db_for_write(PatientConnection)
     key = _build_key(patient)
     asked = cache.get(key)
     if asked is not None:
-        return bool(asked)
+        return bool(asked), read_connections(patient.patient_id, database)
     as_of = datetime.now(timezone.utc)
     try:
         listed = _ask_medblocks(patient)
     except MedblocksError:
         cache.set(key, 0, _UNAVAILABLE_SECONDS)
-        return False
-    _record_listed(patient, listed, as_of)
-    # Recording may have settled something: what follows is asked for under its own key.
-    cache.set(_build_key(patient), 1, conf.connections_cache_seconds)
-    return True
+        return False, read_connections(patient.patient_id, database)
+    kept, has_settled = _record_listed(patient, listed, as_of, database)
+    # To settle something is another key: what follows is asked for under its own.
+    key = _build_key(patient) if has_settled else key
+    cache.set(key, 1, conf.connections_cache_seconds)
+    return True, kept
 
 
 def forget_snapshot(patient: Patient) -> None:
@@ -76,55 +96,78 @@ def _ask_medblocks(patient: Patient) -> tuple[Connection, ...]:
         return ()
 
 
-def _record_listed(patient: Patient, listed: Iterable[Connection], as_of: datetime) -> None:
+def _record_listed(
+    patient: Patient, listed: Iterable[Connection], as_of: datetime, database: str
+) -> tuple[Kept, bool]:
+    """Record what the list tells; return what is kept since, and whether an attempt was told."""
     rows = [row for row in listed if row.status != _FAILED]
-    places = _tell_places(patient, rows, as_of)
-    _settle_lost(patient, places)  # first: of a further place, the change itself is what it hears
-    if places:
-        database = router.db_for_write(PatientConnection)
-        record = partial(_record_places, patient, places, as_of, database)
-        retry_on_deadlock(record, database)
+    hosted = _settle_lost_of_hosted(patient, rows, as_of)
+    record = partial(_record_places, patient, rows, as_of, database)
+    kept, links, has_news = retry_on_deadlock(record, database)
+    has_settled = _settle_lost(patient, links, hosted) or bool(hosted)
+    return read_connections(patient.patient_id, database) if has_news else kept, has_settled
 
 
 def _record_places(
-    patient: Patient, places: Iterable[PlaceEvidence], as_of: datetime, database: str
-) -> None:
+    patient: Patient, listed: Iterable[Connection], as_of: datetime, database: str
+) -> tuple[Kept, States, bool]:
+    """Return what was kept, the links as they are since, and whether there was news."""
     with transaction.atomic(using=database):
-        # A write first: a transaction that reads and then writes fails on SQLite under load.
+        # A write first: a transaction that reads and then writes fails on SQLite under load. And
+        # what is kept is read behind it: no other process changes it then.
         own = PatientConnection.objects.using(database).of_patient(patient.patient_id)
         own.update(asked_at=to_stored_time(as_of))
-        record_places(patient.patient_id, places, None, database)
+        kept = read_connections(patient.patient_id, database)
+        states: States = {}
+        places = _tell_places(kept, listed, as_of, states)
+        if places:
+            record_places(patient.patient_id, places, None, database)
+    return kept, states, bool(places)
 
 
 def _tell_places(
-    patient: Patient, listed: Iterable[Connection], as_of: datetime
+    kept: Kept, listed: Iterable[Connection], as_of: datetime, states: States
 ) -> list[PlaceEvidence]:
-    """Return what the list tells, place by place, with what it lacks of what is kept here."""
-    links: dict[str, dict[str, LinkState]] = {}
-    chosen: dict[str, str] = {}
-    kept = _read_kept_links(patient)
-    places = {link_id: place_id for place_id, of_place in kept.items() for link_id in of_place}
-    for row in listed:
+    """Return what the list tells that is new, with what it lacks of what is kept here.
+
+    Put the links into ``states``, as they are with it.
+    """
+    places: dict[str, str] = {}
+    for row, of_place in kept.items():
+        for each in of_place:
+            places[each.patient_connection_id] = row.place_id
+            states[row.place_id, each.patient_connection_id] = read_link(each)
+    chosen = {row.place_id: "" for row in kept}  # what is kept was chosen here
+    told: States = {}
+    for listing in listed:
         # A link that is kept stays at its place, by whichever name the list has it.
-        place_id = places.get(row.id) or name_place(row.connection_id)
-        chosen.setdefault(place_id, row.connection_id)
-        links.setdefault(place_id, {})[row.id] = tell_link(
-            row.status, as_of, since=row.created_at, lost_at=row.failure_at or row.updated_at
-        )
-    told = {link_id for of_place in links.values() for link_id in of_place}
-    for place_id, of_place in kept.items():
-        for link_id, link in of_place.items():
-            if link_id not in told and _is_gone(link, as_of):
-                links.setdefault(place_id, {})[link_id] = tell_link(DISCONNECTED, as_of)
+        place_id = places.get(listing.id or "?") or name_place(listing.connection_id)
+        chosen.setdefault(place_id, listing.connection_id)
+        told[place_id, listing.id] = _tell_listed(listing, as_of)
+    listed_ids = {link_id for _, link_id in told}
+    for key, link in states.items():
+        if key[1] not in listed_ids and _is_gone(link, as_of):
+            told[key] = tell_link(DISCONNECTED, as_of)
+    links: dict[str, dict[str, LinkState]] = {}
+    for (place_id, link_id), word in told.items():
+        before = states.get((place_id, link_id))
+        after = states[place_id, link_id] = merge_links(before, word) if before else word
+        if before is None or _is_news(before, after):
+            links.setdefault(place_id, {})[link_id] = word
     return [
-        PlaceEvidence(
-            place_id,
-            of_place,
-            connection_id="" if place_id in kept else chosen[place_id],
-            asked_at=as_of,
-        )
+        PlaceEvidence(place_id, of_place, connection_id=chosen[place_id], asked_at=as_of)
         for place_id, of_place in links.items()
     ]
+
+
+def _tell_listed(row: Connection, as_of: datetime) -> LinkState:
+    lost_at = row.failure_at or row.updated_at
+    return tell_link(row.status, as_of, since=row.created_at, lost_at=lost_at)
+
+
+def _is_news(before: LinkState, after: LinkState) -> bool:
+    """Return whether more has changed than when it was told last."""
+    return replace(after, as_of=before.as_of, active_as_of=before.active_as_of) != before
 
 
 def _is_gone(link: LinkState, as_of: datetime) -> bool:
@@ -135,67 +178,72 @@ def _is_gone(link: LinkState, as_of: datetime) -> bool:
     return link.is_active and as_of - link.as_of > CLOCK_TOLERANCE
 
 
-def _read_kept_links(patient: Patient) -> dict[str, dict[str, LinkState]]:
-    links = ConnectionLink.objects.filter(
-        connection__in=PatientConnection.objects.where_written().of_patient(patient.patient_id)
-    )
-    kept: dict[str, dict[str, LinkState]] = {}
-    for link in links.using(router.db_for_write(ConnectionLink)).select_related("connection"):
-        states = kept.setdefault(link.connection.place_id, {})
-        states[link.patient_connection_id] = read_link(link)
-    return kept
+def _settle_lost_of_hosted(
+    patient: Patient, listed: Iterable[Connection], as_of: datetime
+) -> set[int]:
+    """Settle what is lost of places that came of hosted sessions; return their attempts' keys.
 
-
-def _settle_lost(patient: Patient, places: Iterable[PlaceEvidence]) -> None:
-    """Tell the attempts that a lost link came of, and who listens, that access is gone."""
+    Before the list is recorded: the change of a place is what its attempt hears of.
+    """
     lost = {
-        link_id: link
-        for place in places
-        for link_id, link in place.links.items()
-        if link_id and link.is_lost
+        row.id: _tell_listed(row, as_of) for row in listed if row.id and row.status in LOST_STATUSES
     }
-    hosted = _settle_lost_of_hosted(patient, lost)
-    own = PatientConnectionAttempt.objects.where_written().of_patient(patient.patient_id)
-    holders = own.in_workspace().successes().filter(patient_connection_id__in=lost, lost_at=None)
-    for attempt in holders.exclude(pk__in=hosted):
-        link_id = attempt.patient_connection_id
-        settle(attempt, _build_loss(link_id, lost[link_id]))
-
-
-def _settle_lost_of_hosted(patient: Patient, lost: Mapping[str, LinkState]) -> set[int]:
-    """Settle what is lost of places that came of hosted sessions; return their attempts' keys."""
-    links = ConnectionLink.objects.filter(
+    hosted: set[int] = set()
+    if not lost:
+        return hosted
+    links = ConnectionLink.objects.using(router.db_for_write(ConnectionLink)).filter(
         connection__in=PatientConnection.objects.where_written().of_patient(patient.patient_id),
         connection__attempt__is_hosted=True,
         patient_connection_id__in=lost,
     )
-    hosted = set()
-    for link in links.using(router.db_for_write(ConnectionLink)).select_related(
-        "connection__attempt"
-    ):
+    for link in links.select_related("connection__attempt"):
         attempt = link.connection.attempt
         if attempt is None:
             continue
         hosted.add(attempt.pk)
-        if not read_link(link).is_lost:
-            state = lost[link.patient_connection_id]
-            place = PlaceEvidence(link.connection.place_id, {link.patient_connection_id: state})
-            told = tell_loss(link, _build_loss(link.patient_connection_id, state))
-            settle(attempt, replace(told, places=(place,)))
+        if read_link(link).is_lost:
+            continue
+        state = lost[link.patient_connection_id]
+        place = PlaceEvidence(link.connection.place_id, {link.patient_connection_id: state})
+        loss = _build_loss(link.patient_connection_id, state, state.lost_at or state.as_of)
+        settle(attempt, replace(tell_loss(link, loss), places=(place,)))
     return hosted
 
 
-def _build_loss(link_id: str, link: LinkState) -> Evidence:
+def _build_loss(link_id: str, link: LinkState, lost_at: datetime) -> Evidence:
     return Evidence(
         Source.MEDBLOCKS,
         Kind.LOST,
         Outcome(connection=OutcomeConnection(link.status, link_id)),
-        occurred_at=link.told_lost_at or link.as_of,
+        occurred_at=lost_at,
     )
+
+
+def _settle_lost(patient: Patient, links: States, but_for: set[int]) -> bool:
+    """Tell the attempts that a lost link came of, and who listens; return whether there were any.
+
+    Also of one that was recorded as lost before: whoever did may have died before telling it.
+    """
+    lost = {link_id: link for (_, link_id), link in links.items() if link_id and link.is_lost}
+    own = PatientConnectionAttempt.objects.where_written().of_patient(patient.patient_id)
+    has_settled = False
+    for attempt in (
+        own.in_workspace()
+        .successes()
+        .filter(patient_connection_id__in=lost, lost_at=None)
+        .exclude(pk__in=but_for)
+    ):
+        link = lost[attempt.patient_connection_id]
+        lost_at = link.lost_at or link.as_of
+        if to_utc(attempt.created_at) > max(lost_at, link.as_of):
+            continue  # connecting again may keep the link: this is not about what began since
+        settle(attempt, _build_loss(attempt.patient_connection_id, link, lost_at))
+        has_settled = True
+    return has_settled
 
 
 def _build_key(patient: Patient) -> str:
     # Whatever is settled raises a revision: then Medblocks is asked anew.
-    attempts = PatientConnectionAttempt.objects.of_patient(patient.patient_id)
+    attempts = PatientConnectionAttempt.objects.where_written().of_patient(patient.patient_id)
     stamp = attempts.aggregate(newest=Max("id"), revisions=Sum("revision"))
     return build_key("connections-asked", patient.patient_id, *map(str, stamp.values()))

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import pytest
 import responses
+from django.db import connections
 from django.utils import timezone
 
 from medblocks_connect import signals
-from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.models import (
+    ConnectionLink,
+    PatientConnection,
+    PatientConnectionAttempt,
+    WebhookDelivery,
+)
 from medblocks_connect.patients import Patient
 
 BASE_URL = "https://medblocks.example"
@@ -158,21 +165,34 @@ def breaks_once(monkeypatch):
 class ReplicaRouter:
     """A router that writes to one database, and reads from a replica that has nothing."""
 
+    copied = {PatientConnectionAttempt, WebhookDelivery, PatientConnection, ConnectionLink}
+
     def db_for_read(self, model, **hints):
-        return "replica" if model in {PatientConnectionAttempt, WebhookDelivery} else None
+        return "replica" if model in self.copied else None
 
     def db_for_write(self, model, **hints):
         return "default"
 
 
 @pytest.fixture
-def use_replica(settings):
+def use_replica(settings, monkeypatch):
     """Let reads go to a replica from now on, unless they ask for where is written."""
 
     def use():
+        # Django may look at what its backend can do; whoever reads from it fails.
+        away = {
+            **connections.settings["default"],
+            "HOST": "127.0.0.1",
+            "PORT": "9",
+            "NAME": "/away/db",
+        }
+        monkeypatch.setitem(connections.settings, "replica", away)
         settings.DATABASE_ROUTERS = [ReplicaRouter()]
 
-    return use
+    yield use
+    settings.DATABASE_ROUTERS = []
+    with suppress(AttributeError):  # where nobody looked at it
+        del connections["replica"]
 
 
 @pytest.fixture

@@ -145,6 +145,13 @@ def test_place_with_one_of_two_links_ended_is_connected_since_the_other():
     assert (place.state, place.since) == (State.CONNECTED, after(2))
 
 
+@pytest.mark.parametrize("order", [*permutations(range(2))])
+def test_place_whose_links_were_lost_at_once_is_the_same_in_both_orders(order):
+    ended = tell_link("refresh_failed", START, since=after(1), is_ended_here=True)
+    place = conclude_place([[ended, lost(0)][index] for index in order])
+    assert (place.state, place.was_ended_here) == (State.DISCONNECTED, True)
+
+
 def test_place_whose_links_are_all_lost_is_as_the_last_of_them():
     gone = merge_links(active(0), lost(2, at=1))
     ended = merge_links(active(3), ended_here(5))

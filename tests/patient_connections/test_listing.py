@@ -11,6 +11,8 @@ from django.utils import timezone
 
 from medblocks_connect.attempts.webhook_deliveries import receive_delivery
 from medblocks_connect.attempts.webhook_events import read_delivery
+from medblocks_connect.models import PatientConnection
+from medblocks_connect.patient_connections import listing
 from medblocks_connect.patient_connections.listing import find_connection
 from medblocks_connect.patients import Patient
 from tests.attempts.conftest import BASE_URL, FACILITY
@@ -191,4 +193,19 @@ def test_medblocks_away_shows_a_kept_connection_once(list_now, answer_list, make
     make(connection_status="disconnected", lost_at=timezone.now())
     make()
     answer_list(status=500)
+    assert states(list_now()) == [("Riverside General", "connected")]
+
+
+def test_connection_that_became_anothers_while_its_name_was_asked_for_is_no_error(
+    list_now, answer_list, monkeypatch
+):
+    """As where a sync joins two rows of the same place meanwhile."""
+    get_facility = listing.get_facility
+
+    def delete_meanwhile(*args, **kwargs):
+        PatientConnection.objects.all().delete()
+        return get_facility(*args, **kwargs)
+
+    monkeypatch.setattr(listing, "get_facility", delete_meanwhile)
+    answer_list(listed_json())
     assert states(list_now()) == [("Riverside General", "connected")]

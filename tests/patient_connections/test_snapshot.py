@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from datetime import timezone as datetime_timezone
 
 import pytest
 from django.utils import timezone
 
 from medblocks_connect import signals
+from medblocks_connect.api import Connection
+from medblocks_connect.models import PatientConnection
+from medblocks_connect.patient_connections import snapshot
+from medblocks_connect.patients import Patient
 from tests.attempts.conftest import FACILITY
 from tests.patient_connections.conftest import listed_json
 
 pytestmark = pytest.mark.django_db
 
 HOUR = timedelta(hours=1)
+UTC = datetime_timezone.utc
 
 
 def test_medblocks_away_shows_what_it_told_last(list_now, answer_list, go_away):
@@ -56,6 +62,35 @@ def test_loss_that_no_webhook_told_is_settled(list_now, answer_list, make):
     signals.connection_lost.disconnect(receive)
     attempt.refresh_from_db()
     assert (attempt.connection_status, lost) == ("refresh_failed", [attempt.pk])
+
+
+@pytest.mark.parametrize("listed", [[], [listed_json("refresh_failed")]], ids=["gone", "lost"])
+def test_loss_that_was_recorded_and_not_told_is_told_by_the_next_page(
+    list_now, answer_list, make, user, monkeypatch, listed
+):
+    """As where the process dies between the two."""
+    attempt = make(created_at=timezone.now() - HOUR)
+    answer_list(*listed)
+    with monkeypatch.context() as broken:
+        broken.setattr(snapshot, "_settle_lost", None)
+        with pytest.raises(TypeError):
+            list_now()
+    snapshot.forget_snapshot(Patient(str(user.pk)))
+    list_now()
+    attempt.refresh_from_db()
+    assert attempt.lost_at is not None
+    assert attempt.events.count() == 1
+
+
+def test_list_that_is_older_than_an_attempt_says_nothing_of_it(answer_list, make, user):
+    """Connecting again may keep the link; the list was asked for before, and came later."""
+    patient, asked_at = Patient(str(user.pk)), datetime.now(UTC)
+    attempt = make(created_at=timezone.now())
+    rows = (Connection.from_json(listed_json("refresh_failed")),)
+    snapshot._record_listed(patient, rows, asked_at, "default")
+    attempt.refresh_from_db()
+    assert (attempt.lost_at, attempt.connection_status) == (None, "active")
+    assert PatientConnection.objects.get().state == "connected"
 
 
 @pytest.mark.parametrize(("age", "state"), [(timedelta(0), "connected"), (HOUR, "disconnected")])
