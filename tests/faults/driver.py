@@ -3,9 +3,10 @@
 ``python -m tests.faults.driver '<job>'`` with the job as JSON:
 
 - ``settings``: what ``MEDBLOCKS_CONNECT`` is. The database is that of ``DATABASE_URL``.
-- ``deed``: ``start``, ``return``, ``webhook`` or ``race``; ``user``: who is signed in.
+- ``deed``: ``start``, ``return``, ``webhook``, one of ``DEEDS_AFTER_CONNECTING`` or ``race``;
+  ``user``: who is signed in.
 
-The first three are done again and again, each time by a new child that is killed one step later
+All but ``race`` are done again and again, each time by a new child that is killed one step later
 (SIGKILL, before or after a statement of SQL or a call to Medblocks), until one lives. Prints how
 many were killed. ``race`` does each of the ``requests`` in a thread of its own, all at once, and
 prints their statuses.
@@ -29,7 +30,9 @@ from django.conf import settings
 from django.db import connection, connections
 from django.test import Client
 
-STEPS_AT_MOST = 100
+STEPS_AT_MOST = 200
+URL = "https://fhir.riverside.example/r4"
+DEEDS_AFTER_CONNECTING = ("lose", "page", "disconnect", "rename")
 
 
 class Countdown:
@@ -105,7 +108,42 @@ def prepare(job: dict[str, Any]) -> Any:
     flows.approve(clinic.session)
     if job["deed"] == "return":
         return clinic.come_back
+    if job["deed"] in DEEDS_AFTER_CONNECTING:
+        return prepare_connected(clinic, job)
     event = completed(clinic.session, f"evt_{clinic.session.session_id}")
+    return lambda: clinic.send(event)
+
+
+def prepare_connected(clinic: Any, job: dict[str, Any]) -> Any:
+    """Connect the patient, and return what is done to the connection."""
+    from django.core.cache import cache
+
+    from medblocks_connect.attempts.place_ids import rename_place
+    from medblocks_connect.models import PatientConnection
+    from medblocks_connect.sandbox import flows
+    from tests.faults.clinic import RIVERSIDE
+    from tests.faults.events import lost
+
+    assert clinic.come_back().status_code == 303
+    (link,) = clinic.session.connections.all()
+    page = "/records/connections/"
+    # What the one before left; and Medblocks was asked a moment ago.
+    cache.clear()
+    assert clinic.client.get(page).status_code == 200
+    if job["deed"] == "disconnect":
+        return lambda: clinic.post(f"{page}disconnect/", {"connection": link.conn_id})
+    if job["deed"] == "rename":
+        rename_place(URL, RIVERSIDE, "default")  # what the one before left
+        attempt = clinic.attempt
+        attempt.place_id = URL
+        attempt.save()
+        PatientConnection.objects.filter(attempt=attempt).update(place_id=URL)
+        return lambda: rename_place(URL, RIVERSIDE, "default")
+    event = lost(link, f"evt_{link.conn_id}")
+    flows.lose_access(link)
+    cache.clear()
+    if job["deed"] == "page":
+        return lambda: clinic.client.get(page)
     return lambda: clinic.send(event)
 
 
@@ -136,6 +174,9 @@ def race(job: dict[str, Any]) -> list[int]:
                 return post_event(own, what.encode()).status_code
             if kind == "return":
                 return own.get(what).status_code
+            if kind == "disconnect":
+                form = {"connection": what}
+                return own.post("/records/connections/disconnect/", form).status_code
             reconcile_attempts(limit=10)
             return 200
         finally:

@@ -8,7 +8,9 @@ because a user model, a time zone and a router are chosen once.
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,9 @@ def configure(folder: Path, changed: dict[str, Any]) -> None:
     installed = [*base["INSTALLED_APPS"], "tests.faults.users"]
     ours = {"DATABASES": databases, "INSTALLED_APPS": installed}
     settings.configure(**{**base, **ours, **changed})
+    # As Django does it for a module of settings: a naive time is in the site's own time zone.
+    os.environ["TZ"] = settings.TIME_ZONE
+    time.tzset()
     django.setup()
     for alias in databases:
         call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
@@ -84,6 +89,7 @@ def walk(clinic: Any, user: Any) -> dict[str, Any]:
     seen["page"] = "You are connected" in clinic.page()
     seen["lost"] = clinic.send(lost(link)).status_code
     seen["lost_page"] = "The connection has ended" in clinic.page()
+    seen["places"] = walk_connections(clinic, link)
     seen["json"] = clinic.start_by_json().status_code
     flows.cancel(clinic.session)
     seen["webhook"] = clinic.send(completed(clinic.session)).status_code
@@ -96,11 +102,45 @@ def walk(clinic: Any, user: Any) -> dict[str, Any]:
     flows.approve(clinic.session)
     user.delete()
     seen["adopted"] = reconcile_attempts(limit=5).adopted
+    seen["places"].append(read_place())
     attempts = PatientConnectionAttempt.objects.order_by("pk")
     seen["ends"] = [(each.status, each.error) for each in attempts]
     seen["patients"] = sorted({each.patient_id for each in attempts})
     seen["database"] = attempts.db
     return seen
+
+
+def walk_connections(clinic: Any, link: Any) -> list[list[str]]:
+    """Look at the connections, end one, and rename its place; return its states."""
+    from django.core.cache import cache
+
+    from medblocks_connect.attempts.place_ids import rename_place
+    from medblocks_connect.models import PatientConnection
+    from tests.faults.clinic import RIVERSIDE
+    from tests.faults.events import synced
+
+    states = [read_place()]
+    page = f"{clinic.prefix}/connections/"
+    assert clinic.client.get(page).status_code == 200  # the sandbox lists it as active again
+    states.append(read_place())
+    assert clinic.send(synced(link)).status_code == 200
+    assert clinic.post(f"{page}disconnect/", {"connection": link.conn_id}).status_code == 303
+    states.append(read_place())
+    PatientConnection.objects.update(place_id="https://fhir.example/r4")
+    rename_place("https://fhir.example/r4", RIVERSIDE, PatientConnection.objects.get()._state.db)
+    states.append(read_place())
+    cache.clear()
+    assert "Riverside" in clinic.client.get(page).content.decode()
+    states.append(read_place())
+    return states
+
+
+def read_place() -> list[Any]:
+    from medblocks_connect.models import PatientConnection
+
+    row = PatientConnection.objects.get()
+    told = [row.since is not None, row.lost_at is not None, row.records_at is not None]
+    return [row.place_id, row.state, *told, row.links.count()]
 
 
 def main() -> None:

@@ -52,6 +52,14 @@ def test_host_journey_ends_as_expected(hosts, kind):
     statuses = [seen[each] for each in ("search", "lost", "json", "webhook", "no_answer")]
     assert statuses == [200, 200, 200, 200, 303]
     assert (seen["page"], seen["lost_page"], seen["adopted"]) == (True, True, 1)
+    riverside, link = "fhirsrc_riverside_general", [True, True, True, 1]
+    ended = [riverside, "disconnected", *link]
+    assert seen["places"] == [
+        [riverside, "lost", True, True, False, 1],
+        [riverside, "connected", True, False, False, 1],
+        *[ended] * 3,
+        [riverside, "connected", True, False, True, 2],
+    ]
     # The user is gone by then: no row depends on one.
     assert seen["ends"] == [["succeeded", ""], ["failed", "user_denied"], ["succeeded", ""]]
     assert seen["patients"] == [seen["user"]]

@@ -65,8 +65,8 @@ def deliver(clinic: Clinic) -> Callable[[], int]:
     return lambda: post_event(Client(raise_request_exception=False), event).status_code
 
 
-def come_back(clinic: Clinic) -> Callable[[], int]:
-    parts = urlsplit(return_url_with_outcome(clinic.session))
+def come_back(clinic: Clinic, session: SandboxSession | None = None) -> Callable[[], int]:
+    parts = urlsplit(return_url_with_outcome(session or clinic.session))
     browser = Client(raise_request_exception=False)
     browser.cookies = clinic.client.cookies
     return lambda: browser.get(f"{parts.path}?{parts.query}").status_code
