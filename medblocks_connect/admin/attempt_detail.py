@@ -24,7 +24,7 @@ from medblocks_connect.admin.links import attempt_url, delivery_url, patient_url
 from medblocks_connect.admin.support_bundle import write_bundle
 from medblocks_connect.admin.workspaces import describe_other_workspace
 from medblocks_connect.api import MedblocksError, NotFoundError
-from medblocks_connect.attempts.queries import find_standing, has_never_left
+from medblocks_connect.attempts.queries import Standing, find_standing, has_never_left
 from medblocks_connect.attempts.verification import can_ask_about, verify_attempt
 from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
@@ -85,6 +85,7 @@ class TimelineEntry:
 def describe_attempt(request: HttpRequest, attempt: PatientConnectionAttempt) -> dict[str, Any]:
     """Return what the template of an attempt's page needs beside Django's own."""
     events, events_left_out = read_events(attempt)
+    standing = find_standing(attempt)
     may_ask = can_ask_about(attempt) and request.user.has_perm(ASK_PERMISSION)
     return {
         "attempt": attempt,
@@ -93,8 +94,8 @@ def describe_attempt(request: HttpRequest, attempt: PatientConnectionAttempt) ->
             attempt,
             find_later_attempts(attempt),
             timezone.now(),
-            standing=find_standing(attempt),
-            was_disconnected=was_disconnected(attempt, events, events_left_out),
+            standing=standing,
+            was_disconnected=was_disconnected(attempt, events, events_left_out, standing),
             never_left=has_never_left(attempt),
         ),
         "timeline": [show_event(event) for event in events],
@@ -141,13 +142,19 @@ def find_later_attempts(attempt: PatientConnectionAttempt) -> LaterAttempts:
 
 
 def was_disconnected(
-    attempt: PatientConnectionAttempt, events: Iterable[AttemptEvent], events_left_out: int
+    attempt: PatientConnectionAttempt,
+    events: Iterable[AttemptEvent],
+    events_left_out: int,
+    standing: Standing,
 ) -> bool:
     """Return whether the connection of ``attempt`` was ended on our own page."""
     disconnected = AttemptEvent.Kind.DISCONNECTED
     if attempt.lost_at is None:
         return False
     if any(event.kind == disconnected for event in events):
+        return True
+    # The place may have been ended here before the attempt heard that it had connected.
+    if standing.was_ended_here and attempt.status == PatientConnectionAttempt.Status.SUCCEEDED:
         return True
     return events_left_out > 0 and attempt.events.filter(kind=disconnected).exists()
 

@@ -101,7 +101,16 @@ def read_connections(patient_id: str, database: str) -> Kept:
 
 def find_link(patient_connection_id: str) -> ConnectionLink | None:
     """Return the link ``conn_…`` with its connection; None where nobody told of it yet."""
-    links = ConnectionLink.objects.using(router.db_for_write(ConnectionLink))
+    database = router.db_for_write(ConnectionLink)
+    # Plain SQL: every success asks this, and to build the query below would take longer than both.
+    with connections[database].cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM medblocks_connect_connectionlink WHERE patient_connection_id = %s",
+            [patient_connection_id],
+        )
+        if cursor.fetchone() is None:
+            return None
+    links = ConnectionLink.objects.using(database)
     of_it = links.filter(
         patient_connection_id=patient_connection_id, connection__workspace=find_workspace()
     )

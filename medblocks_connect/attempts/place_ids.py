@@ -50,7 +50,7 @@ def rename_place(url: str, place_id: str, database: str) -> None:
     Where a patient was at both, the two become one.
     """
     for patient_id in _list_patients(url, database):
-        rename = partial(_rename_for_patient, patient_id, url, place_id, database)
+        rename = partial(rename_for_patient, patient_id, url, place_id, database)
         retry_on_deadlock(rename, database)
 
 
@@ -68,7 +68,8 @@ def _list_patients(url: str, database: str) -> list[str]:
     return sorted(patients)
 
 
-def _rename_for_patient(patient_id: str, url: str, place_id: str, database: str) -> None:
+def rename_for_patient(patient_id: str, url: str, place_id: str, database: str) -> None:
+    """Make the place ``url`` the place ``place_id`` for one patient, in one transaction."""
     with transaction.atomic(using=database):
         # A write first: a transaction that reads and then writes fails on SQLite under load.
         attempts = PatientConnectionAttempt.objects.using(database).of_patient(patient_id)

@@ -5,7 +5,7 @@ whether a failure is the second, and how they stand at its place now.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import router
@@ -41,13 +41,18 @@ def find_attempt(patient: Patient, **lookup: str) -> PatientConnectionAttempt | 
 class Standing:
     """How the patient stands now at the place of an attempt, whatever came of the attempt.
 
-    ``is_later``: by a later attempt than this one. ``lacks_records``: some did not arrive, and have
-    not all come since.
+    ``is_later``: by a later attempt than this one. ``was_regained``: the access had ended
+    meanwhile. ``was_ended_here``: the patient disconnected it. ``lacks_records``: some did not
+    arrive, and have not all come since. Times are as stored.
     """
 
     is_connected: bool = False
     is_later: bool = False
+    was_regained: bool = False
+    was_ended_here: bool = False
     lacks_records: bool = False
+    records_at: datetime | None = None
+    records_failed_at: datetime | None = None
 
 
 def find_standing(attempt: PatientConnectionAttempt) -> Standing:
@@ -59,9 +64,26 @@ def find_standing(attempt: PatientConnectionAttempt) -> Standing:
     if connection is None:  # a row that a host made itself
         return Standing(attempt.is_connected)
     if not connection.is_connected:
-        return Standing()
+        return Standing(was_ended_here=connection.was_ended_here)
     is_later = (connection.attempt_id or 0) > attempt.pk
-    return Standing(is_connected=True, is_later=is_later, lacks_records=connection.lacks_records)
+    return Standing(
+        is_connected=True,
+        is_later=is_later,
+        was_regained=_was_regained(attempt, connection),
+        lacks_records=connection.lacks_records,
+        records_at=connection.records_at,
+        records_failed_at=connection.records_failed_at,
+    )
+
+
+def _was_regained(attempt: PatientConnectionAttempt, connection: PatientConnection) -> bool:
+    """Return whether access ended after ``attempt``, and no other link worked all the while."""
+    if attempt.lost_at is None:
+        return False
+    links = connection.links.using(router.db_for_write(PatientConnection))
+    others = links.filter(status="active", told_lost_at=None, seen_lost_at=None)
+    others = others.exclude(patient_connection_id=attempt.patient_connection_id)
+    return not others.filter(since__lte=attempt.lost_at).exists()
 
 
 def has_never_left(attempt: PatientConnectionAttempt) -> bool:

@@ -70,7 +70,10 @@ def read_session(
         end_of_session(attempt),
         is_hosted=attempt.is_hosted,
     )
-    facts: dict[str, Any] = {"expires_at": to_stored_time(session.expires_at)}
+    facts: dict[str, Any] = {
+        "expires_at": to_stored_time(session.expires_at),
+        **read_place(attempt, session),
+    }
     if outcome.rank >= Rank.EXPIRED:
         facts["answered_at"] = django_timezone.now()
     if outcome.rank is Rank.SUCCEEDED:
@@ -101,6 +104,12 @@ def read_session(
             if row is not decisive
         ),
     )
+
+
+def read_place(attempt: PatientConnectionAttempt, session: PatientSession) -> dict[str, str]:
+    """Return Medblocks' own id of the place, as a column, where the attempt has but its URL."""
+    told = session.connection_id
+    return {"place_id": told} if is_url(attempt.place_id) and told and not is_url(told) else {}
 
 
 def _find_other_places(

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from datetime import datetime
+from functools import partial, reduce
 from typing import Any
 
 from django.db import OperationalError, router, transaction
@@ -18,7 +19,13 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from medblocks_connect import signals
-from medblocks_connect.attempts.connection_rows import record_places, would_change
+from medblocks_connect.attempts.connection_rows import (
+    find_link,
+    read_link,
+    record_places,
+    would_change,
+)
+from medblocks_connect.attempts.connection_state import ACTIVE, merge_links
 from medblocks_connect.attempts.database_retry import RetryLimit
 from medblocks_connect.attempts.evidence import Evidence, PlaceEvidence
 from medblocks_connect.attempts.outcome import (
@@ -29,6 +36,7 @@ from medblocks_connect.attempts.outcome import (
     Status,
     merge,
 )
+from medblocks_connect.attempts.place_ids import rename_for_patient
 from medblocks_connect.models import (
     AttemptEvent,
     PatientConnection,
@@ -129,6 +137,7 @@ def write_change(change: AttemptChange, database: str) -> list[PatientConnection
     caller leaves the transaction, refreshes the attempt and plans anew.
     """
     attempt = change.attempt
+    former_place = attempt.place_id
     if change.columns:
         unchanged = PatientConnectionAttempt.objects.using(database).filter(
             pk=attempt.pk, revision=attempt.revision
@@ -140,6 +149,8 @@ def write_change(change: AttemptChange, database: str) -> list[PatientConnection
         for name, value in change.columns.items():
             setattr(attempt, name, value)
     AttemptEvent.objects.using(database).bulk_create(change.events, ignore_conflicts=True)
+    if is_url(former_place) and attempt.place_id != former_place:
+        rename_for_patient(attempt.patient_id, former_place, attempt.place_id, database)
     lost = record_places(attempt.patient_id, change.places, attempt, database).lost
     return [row for row in lost if row.attempt_id == attempt.pk]
 
@@ -175,6 +186,9 @@ def read_outcome(attempt: PatientConnectionAttempt) -> Outcome:
 
 def _changed_columns(attempt: PatientConnectionAttempt, evidence: Evidence) -> dict[str, Any]:
     outcome = merge(read_outcome(attempt), evidence.outcome)
+    lost = _find_known_loss(attempt, evidence)
+    if lost is not None:
+        outcome = merge(outcome, Outcome(connection=lost.connection))
     columns = _outcome_columns(outcome)
     facts = dict(evidence.facts)
     if outcome.status in _FINAL_STATUSES:
@@ -182,11 +196,43 @@ def _changed_columns(attempt: PatientConnectionAttempt, evidence: Evidence) -> d
     if outcome.settled:
         facts["settled_at"] = timezone.now()
     if outcome.connection and outcome.connection.is_lost:
-        facts["lost_at"] = to_stored_time(evidence.occurred_at) or timezone.now()
+        lost_at = lost.lost_at if lost else evidence.occurred_at
+        facts["lost_at"] = to_stored_time(lost_at) or timezone.now()
     if is_url(attempt.place_id) and facts.get("place_id"):
         columns["place_id"] = facts["place_id"]  # Medblocks' own id of it
     columns.update({name: value for name, value in facts.items() if not getattr(attempt, name)})
     return {name: value for name, value in columns.items() if getattr(attempt, name) != value}
+
+
+@dataclass(frozen=True)
+class _KnownLoss:
+    """That the link which an attempt is told to have made has ended since."""
+
+    connection: OutcomeConnection
+    lost_at: datetime | None
+
+
+def _find_known_loss(attempt: PatientConnectionAttempt, evidence: Evidence) -> _KnownLoss | None:
+    """Return the loss of a link that works by ``evidence``, where it came later and is known.
+
+    Medblocks' list, or our own page, may tell it before the attempt hears that it connected.
+    """
+    told = evidence.outcome.connection
+    if told is None or told.status != ACTIVE:
+        return None
+    if told.patient_connection_id == attempt.patient_connection_id:
+        return None  # of a link that it has, it hears itself
+    link = find_link(told.patient_connection_id)
+    if link is None:
+        return None
+    states = [
+        read_link(link),
+        *(place.links.get(link.patient_connection_id) for place in evidence.places),
+    ]
+    state = reduce(merge_links, filter(None, states))
+    if not state.is_lost:
+        return None
+    return _KnownLoss(OutcomeConnection(state.status, told.patient_connection_id), state.lost_at)
 
 
 def _outcome_columns(outcome: Outcome) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from medblocks_connect.api import (
 )
 from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import Failure, Outcome, Rank
+from medblocks_connect.attempts.session_evidence import read_place
 from medblocks_connect.attempts.settle import settle
 from medblocks_connect.attempts.webhook_deliveries import process_waiting_deliveries
 from medblocks_connect.conf import conf
@@ -210,6 +211,7 @@ def _settle_started(attempt: PatientConnectionAttempt, session: PatientSession) 
             "patient_session_id": session.id,
             "request_id": session.request_id,
             "expires_at": to_stored_time(session.expires_at),
+            **read_place(attempt, session),
         },
     )
     try:

@@ -168,9 +168,12 @@ def is_address_in_catalog(url: str) -> bool | None:
 
 
 def find_by_address(url: str) -> FhirSource | None:
-    """Return the facility whose FHIR base URL ``url`` is; None where the catalog has none."""
-    row = _filter_address(url).first() if find_catalog() is not None else None
-    return as_source(row) if row else None
+    """Return the one facility whose FHIR base URL ``url`` is.
+
+    None where the catalog has none, or several: it cannot tell which.
+    """
+    rows = list(_filter_address(url)[:2]) if find_catalog() is not None else []
+    return as_source(rows[0]) if len(rows) == 1 else None
 
 
 def _filter_address(url: str) -> QuerySet[Facility]:

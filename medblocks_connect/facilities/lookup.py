@@ -11,7 +11,11 @@ from urllib.parse import urlsplit
 
 from medblocks_connect.api import FhirSource, MedblocksError, NotFoundError
 from medblocks_connect.conf import conf
-from medblocks_connect.facilities.catalog import find_in_catalog, is_address_in_catalog
+from medblocks_connect.facilities.catalog import (
+    find_by_address,
+    find_in_catalog,
+    is_address_in_catalog,
+)
 from medblocks_connect.facilities.facility_cache import (
     cache_facilities,
     cache_failed_lookup,
@@ -19,7 +23,7 @@ from medblocks_connect.facilities.facility_cache import (
     get_failed_lookups,
 )
 from medblocks_connect.medblocks_client import get_client
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import PatientConnectionAttempt, is_url
 from medblocks_connect.url_safety import is_internal_host
 
 _SECONDS_FOR_ALL: Final = 2.0  # that a patient waits for what is offered beside the search
@@ -54,7 +58,12 @@ def get_facility(connection_id: str, *, timeout: float | None = None) -> FhirSou
 def find_known_facility(connection_id: str) -> FhirSource | None:
     """Return the facility ``connection_id`` without asking Medblocks; None where it is unknown."""
     cached = get_cached_facilities([connection_id]).get(connection_id)
-    return cached or (find_in_catalog([connection_id]) or {}).get(connection_id)
+    if cached is not None:
+        return cached
+    listed = (find_in_catalog([connection_id]) or {}).get(connection_id)
+    if listed is None and is_url(connection_id):
+        return find_by_address(connection_id)
+    return listed
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ connections that were made elsewhere in the same workspace.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
@@ -46,6 +46,7 @@ from medblocks_connect.models import (
     ConnectionLink,
     PatientConnection,
     PatientConnectionAttempt,
+    is_url,
     name_place,
 )
 from medblocks_connect.patients import Patient
@@ -109,7 +110,7 @@ def _record_listed(
 
 
 def _record_places(
-    patient: Patient, listed: Iterable[Connection], as_of: datetime, database: str
+    patient: Patient, listed: Sequence[Connection], as_of: datetime, database: str
 ) -> tuple[Kept, States, bool]:
     """Return what was kept, the links as they are since, and whether there was news."""
     with transaction.atomic(using=database):
@@ -119,14 +120,20 @@ def _record_places(
         own.update(asked_at=to_stored_time(as_of))
         kept = read_connections(patient.patient_id, database)
         states: States = {}
-        places = _tell_places(kept, listed, as_of, states)
+        has_urls = any(is_url(row.connection_id) for row in listed)
+        by_url = _read_places_by_url(patient) if has_urls else {}
+        places = _tell_places(kept, listed, as_of, states, by_url)
         if places:
             record_places(patient.patient_id, places, None, database)
     return kept, states, bool(places)
 
 
 def _tell_places(
-    kept: Kept, listed: Iterable[Connection], as_of: datetime, states: States
+    kept: Kept,
+    listed: Iterable[Connection],
+    as_of: datetime,
+    states: States,
+    by_url: Mapping[str, str],
 ) -> list[PlaceEvidence]:
     """Return what the list tells that is new, with what it lacks of what is kept here.
 
@@ -141,7 +148,8 @@ def _tell_places(
     told: States = {}
     for listing in listed:
         # A link that is kept stays at its place, by whichever name the list has it.
-        place_id = places.get(listing.id or "?") or name_place(listing.connection_id)
+        named = name_place(listing.connection_id)
+        place_id = places.get(listing.id or "?") or by_url.get(named, named)
         chosen.setdefault(place_id, listing.connection_id)
         told[place_id, listing.id] = _tell_listed(listing, as_of)
     listed_ids = {link_id for _, link_id in told}
@@ -168,6 +176,14 @@ def _tell_listed(row: Connection, as_of: datetime) -> LinkState:
 def _is_news(before: LinkState, after: LinkState) -> bool:
     """Return whether more has changed than when it was told last."""
     return replace(after, as_of=before.as_of, active_as_of=before.active_as_of) != before
+
+
+def _read_places_by_url(patient: Patient) -> dict[str, str]:
+    """Return Medblocks' own ids of the places that the patient chose by their URLs."""
+    own = PatientConnectionAttempt.objects.where_written().of_patient(patient.patient_id)
+    by_url = own.in_workspace().filter(connection_id__startswith="http")
+    told = by_url.exclude(place_id__startswith="http").values_list("connection_id", "place_id")
+    return {name_place(url): place_id for url, place_id in told if is_url(url)}
 
 
 def _is_gone(link: LinkState, as_of: datetime) -> bool:

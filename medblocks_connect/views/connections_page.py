@@ -66,6 +66,8 @@ class DisconnectView(PatientView):
         return answer(place)
 
     def _ask(self, place: ConnectedPlace) -> HttpResponseBase:
+        if place.state != "connected":  # nobody can stay connected there
+            return SeeOther(reverse("medblocks_connect:connections"))
         return render_page(self.request, "disconnect", {"place": place})
 
     def _disconnect(self, place: ConnectedPlace) -> HttpResponseBase:

@@ -10,7 +10,14 @@ import responses
 from django.core.cache import cache
 
 from medblocks_connect.facilities import lookup as lookup_module
-from medblocks_connect.facilities.lookup import get_facilities, list_recommendable
+from medblocks_connect.facilities.catalog import as_source
+from medblocks_connect.facilities.facility_cache import cache_facilities
+from medblocks_connect.facilities.lookup import (
+    find_known_facility,
+    get_facilities,
+    list_recommendable,
+)
+from medblocks_connect.models import Facility
 
 pytestmark = pytest.mark.django_db
 
@@ -47,6 +54,25 @@ def test_ids_are_not_asked_of_medblocks_where_there_is_a_catalog(medblocks, add_
     add_catalog()
     assert ids(get_facilities(IDS)) == ["fhirsrc_3", "fhirsrc_1"]
     assert len(medblocks.calls) == 0
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+@pytest.mark.parametrize("kept_end", ["", "/"])
+def test_url_is_known_with_a_slash_at_its_end_and_without(add_catalog, end, kept_end):
+    url = "https://fhir.riverside.example/r4"
+    facility = as_source(add_catalog(("Riverside", "epic"), fhir_base_url=f"{url}{kept_end}")[0])
+    assert find_known_facility(f"{url}{end}").id == facility.id
+    Facility.objects.all().delete()
+    assert find_known_facility(f"{url}{end}") is None
+    cache_facilities([facility])
+    assert find_known_facility(f"{url}{end}") == facility
+
+
+def test_url_of_several_facilities_is_none_of_them(add_catalog):
+    add_catalog(
+        ("Riverside", "epic"), ("Lakeside", "epic"), fhir_base_url="https://fhir.example/r4"
+    )
+    assert find_known_facility("https://fhir.example/r4") is None
 
 
 def test_many_ids_are_looked_up_with_two_queries(medblocks, add_catalog, django_assert_num_queries):

@@ -26,6 +26,13 @@ def test_get_asks_before_anything_ends(browser, answer_list, answer_disconnect):
     assert deleted.call_count == 0
 
 
+def test_get_of_a_lost_connection_offers_not_to_stay_connected(browser, answer_list, make):
+    make()
+    answer_list(listed_json("refresh_failed"))
+    answer = browser.get(DISCONNECT, {"connection": "conn_1"})
+    assert (answer.status_code, answer["Location"]) == (303, CONNECTIONS)
+
+
 def test_post_ends_the_connection(browser, answer_list, answer_disconnect, make):
     attempt = make()
     answer_list(listed_json())

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from medblocks_connect import error_messages
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import PatientConnection, PatientConnectionAttempt
 from tests.attempts.conftest import BASE_URL, FACILITY, connection_json, session_json
 
 pytestmark = pytest.mark.django_db
@@ -418,3 +418,46 @@ def test_choosing_a_place_without_a_name_shows_no_id(browser, confirming, medblo
 
 def test_trying_again_is_one_step(show, confirming, make):
     assert 'name="confirmed" value="yes"' in show(fail(make)).text
+
+
+# A success, and what became of its place.
+
+AGAIN = "You connected it again"
+
+
+def test_loss_of_one_of_two_links_is_no_end_of_the_access(show, make):
+    now = timezone.now()
+    make(patient_connection_id="conn_2", created_at=now - timedelta(hours=2))
+    lost = make(created_at=now - timedelta(hours=1), lost_at=now, connection_status="expired")
+    page = show(lost).text
+    assert "You are connected to" in page
+    assert AGAIN not in page
+
+
+def test_success_whose_place_was_won_back_says_so(show, make):
+    now = timezone.now()
+    lost = make(lost_at=now - timedelta(hours=1), created_at=now - timedelta(hours=2))
+    make(patient_connection_id="conn_2")
+    page = show(lost).text
+    assert AGAIN in page
+    assert "on their way" not in page
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({}, "Your records are on their way."),
+        ({"records_at": 1}, "Records last came on"),
+        ({"records_failed_at": 1}, "Some records did not arrive on"),
+        ({"records_at": 1, "records_failed_at": 2}, "Some records did not arrive on"),
+        ({"records_at": 2, "records_failed_at": 1}, "Records last came on"),
+    ],
+)
+def test_success_says_whether_its_records_came(show, make, columns, sentence):
+    attempt = make()
+    moments = {name: timezone.now() + timedelta(hours=hour) for name, hour in columns.items()}
+    PatientConnection.objects.update(**moments, changed_at=timezone.now())
+    page = show(attempt).text
+    sentences = ("Your records are on their way.", "Records last came on", "did not arrive")
+    assert sentence in page
+    assert sum(each in page for each in sentences) == 1

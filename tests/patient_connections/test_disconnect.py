@@ -6,8 +6,14 @@ import pytest
 import requests
 
 from medblocks_connect import signals
+from medblocks_connect.admin.attempt_detail import was_disconnected
+from medblocks_connect.api import PatientSession
+from medblocks_connect.attempts.evidence import Source
+from medblocks_connect.attempts.session_evidence import read_session
+from medblocks_connect.attempts.settle import settle
 from medblocks_connect.patient_connections.disconnect import disconnect_patient
 from medblocks_connect.patients import Patient
+from tests.attempts.conftest import connection_json, session_json
 from tests.patient_connections.conftest import listed_json
 
 pytestmark = pytest.mark.django_db
@@ -109,3 +115,18 @@ def test_disconnect_by_an_actor_tells_medblocks_of_the_patient_alone(
     sent = [(each.request.url, each.request.body, each.request.headers) for each in medblocks.calls]
     assert sent
     assert "nurse-7" not in repr(sent)
+
+
+def test_attempt_that_hears_late_that_it_connected_has_lost_it(
+    answer_list, answer_disconnect, make, list_now, user
+):
+    attempt = make(status="started", patient_session_id="ps_1")
+    answer_list(listed_json())
+    list_now()
+    answer_disconnect()
+    disconnect_patient(Patient(str(user.pk)), "conn_1")
+    told = session_json(patient_id=str(user.pk), status="complete", connections=[connection_json()])
+    settle(attempt, read_session(attempt, PatientSession.from_json(told), Source.WEBHOOK))
+    assert (attempt.status, attempt.connection_status) == ("succeeded", "disconnected")
+    assert attempt.lost_at is not None
+    assert was_disconnected(attempt, attempt.events.all(), events_left_out=0)
