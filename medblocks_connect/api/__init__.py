@@ -8,6 +8,7 @@ from medblocks_connect.api.errors import (
     EHRError,
     InvalidRequestError,
     MedblocksAPIError,
+    MedblocksBusyError,
     MedblocksConnectionError,
     MedblocksError,
     NoAnswerError,
@@ -17,6 +18,7 @@ from medblocks_connect.api.errors import (
     ServerError,
     UnexpectedReplyError,
 )
+from medblocks_connect.api.gate import Gate, GateState, WaitingRoom
 from medblocks_connect.api.json_fields import parse_time
 from medblocks_connect.api.resources import (
     Connection,
@@ -48,10 +50,13 @@ __all__ = [
     "DisconnectedConnection",
     "EHRError",
     "FhirSource",
+    "Gate",
+    "GateState",
     "Health",
     "InvalidRequestError",
     "InvalidSignatureError",
     "MedblocksAPIError",
+    "MedblocksBusyError",
     "MedblocksClient",
     "MedblocksConnectionError",
     "MedblocksError",
@@ -71,6 +76,7 @@ __all__ = [
     "ServerError",
     "SessionConnection",
     "UnexpectedReplyError",
+    "WaitingRoom",
     "clean_text",
     "parse_return_url",
     "parse_time",

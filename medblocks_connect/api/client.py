@@ -7,11 +7,13 @@ mistake of the programmer is a ``ValueError`` before anything is sent.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from medblocks_connect.api.errors import UnexpectedReplyError, without_frames
+from medblocks_connect.api.gate import Gate
 from medblocks_connect.api.json_fields import MAX_ID_LENGTH
 from medblocks_connect.api.redaction import Secret
 from medblocks_connect.api.resources import (
@@ -22,6 +24,7 @@ from medblocks_connect.api.resources import (
     Patient,
     PatientSession,
 )
+from medblocks_connect.api.retries import RetryPolicy
 from medblocks_connect.api.text import clean_text
 from medblocks_connect.api.transport import Call, Transport, check_timeout
 from medblocks_connect.api.validation import check_base_url, is_token
@@ -37,7 +40,9 @@ class MedblocksClient:
     """Medblocks' API with one key.
 
     ``timeout`` is the seconds for a whole call, retries included; ``connect_timeout`` those to
-    reach Medblocks once; ``max_retries`` how often a call is tried again where that is safe.
+    reach Medblocks once; ``max_retries`` how often a call is tried again where that is safe, and
+    ``max_retry_wait`` the longest wait before that: where Medblocks asks for a longer one, the call
+    fails. With a ``gate``, calls fail with ``MedblocksBusyError`` where it lets none through.
     Share one client freely between threads. Raises ``ValueError`` for a setting that cannot work.
     """
 
@@ -50,6 +55,8 @@ class MedblocksClient:
         timeout: float = 10.0,
         connect_timeout: float = 3.0,
         max_retries: int = 2,
+        max_retry_wait: float = math.inf,
+        gate: Gate | None = None,
     ) -> None:
         if not is_token(api_key):
             raise ValueError("api_key must be a non-empty text of visible ASCII characters.")
@@ -65,8 +72,10 @@ class MedblocksClient:
             api_version,
             timeout=check_timeout(timeout),
             connect_timeout=check_timeout(connect_timeout),
-            max_retries=max_retries,
+            retries=RetryPolicy(max_retries, max_retry_wait),
+            gate=gate,
         )
+        self.gate = gate
         self.connections = Connections(self._transport)
         self.patient_sessions = PatientSessions(self._transport)
         self.patients = Patients(self._transport)

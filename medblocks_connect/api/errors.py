@@ -129,6 +129,15 @@ class MedblocksConnectionError(MedblocksError):
     default_code = "connection_failed"
 
 
+class MedblocksBusyError(MedblocksConnectionError):
+    """Nothing was sent: Medblocks does not answer or limits the rate, and enough wait for it.
+
+    ``retry_after`` is when the gate may let a call through again, or ``None``.
+    """
+
+    default_code = "medblocks_busy"
+
+
 class NoAnswerError(MedblocksError):
     """The request was sent, or may have been, and no whole answer came: the effect is unknown."""
 

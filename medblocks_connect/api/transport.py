@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import TypeVar
@@ -29,9 +30,10 @@ from medblocks_connect.api.errors import (
     NoAnswerError,
     UnexpectedReplyError,
 )
+from medblocks_connect.api.gate import Gate, Visit
 from medblocks_connect.api.redaction import Redactor, Secret
 from medblocks_connect.api.replies import read_reply, read_request_id
-from medblocks_connect.api.retries import choose_retry_wait
+from medblocks_connect.api.retries import RetryPolicy
 
 Result = TypeVar("Result")
 
@@ -67,14 +69,16 @@ class Transport:
         *,
         timeout: float,
         connect_timeout: float,
-        max_retries: int,
+        retries: RetryPolicy,
+        gate: Gate | None,
     ) -> None:
         self._api_key = api_key
         self._base_url = base_url
         self._api_version = api_version
         self._timeout = timeout
         self._connect_timeout = connect_timeout
-        self._max_retries = max_retries
+        self._retries = retries
+        self._gate = gate
         self._local = threading.local()
 
     def call(self, call: Call, read: Callable[[object], Result]) -> Result:
@@ -90,23 +94,42 @@ class Transport:
         Raises ``MedblocksError``.
         Tries again where that is safe and there is time: a GET after any failure of the network,
         others only if the request cannot have been sent, and all after 429, 502, 503 and 504.
+        Behind a gate, the call has its seat until the end, also while it waits to try again.
         """
         timeout = self._timeout if call.timeout is None else check_timeout(call.timeout)
         deadline = clock.monotonic() + timeout
         request = self._prepare_request(call)
         redactor = Redactor(self._api_key, call.private)
         tries = 0
-        while True:
-            try:
-                return self._try_once(call, request, read, redactor, deadline)
-            except MedblocksError as error:
-                failure = error
-            wait = choose_retry_wait(call.method, failure, tries)
-            tries += 1
-            if wait is None or tries > self._max_retries or clock.monotonic() + wait >= deadline:
-                break
-            clock.sleep(wait)
+        with self._pass_gate() as visit:
+            while True:
+                allowed_seconds = deadline - clock.monotonic()
+                try:
+                    answer = self._try_once(call, request, read, redactor, deadline)
+                except MedblocksError as error:
+                    failure = error
+                else:
+                    if visit is not None:
+                        visit.note_answer()
+                    return answer
+                tries += 1
+                if visit is not None:
+                    visit.note_failure(failure, allowed_seconds)
+                wait = self._retries.choose_wait(call.method, failure, tries)
+                if wait is None or clock.monotonic() + wait >= deadline:
+                    break
+                if visit is not None and not visit.may_repeat:
+                    break
+                clock.sleep(wait)
         raise failure
+
+    @contextmanager
+    def _pass_gate(self) -> Iterator[Visit | None]:
+        if self._gate is None:
+            yield None
+        else:
+            with self._gate.admit() as visit:
+                yield visit
 
     def _try_once(
         self,

@@ -11,6 +11,7 @@ from medblocks_connect.api import (
     EHRError,
     InvalidRequestError,
     MedblocksAPIError,
+    MedblocksBusyError,
     MedblocksConnectionError,
     MedblocksError,
     NoAnswerError,
@@ -79,6 +80,7 @@ NOTHING: set[str] = set()
 
 PROPERTIES_OF_ERRORS: list[tuple[MedblocksError, set[str]]] = [
     (MedblocksConnectionError(), UNANSWERED),
+    (MedblocksBusyError(), UNANSWERED),
     (NoAnswerError(), UNANSWERED),
     (ServerError(status_code=500), UNAVAILABLE),
     (ServerError(status_code=599), UNAVAILABLE),
