@@ -192,6 +192,7 @@ def _check_api_version() -> Iterator[CheckMessage]:
 _NUMBERS: Final[Mapping[str, tuple[str, int, int, str]]] = {
     "TIMEOUT": ("E003", 1, 60, "seconds that one question to Medblocks may take"),
     "MAX_RETRIES": ("E004", 0, 5, "how often a call is repeated"),
+    "MAX_WAITING": ("E027", 1, 64, "how many threads of a process may wait for Medblocks at once"),
     "SESSION_EXPIRES_IN": ("E005", 60, 86400, "seconds that a patient has to sign in"),
     "SEARCH_CACHE_SECONDS": ("E006", 0, 86400, "seconds that results are kept"),
     "CATALOG_MAX_AGE_DAYS": ("E020", 1, 365, "days that a local catalog may be old"),

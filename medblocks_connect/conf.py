@@ -80,7 +80,9 @@ class MedblocksSettings:
     timeout: float = _setting(10.0, float)
     """Seconds that one question to Medblocks may take in all, retries included."""
     max_retries: int = _setting(2, int)
-    """The number of times that a call that is safe to repeat is repeated."""
+    """The number of times that a call that is safe to repeat is repeated; once for a patient."""
+    max_waiting: int = _setting(4, int)
+    """The number of patients' calls that may wait for Medblocks at once, in each process."""
     webhook_secrets: tuple[Secret, ...] = _setting(
         (), _read_secrets, callable_returns="a list of texts"
     )

@@ -259,6 +259,25 @@ _ENTRIES: Final = (
         broke_at=BrokeAt.SITE,
     ),
     ErrorMessage(
+        codes="medblocks_busy",
+        title=_("Connecting takes a short break"),
+        what_happened=_(
+            "The service that connects us to hospitals is too busy or does not answer right now. "
+            "You did nothing wrong."
+        ),
+        what_to_do=_("Please wait a minute, then try again."),
+        meaning=_(
+            "This site did not ask Medblocks: it was not answering or limited our requests, or as "
+            "many patients waited for it as may."
+        ),
+        next_step=_(
+            "Ask them to try again in a minute. If it goes on, look at Medblocks' status; the "
+            "site's log says since when."
+        ),
+        turn=Turn.MEDBLOCKS,
+        broke_at=BrokeAt.MEDBLOCKS,
+    ),
+    ErrorMessage(
         codes="unexpected_reply unsafe_url duplicate_session",
         title=_("We got an answer we did not understand"),
         what_happened=_("The service that connects us to hospitals sent a strange answer."),

@@ -1,37 +1,105 @@
-"""The client that the app talks to Medblocks with: one per distinct settings."""
+"""The clients that the app talks to Medblocks with: one for patients' requests, one for commands.
+
+A patient's request goes through a gate and repeats a call once: it holds a thread that others need.
+A command has all the time that Medblocks asks for.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 from django.core.exceptions import ImproperlyConfigured
 
-from medblocks_connect.api import MedblocksClient
+from medblocks_connect.api import Gate, GateState, MedblocksClient, WaitingRoom
 from medblocks_connect.conf import conf
 from medblocks_connect.url_safety import is_safe_base_url
 
 _CLIENTS_MAX = 32  # one per workspace; each keeps a connection or a few, and the idlest is dropped
+_MOST_RETRIES: Final = 1  # of a patient's request
+_LONGEST_RETRY_WAIT: Final = 0.3  # seconds, of a patient's request
 
 
 def get_client() -> MedblocksClient:
-    """Return the client for the settings in force now; connections are kept between calls.
+    """Return the client of patients' requests, and of all that is answered to a browser.
 
-    Raises ``ImproperlyConfigured`` where they cannot work (the system checks say so earlier).
+    It is of the settings in force now; connections are kept between calls. Raises
+    ``ImproperlyConfigured`` where they cannot work (the system checks say so earlier).
     """
+    return _get_client(is_command=False)
+
+
+def get_command_client() -> MedblocksClient:
+    """Return the client of commands, that no patient waits for. Raises as :func:`get_client`."""
+    return _get_client(is_command=True)
+
+
+def find_gate_state() -> GateState | None:
+    """Return how the gate of patients' calls stands in this process; None without a client."""
     try:
-        return _client(
-            conf.api_key, conf.base_url, conf.api_version, conf.timeout, conf.max_retries
+        gate = get_client().gate
+    except ImproperlyConfigured:
+        return None
+    return gate.state if gate else None
+
+
+def forget_clients() -> None:
+    """Begin anew, with open gates: for tests, each of which has a Medblocks of its own."""
+    for cached in (_make_client, _make_command_client, _make_waiting_room):
+        cached.cache_clear()
+
+
+def _get_client(*, is_command: bool) -> MedblocksClient:
+    try:
+        if is_command:
+            return _make_command_client(
+                conf.api_key, conf.base_url, conf.api_version, conf.timeout, conf.max_retries
+            )
+        return _make_client(
+            conf.api_key,
+            conf.base_url,
+            conf.api_version,
+            conf.timeout,
+            min(conf.max_retries, _MOST_RETRIES),
+            conf.max_waiting,
         )
     except ValueError as error:
         raise ImproperlyConfigured(f"MEDBLOCKS_CONNECT: {error}") from None
 
 
 @lru_cache(maxsize=_CLIENTS_MAX)
-def _client(
+def _make_client(
+    api_key: str,
+    base_url: str,
+    api_version: str,
+    timeout: float,
+    max_retries: int,
+    max_waiting: int,
+) -> MedblocksClient:
+    _check_base_url(base_url)
+    # The threads that wait are the process's, and all tenants' Medblocks is one: they share its
+    # seats. A gate is a key's own: a tenant whose key is limited closes no other tenant's.
+    return MedblocksClient(
+        api_key,
+        base_url=base_url,
+        api_version=api_version,
+        timeout=timeout,
+        max_retries=max_retries,
+        max_retry_wait=_LONGEST_RETRY_WAIT,
+        gate=Gate(_make_waiting_room(base_url, max_waiting)),
+    )
+
+
+@lru_cache(maxsize=_CLIENTS_MAX)
+def _make_waiting_room(base_url: str, max_waiting: int) -> WaitingRoom:  # noqa: ARG001 - its key
+    return WaitingRoom(max_waiting)
+
+
+@lru_cache(maxsize=_CLIENTS_MAX)
+def _make_command_client(
     api_key: str, base_url: str, api_version: str, timeout: float, max_retries: int
 ) -> MedblocksClient:
-    if not is_safe_base_url(base_url):  # of a callable: no check has seen it
-        raise ValueError("BASE_URL must be an https URL without query.")
+    _check_base_url(base_url)
     return MedblocksClient(
         api_key,
         base_url=base_url,
@@ -39,3 +107,8 @@ def _client(
         timeout=timeout,
         max_retries=max_retries,
     )
+
+
+def _check_base_url(base_url: str) -> None:
+    if not is_safe_base_url(base_url):  # of a callable: no check has seen it
+        raise ValueError("BASE_URL must be an https URL without query.")

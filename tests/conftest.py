@@ -18,6 +18,7 @@ from django.test import Client
 from django.utils import timezone
 
 from medblocks_connect.facilities.catalog import catalog_base_url
+from medblocks_connect.medblocks_client import forget_clients
 from medblocks_connect.models import (
     CatalogSync,
     Facility,
@@ -65,6 +66,12 @@ def _empty_cache() -> Iterator[None]:
     cache.clear()
     yield
     cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _open_gates() -> None:
+    """Let no test find the gate closed by another one's Medblocks."""
+    forget_clients()
 
 
 @pytest.fixture

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 from django.utils.translation import override
 
-from medblocks_connect.api import MedblocksConnectionError, NoAnswerError, UnexpectedReplyError
+from medblocks_connect.api import (
+    MedblocksBusyError,
+    MedblocksConnectionError,
+    NoAnswerError,
+    UnexpectedReplyError,
+)
 from medblocks_connect.attempts import start
 from medblocks_connect.attempts.outcome import NOT_CONNECTED
 from medblocks_connect.error_messages import (
@@ -71,9 +76,9 @@ API_CODES = [
     "config_missing",
 ]
 OURS = [
-    MedblocksConnectionError.default_code, NoAnswerError.default_code,
-    UnexpectedReplyError.default_code, NOT_CONNECTED, start.UNSAFE_URL, start.DUPLICATE_SESSION,
-    start.SITE_ERROR, "invalid_id",
+    MedblocksBusyError.default_code, MedblocksConnectionError.default_code,
+    NoAnswerError.default_code, UnexpectedReplyError.default_code, NOT_CONNECTED,
+    start.UNSAFE_URL, start.DUPLICATE_SESSION, start.SITE_ERROR, "invalid_id",
 ]  # fmt: skip
 WITHOUT_A_CODE = [
     f"http_{status}" for status in (400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504)

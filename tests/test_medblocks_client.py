@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from medblocks_connect.medblocks_client import _CLIENTS_MAX, get_client
+from medblocks_connect.api import MedblocksBusyError, ServerError
+from medblocks_connect.api.gate import FAILURES_IN_A_ROW
+from medblocks_connect.medblocks_client import (
+    _CLIENTS_MAX,
+    find_gate_state,
+    get_client,
+    get_command_client,
+)
 
 
 def test_client_is_kept_between_calls(settings):
@@ -47,6 +54,44 @@ def test_client_of_each_key_is_kept_and_the_idlest_dropped(settings):
     use(_CLIENTS_MAX)
     assert use(1) is first[1]
     assert use(0) is not first[0]
+
+
+def test_client_of_commands_is_kept_too_and_has_no_gate(settings):
+    assert get_command_client() is get_command_client()
+    assert get_command_client() is not get_client()
+    assert get_command_client().gate is None
+
+
+def test_seats_are_shared_by_all_keys_of_one_medblocks_and_a_gate_is_one_keys(settings):
+    """The threads are the process's; a limit of the rate is a tenant's own."""
+
+    def get_gate(number, **changes):
+        settings.MEDBLOCKS_CONNECT = {
+            **settings.MEDBLOCKS_CONNECT,
+            "API_KEY": f"mb_sk_sbx_{number}",
+            "MAX_WAITING": 1,
+            **changes,
+        }
+        return get_client().gate
+
+    one, other, elsewhere = get_gate(1), get_gate(2), get_gate(2, BASE_URL="https://m.example")
+    with one.admit():
+        with pytest.raises(MedblocksBusyError), other.admit():
+            pass
+        with elsewhere.admit():
+            pass
+    for _ in range(FAILURES_IN_A_ROW):
+        with one.admit() as visit:
+            visit.note_failure(ServerError(status_code=503), 1.0)
+    assert one.state.is_closed
+    assert not other.state.is_closed
+
+
+def test_gate_state_is_that_of_the_settings_in_force(settings):
+    assert find_gate_state() == get_client().gate.state
+    assert find_gate_state().seats == 4
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "API_KEY": ""}
+    assert find_gate_state() is None
 
 
 def test_client_shows_no_key(settings):

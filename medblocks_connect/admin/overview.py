@@ -34,6 +34,7 @@ from medblocks_connect.admin.statistics import (
 )
 from medblocks_connect.admin.workspaces import has_other_workspaces
 from medblocks_connect.conf import find_workspace
+from medblocks_connect.medblocks_client import find_gate_state
 from medblocks_connect.models import PatientConnectionAttempt
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def show_overview(model_admin: ReadOnlyAdmin, request: HttpRequest) -> HttpRespo
         "days": [(day, [day.counts[outcome] for outcome in OUTCOMES]) for day in reversed(days)],
         "total": steps.started,
         "workspace": workspace,
+        "gate": find_gate_state(),
         "steps": _list_steps(steps),
         "facilities": [
             _describe_facility(facility, f"{first:%Y-%m-%d}", workspace)

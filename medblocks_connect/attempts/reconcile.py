@@ -37,7 +37,7 @@ from medblocks_connect.attempts.webhook_deliveries import (
     settle_with_waiting_deliveries,
 )
 from medblocks_connect.conf import conf
-from medblocks_connect.medblocks_client import get_client
+from medblocks_connect.medblocks_client import get_command_client
 from medblocks_connect.models import PatientConnection, PatientConnectionAttempt
 from medblocks_connect.models.attempt import AttemptQuerySet
 
@@ -229,7 +229,8 @@ def _reconcile_attempt(attempt: PatientConnectionAttempt) -> bool:
         adopted = not attempt.patient_session_id
         if adopted and not _adopt_session(attempt, session):
             return False
-        settle_with_waiting_deliveries(attempt, read_session(attempt, session, Source.MEDBLOCKS))
+        evidence = read_session(attempt, session, Source.MEDBLOCKS, client=get_command_client())
+        settle_with_waiting_deliveries(attempt, evidence)
     except MedblocksError as error:
         # Neither a bad moment nor a bad key says anything of this attempt's session.
         says_nothing = error.is_temporary or error.is_key_refused
@@ -244,14 +245,14 @@ def _reconcile_attempt(attempt: PatientConnectionAttempt) -> bool:
 def _find_session(attempt: PatientConnectionAttempt) -> PatientSession | None:
     try:
         if attempt.patient_session_id:
-            return get_client().patient_sessions.retrieve(attempt.patient_session_id)
+            return get_command_client().patient_sessions.retrieve(attempt.patient_session_id)
         return _search_sessions(attempt)
     except NotFoundError:  # Medblocks knows no such session, or no such patient
         return None
 
 
 def _search_sessions(attempt: PatientConnectionAttempt) -> PatientSession | None:
-    sessions = get_client().patients.iterate_patient_sessions(attempt.patient_id)
+    sessions = get_command_client().patients.iterate_patient_sessions(attempt.patient_id)
     for session in islice(sessions, _MAX_SESSIONS_SEARCHED):
         if session.metadata.get("attempt") == attempt.public_id:
             return session
@@ -302,7 +303,7 @@ def _name_facilities() -> None:
     )
     for attempt in nameless[:_BATCH]:
         try:
-            columns = get_name_columns(attempt.connection_id)
+            columns = get_name_columns(attempt.connection_id, get_command_client())
         except MedblocksError as error:
             if error.is_temporary or error.is_key_refused:
                 return

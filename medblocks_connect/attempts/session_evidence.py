@@ -12,6 +12,7 @@ from django.utils import timezone as django_timezone
 
 from medblocks_connect.api import (
     FhirSource,
+    MedblocksClient,
     MedblocksError,
     PatientSession,
     SessionConnection,
@@ -53,11 +54,13 @@ def read_session(
     source: AttemptEvent.Source,
     *,
     as_of: datetime | None = None,
+    client: MedblocksClient | None = None,
 ) -> Evidence:
     """Return Medblocks' session as evidence about ``attempt``.
 
-    ``as_of`` is when it was so, aware; None for now. Raises ``UnexpectedReplyError`` for a session
-    of another patient.
+    ``as_of`` is when it was so, aware; None for now. ``client`` asks for the facility's name; None
+    for that of patients' requests. Raises ``UnexpectedReplyError`` for a session of another
+    patient.
     """
     if session.patient_id != attempt.patient_id:
         raise UnexpectedReplyError("The session is another patient's.")
@@ -77,7 +80,7 @@ def read_session(
     if outcome.rank >= Rank.EXPIRED:
         facts["answered_at"] = django_timezone.now()
     if outcome.rank is Rank.SUCCEEDED:
-        facts.update(_get_facility_columns(attempt, session, source))
+        facts.update(_get_facility_columns(attempt, session, source, client))
     evidence = Evidence(
         source=source,
         kind=_event_kind_of_session(outcome),
@@ -245,6 +248,7 @@ def _get_facility_columns(
     attempt: PatientConnectionAttempt,
     session: PatientSession,
     source: AttemptEvent.Source,
+    client: MedblocksClient | None,
 ) -> dict[str, Any]:
     """Return the columns of the facility which the session connected."""
     facility_id = find_connected(session, attempt.connection_id)[0].connection_id
@@ -257,7 +261,7 @@ def _get_facility_columns(
     if attempt.connection_name or source is Source.WEBHOOK:
         return columns
     with suppress(MedblocksError):  # the name is worth a moment, but not the outcome
-        columns |= get_name_columns(facility_id)
+        columns |= get_name_columns(facility_id, client)
     return columns
 
 
@@ -267,9 +271,9 @@ def _name_place(attempt: PatientConnectionAttempt, facility_id: str) -> str:
     return kept if kept and not is_url(kept) and is_url(told) else told
 
 
-def get_name_columns(connection_id: str) -> dict[str, str]:
+def get_name_columns(connection_id: str, client: MedblocksClient | None = None) -> dict[str, str]:
     """Return the columns that name a facility; raises ``MedblocksError`` where nobody can now."""
-    facility = get_facility(connection_id, timeout=_NAME_TIMEOUT)
+    facility = get_facility(connection_id, timeout=_NAME_TIMEOUT, client=client)
     return {"connection_name": facility.name, "connection_type": facility.type}
 
 

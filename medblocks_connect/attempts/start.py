@@ -22,6 +22,7 @@ from django.db import IntegrityError, router, transaction
 from medblocks_connect.api import (
     FhirSource,
     InvalidRequestError,
+    MedblocksBusyError,
     MedblocksClient,
     MedblocksConnectionError,
     MedblocksError,
@@ -266,7 +267,13 @@ _UNAVAILABLE = {
     HTTPStatus.FORBIDDEN,
     HTTPStatus.TOO_MANY_REQUESTS,
 }
-_OUR_CODES = {UNSAFE_URL, DUPLICATE_SESSION, SITE_ERROR, MedblocksConnectionError.default_code}
+_OUR_CODES = {
+    UNSAFE_URL,
+    DUPLICATE_SESSION,
+    SITE_ERROR,
+    MedblocksConnectionError.default_code,
+    MedblocksBusyError.default_code,
+}
 
 
 def _status_code(error: MedblocksError) -> int:

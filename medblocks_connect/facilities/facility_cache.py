@@ -34,9 +34,9 @@ def get_cached_facilities(connection_ids: Iterable[str]) -> dict[str, FhirSource
     return _get_all({key: _build_key(key) for key in connection_ids})
 
 
-def cache_failed_lookup(connection_id: str) -> None:
-    """Keep for some minutes that Medblocks was asked for ``connection_id`` and had no answer."""
-    cache.set(build_key(_FAILED_LOOKUP, connection_id), 1, _FAILED_LOOKUP_SECONDS)
+def cache_failed_lookup(connection_id: str, seconds: float = _FAILED_LOOKUP_SECONDS) -> None:
+    """Keep for ``seconds`` that Medblocks was asked for ``connection_id`` and had no answer."""
+    cache.set(build_key(_FAILED_LOOKUP, connection_id), 1, seconds)
 
 
 def get_failed_lookups(connection_ids: Iterable[str]) -> set[str]:

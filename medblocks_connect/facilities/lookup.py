@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from medblocks_connect.api import FhirSource, MedblocksError, NotFoundError
+from medblocks_connect.api import (
+    FhirSource,
+    MedblocksBusyError,
+    MedblocksClient,
+    MedblocksError,
+    NotFoundError,
+)
 from medblocks_connect.conf import conf
 from medblocks_connect.facilities.catalog import (
     find_by_address,
@@ -28,6 +34,7 @@ from medblocks_connect.url_safety import is_internal_host
 
 _SECONDS_FOR_ALL: Final = 2.0  # that a patient waits for what is offered beside the search
 _LEAST_SECONDS: Final = 0.1  # Medblocks could not answer in less
+_UNAVAILABLE_SECONDS: Final = 5
 _MEDBLOCKS_UNAVAILABLE: Final = ""  # kept as a failed lookup; no facility has this id
 _MOST_RECOMMENDED: Final = 20
 _MOST_LOOKED_AT: Final = 40
@@ -42,15 +49,19 @@ _BETWEEN_SEGMENTS = re.compile(r"[/\\]")
 _FHIR_PATH = re.compile(r"fhir|argonaut|dstu2|stu3|/r[45]b?(/|$)", re.IGNORECASE)
 
 
-def get_facility(connection_id: str, *, timeout: float | None = None) -> FhirSource:
+def get_facility(
+    connection_id: str, *, timeout: float | None = None, client: MedblocksClient | None = None
+) -> FhirSource:
     """Return the facility ``connection_id``: from the cache, the local catalog or Medblocks.
 
-    ``timeout`` is in seconds. Raises ``NotFoundError`` for one that Medblocks does not know, and
-    other ``MedblocksError``\\ s when it cannot be asked.
+    ``timeout`` is in seconds; ``client`` is None for that of patients' requests. Raises
+    ``NotFoundError`` for one that Medblocks does not know, and other ``MedblocksError``\\ s when
+    it cannot be asked.
     """
     facility = find_known_facility(connection_id)
     if facility is None:
-        facility = get_client().connections.retrieve(connection_id, timeout=timeout)
+        client = client or get_client()
+        facility = client.connections.retrieve(connection_id, timeout=timeout)
         cache_facilities([facility])
     return facility
 
@@ -94,8 +105,9 @@ def find_known_facilities(connection_ids: Iterable[str]) -> KnownFacilities:
 def get_facilities(connection_ids: Iterable[str]) -> list[FhirSource]:
     """Return the facilities with these ids, in order, less those that are unknown now.
 
-    Medblocks is asked only where there is no catalog, for two seconds in all, and for some
-    minutes not again for what it could not tell: a patient is waiting.
+    Medblocks is asked only where there is no catalog, for two seconds in all, and not again for
+    some minutes about an id that it does not know, for some seconds where it did not answer: a
+    patient is waiting.
     """
     wanted = list(dict.fromkeys(connection_ids))
     known = find_known_facilities(wanted)
@@ -119,8 +131,10 @@ def _ask_medblocks_for(connection_ids: Sequence[str]) -> Mapping[str, FhirSource
             facilities[connection_id] = get_facility(connection_id, timeout=seconds_left)
         except NotFoundError:
             cache_failed_lookup(connection_id)
+        except MedblocksBusyError:  # which cost no time, and may be over in a moment
+            break
         except MedblocksError:
-            cache_failed_lookup(_MEDBLOCKS_UNAVAILABLE)
+            cache_failed_lookup(_MEDBLOCKS_UNAVAILABLE, _UNAVAILABLE_SECONDS)
             break
     return facilities
 

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError, Page
 from medblocks_connect.facilities.catalog import catalog_base_url, find_catalog
-from medblocks_connect.medblocks_client import get_client
+from medblocks_connect.medblocks_client import get_command_client
 from medblocks_connect.models import CatalogPage, CatalogSync, Facility, filter_workspace
 
 PAGE_SIZE: Final = 100  # the most that Medblocks gives at once
@@ -33,7 +33,7 @@ RESUMABLE_FOR: Final = timedelta(hours=24)
 _LEASE: Final = timedelta(seconds=90)  # longer than one page can take with its retries
 _MOST_TRIES: Final = 5
 _RETRY_SECONDS: Final = 5.0  # where Medblocks names none; the client's own retries are quicker
-_LONGEST_RETRY_SECONDS: Final = 60.0
+_LONGEST_RETRY_SECONDS: Final = 3600.0  # that a run waits; for longer, it ends
 _HEARTBEAT_SECONDS: Final = 20.0  # of a long wait, after which the run renews its lease
 _MOST_PAGES: Final = 20_000
 _LEAST_SHARE_LEFT: Final = 0.5  # a catalog that loses more at once is likely broken, not smaller
@@ -170,7 +170,7 @@ def _fetch_page(sync: CatalogSync) -> Page[FhirSource]:
 def _ask_medblocks(sync: CatalogSync, *, is_last_try: bool) -> Page[FhirSource] | None:
     """Return the next page, or None where it is to be asked for again."""
     try:
-        return get_client().connections.list(limit=PAGE_SIZE, starting_after=sync.cursor)
+        return get_command_client().connections.list(limit=PAGE_SIZE, starting_after=sync.cursor)
     except InvalidRequestError:
         if not sync.cursor:
             raise
@@ -178,9 +178,10 @@ def _ask_medblocks(sync: CatalogSync, *, is_last_try: bool) -> Page[FhirSource] 
         with _write_under_lease(sync, cursor="", fetched=0, heard_at=timezone.now()):
             sync.pages.all().delete()
     except MedblocksError as error:
-        if is_last_try or not error.is_temporary:
+        seconds = error.retry_after or _RETRY_SECONDS
+        if is_last_try or not error.is_temporary or seconds > _LONGEST_RETRY_SECONDS:
             raise
-        _wait(sync, min(error.retry_after or _RETRY_SECONDS, _LONGEST_RETRY_SECONDS))
+        _wait(sync, seconds)
         with _write_under_lease(sync, heard_at=timezone.now()):
             pass
     return None

@@ -16,7 +16,12 @@ from typing import Final, TypeAlias
 from django.db import router, transaction
 from django.db.models import Max, Sum
 
-from medblocks_connect.api import Connection, MedblocksError, NotFoundError
+from medblocks_connect.api import (
+    Connection,
+    MedblocksBusyError,
+    MedblocksError,
+    NotFoundError,
+)
 from medblocks_connect.attempts.connection_rows import (
     Kept,
     read_connections,
@@ -54,7 +59,7 @@ from medblocks_connect.timezones import to_stored_time, to_utc
 
 _SHARE_OF_TIMEOUT: Final = 0.5
 # A patient who reloads a slow page must not keep a worker waiting each time.
-_UNAVAILABLE_SECONDS: Final = 10
+_UNAVAILABLE_SECONDS: Final = 5
 _FAILED: Final = "failed"
 
 States: TypeAlias = dict[tuple[str, str], LinkState]
@@ -74,6 +79,8 @@ def refresh_connections(patient: Patient) -> tuple[bool, Kept]:
     as_of = datetime.now(timezone.utc)
     try:
         listed = _ask_medblocks(patient)
+    except MedblocksBusyError:  # which cost no time, and may be over in a moment
+        return False, read_connections(patient.patient_id, database)
     except MedblocksError:
         cache.set(key, 0, _UNAVAILABLE_SECONDS)
         return False, read_connections(patient.patient_id, database)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
@@ -12,6 +14,8 @@ from django.utils import timezone
 
 from medblocks_connect.admin.charts import draw_days, scale_bar
 from medblocks_connect.admin.statistics import Day, count_facilities, measure_waits
+from medblocks_connect.api import ServerError
+from medblocks_connect.medblocks_client import get_client
 from tests.admin.conftest import ATTEMPTS
 
 OVERVIEW = f"{ATTEMPTS}overview/"
@@ -189,3 +193,25 @@ def test_bars_stack_to_the_height_of_the_day():
 
 def test_bar_of_nothing_has_no_length():
     assert scale_bar(0, 0) == "0"
+
+
+@pytest.mark.parametrize(
+    ("failures", "seats_taken", "told"),
+    [
+        (0, 0, None),
+        (5, 0, "Medblocks is not answering, or limits our requests"),
+        (0, 4, "4 patients' requests wait for Medblocks, as many as may"),
+    ],
+)
+def test_overview_says_where_patients_are_told_to_try_again(staff, failures, seats_taken, told):
+    gate = get_client().gate
+    for _ in range(failures):
+        with gate.admit() as visit:
+            visit.note_failure(ServerError(status_code=503), 10.0)
+    with ExitStack() as seated:
+        for _ in range(seats_taken):
+            seated.enter_context(gate.admit())
+        page = html.unescape(staff.get(OVERVIEW).content.decode())
+    assert ("told to try again" in page) is (told is not None)
+    assert told is None or told in page
+    assert ("It is asked again in 5 seconds." in page) is bool(failures)

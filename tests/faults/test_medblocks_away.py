@@ -18,7 +18,7 @@ import requests
 from django.utils import timezone
 
 from medblocks_connect.attempts.reconcile import reconcile_attempts
-from medblocks_connect.medblocks_client import get_client
+from medblocks_connect.medblocks_client import forget_clients, get_client
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.api_faults import queue_fault
@@ -189,6 +189,7 @@ def test_start_that_medblocks_refuses_says_why(clinic, status, code, shown, word
     assert clinic.attempt.error == code
     assert clinic.attempt.request_id.startswith("req_")
     assert KEY not in page + repr(vars(clinic.attempt))
+    forget_clients()  # a 429 closes the gate
     by_json = clinic.start_by_json()
     assert (by_json.status_code, by_json.json()["error"]["code"]) == (shown, code)
     assert KEY not in by_json.content.decode()
@@ -392,7 +393,7 @@ def test_threads_case_17_get_their_own_answers(serve, point_at, settings):
         connection.sendall(reply_json({**session, "url": "https://a.example/"}))
         return True
 
-    point_at(serve(echo).url, TIMEOUT=10.0)
+    point_at(serve(echo).url, TIMEOUT=10.0, MAX_WAITING=32)
     together = threading.Barrier(32)
 
     def ask(number: int) -> list[str]:
