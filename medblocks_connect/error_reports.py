@@ -29,8 +29,8 @@ _PRIVATE_META = ("QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER", "REMO
 def report_discreetly(view: View) -> View:
     """Keep the patient's data out of the reports of an error in ``view``, or in its template.
 
-    Its form too, where nothing leaves the view: Django also mails a 5xx that it answers, and an
-    error of the host's middleware after it.
+    Its form too, where nothing leaves the view: Django also mails a 5xx that a host's own view
+    of ours answers, and an error of the host's middleware after it.
     """
     view = sensitive_post_parameters()(view)
 

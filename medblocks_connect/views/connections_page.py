@@ -19,7 +19,7 @@ from medblocks_connect.patient_connections.listing import (
 )
 from medblocks_connect.views.base import PatientView
 from medblocks_connect.views.requests import has_repeated_parameter, is_prefetch_or_head
-from medblocks_connect.views.responses import SeeOther, render_page
+from medblocks_connect.views.responses import SeeOther, render_page, report_unavailable
 
 _JUST_DISCONNECTED: Final = "medblocks_connect.disconnected"  # a key of the session
 
@@ -75,7 +75,9 @@ class DisconnectView(PatientView):
         if disconnection.left:
             context = {"place": place, "disconnection": disconnection}
             status = HTTPStatus.SERVICE_UNAVAILABLE
-            return render_page(self.request, "not_disconnected", context, status)
+            page = render_page(self.request, "not_disconnected", context, status)
+            why = f"of the links, {disconnection.ended} ended and {disconnection.left} did not"
+            return report_unavailable(page, "A patient was not disconnected", why)
         _remember_disconnected(self.request, place)
         return SeeOther(reverse("medblocks_connect:connections"))
 

@@ -16,17 +16,15 @@ from django.utils.translation import gettext as _
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError
 from medblocks_connect.api.return_url import UNKNOWN_ERROR
 from medblocks_connect.attempts.start import StartRefusedError, start_attempt
-from medblocks_connect.error_messages import describe_error
+from medblocks_connect.error_messages import ERROR_MESSAGES, describe_error
 from medblocks_connect.facilities.search import search_facilities
 from medblocks_connect.url_safety import is_public_https
 from medblocks_connect.views.base import PatientJsonView
 from medblocks_connect.views.decorators import set_csrf_cookie
 from medblocks_connect.views.forms import StartForm
 from medblocks_connect.views.requests import build_return_url, read_search
-from medblocks_connect.views.responses import error_json
+from medblocks_connect.views.responses import error_json, report_unavailable
 from medblocks_connect.views.search_results import find_connected
-
-logger = logging.getLogger("medblocks_connect.views")
 
 _BODY_MAX_BYTES: Final = 16 * 1024
 # Medblocks' codes and ours. Any other text under that name is no code, and may be markup.
@@ -53,9 +51,10 @@ class ConnectionsJsonView(PatientJsonView):
             page = search_facilities(search)
         except InvalidRequestError:
             return _ask_for_another_search()
-        except MedblocksError:
+        except MedblocksError as error:
             message = _("The list of hospitals cannot be reached right now. Please try again soon.")
-            return error_json("search_unavailable", message, HTTPStatus.SERVICE_UNAVAILABLE)
+            answer = error_json("search_unavailable", message, HTTPStatus.SERVICE_UNAVAILABLE)
+            return report_unavailable(answer, "A search had no answer", type(error).__name__)
         connected = find_connected(self.patient, page.data)
         return JsonResponse(
             {
@@ -97,11 +96,19 @@ class PatientSessionsJsonView(PatientJsonView):
         try:
             started = start_attempt(self.patient, connection_id, build_return_url(self.request))
         except StartRefusedError as refused:
-            return _describe_failure(refused.attempt.error or "no_answer", refused.status_code)
+            code = refused.attempt.error or "no_answer"
+            answer = _describe_failure(code, refused.status_code)
+            if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                return answer
+            # A code that nobody knows is a text from outside.
+            why = code if code in ERROR_MESSAGES else "an unknown code"
+            return report_unavailable(answer, "A start was refused", why)
         except AnyDatabaseError as error:
+            answer = _describe_failure("internal_error", HTTPStatus.SERVICE_UNAVAILABLE)
             # The error's kind and not its text, which may hold the row.
-            logger.error("An attempt could not be recorded: %s", type(error).__name__)
-            return _describe_failure("internal_error", HTTPStatus.SERVICE_UNAVAILABLE)
+            why = type(error).__name__
+            what = "An attempt could not be recorded"
+            return report_unavailable(answer, what, why, logging.ERROR)
         return JsonResponse({"url": started.url})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
 
 from django.db import Error as AnyDatabaseError
@@ -14,9 +13,7 @@ from medblocks_connect.facilities.missing_facilities import request_facility
 from medblocks_connect.views.base import PatientView
 from medblocks_connect.views.forms import MissingFacilityForm
 from medblocks_connect.views.requests import has_repeated_parameter
-from medblocks_connect.views.responses import SeeOther, render_page, render_trouble
-
-logger = logging.getLogger("medblocks_connect.views")
+from medblocks_connect.views.responses import SeeOther, render_database_trouble, render_page
 
 
 class MissingFacilityView(PatientView):
@@ -35,8 +32,7 @@ class MissingFacilityView(PatientView):
         try:
             request_facility(self.patient, form.cleaned_data["text"], form.cleaned_data["note"])
         except AnyDatabaseError as error:
-            logger.error("A request could not be kept: %s", type(error).__name__)
-            return render_trouble(request, "internal_error", HTTPStatus.SERVICE_UNAVAILABLE)
+            return render_database_trouble(request, "A request could not be kept", error)
         return SeeOther(reverse("medblocks_connect:not-found-thanks"))
 
 

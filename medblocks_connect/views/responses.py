@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
+from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 
@@ -16,6 +18,10 @@ from medblocks_connect.error_messages import describe_error, describe_limit
 from medblocks_connect.layout import find_frame
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.views.search_results import find_place_name
+
+Response = TypeVar("Response", bound=HttpResponse)
+
+logger = logging.getLogger("medblocks_connect.views")
 
 
 class SeeOther(HttpResponseRedirect):
@@ -47,9 +53,14 @@ def render_bad_request(request: HttpRequest, status: int = HTTPStatus.BAD_REQUES
     return render_page(request, "bad_request", {}, status)
 
 
-def render_trouble(request: HttpRequest, error: str, status: int) -> HttpResponse:
-    """Return the page that tells a patient of the code ``error``, where there is no attempt."""
-    return render_page(request, "trouble", {"message": describe_error(error)}, status)
+def render_database_trouble(
+    request: HttpRequest, what: str, error: AnyDatabaseError
+) -> HttpResponse:
+    """Return the page for a patient of whom nothing could be stored; the log says ``what``."""
+    context = {"message": describe_error("internal_error")}
+    page = render_page(request, "trouble", context, HTTPStatus.SERVICE_UNAVAILABLE)
+    # The error's kind and not its text, which may hold the row.
+    return report_unavailable(page, what, type(error).__name__, logging.ERROR)
 
 
 def render_throttled(request: HttpRequest, seconds: int) -> HttpResponse:
@@ -83,6 +94,19 @@ def render_outcome(request: HttpRequest, attempt: PatientConnectionAttempt) -> H
     response = render_page(request, "attempt", context)
     if refresh:
         response["Refresh"] = str(refresh)
+    return response
+
+
+def report_unavailable(
+    response: Response, what: str, why: str, level: int = logging.WARNING
+) -> Response:
+    """Return ``response``, a 5xx that we mean, with one line in the log that names nobody.
+
+    Left to Django it would be an error, mailed to ``ADMINS`` with the request: for each press of
+    each patient while Medblocks is away. ``what`` and ``why`` are words of our own.
+    """
+    logger.log(level, "%s: %s", what, why)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001 - Django's note
     return response
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 
@@ -15,10 +14,8 @@ from medblocks_connect.facilities.lookup import list_recommendable
 from medblocks_connect.views.base import PatientView
 from medblocks_connect.views.forms import StartForm
 from medblocks_connect.views.requests import build_return_url, has_repeated_parameter
-from medblocks_connect.views.responses import SeeOther, render_page, render_trouble
+from medblocks_connect.views.responses import SeeOther, render_database_trouble, render_page
 from medblocks_connect.views.search_results import describe_place
-
-logger = logging.getLogger("medblocks_connect.views")
 
 
 class _StartingView(PatientView):
@@ -40,9 +37,7 @@ class _StartingView(PatientView):
         except StartRefusedError as refused:
             return SeeOther(refused.attempt.get_absolute_url())
         except AnyDatabaseError as error:
-            # The error's kind and not its text, which may hold the row.
-            logger.error("An attempt could not be recorded: %s", type(error).__name__)
-            return render_trouble(self.request, "internal_error", HTTPStatus.SERVICE_UNAVAILABLE)
+            return render_database_trouble(self.request, "An attempt could not be recorded", error)
         return SeeOther(started.url)
 
 

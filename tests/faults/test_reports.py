@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
@@ -14,6 +15,7 @@ from django.utils.log import AdminEmailHandler
 from medblocks_connect.admin import attempt_detail, formatting, patient_pages
 from medblocks_connect.admin.links import attempt_url, patient_url
 from medblocks_connect.patients import FORM_FIELD, Patient, sign_form_patient
+from medblocks_connect.sandbox import flows
 from medblocks_connect.views import (
     attempt_page,
     connections_page,
@@ -205,17 +207,70 @@ def mailing(clinic, settings, mailer) -> Clinic:
     return clinic
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=f"case-44-{path}") for path in FORMS])
-def test_report_of_a_503_that_we_answer_shows_no_form(mailing, monkeypatch, path):
+def lose_the_database(clinic, monkeypatch):
     def refuse(*args, **kwargs):
-        raise IntegrityError
+        raise IntegrityError(DETAIL)
 
     monkeypatch.setattr(missing_facility, "request_facility", refuse)
     monkeypatch.setattr(start_connection, "start_attempt", refuse)
-    assert mailing.post(path, FORMS[path]).status_code == 503
-    assert "Service Unavailable" in mails()
-    assert "said Ann" not in mails()
-    assert "Saint Nowhere" not in mails()
+    monkeypatch.setattr(json_api, "start_attempt", refuse)
+
+
+def lose_answers(clinic, _monkeypatch):
+    for method in ("GET", "POST", "DELETE"):
+        clinic.medblocks.lose(method, "/")
+
+
+def refuse_starts(clinic, _monkeypatch):
+    refusal = {"error": {"code": "ann_leeuwenhoek", "message": NAME}}
+    clinic.medblocks.replace("POST", "/patient-sessions", json.dumps(refusal).encode(), 500)
+
+
+def disconnect(clinic):
+    connection = clinic.attempt.patient_connection_id
+    return clinic.post("/records/connections/disconnect/", {"connection": connection})
+
+
+MEANT = {
+    **{
+        f"database-{path}": (
+            lose_the_database,
+            lambda clinic, path=path: clinic.post(path, FORMS[path]),
+        )
+        for path in FORMS
+    },
+    "database-api-start": (lose_the_database, Clinic.start_by_json),
+    "api-start": (lose_answers, Clinic.start_by_json),
+    "api-start-refused": (refuse_starts, Clinic.start_by_json),
+    "api-search": (
+        lose_answers,
+        lambda clinic: clinic.client.get("/records/api/connections/", {"q": NAME}),
+    ),
+    "disconnect": (lose_answers, disconnect),
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(each, id=f"case-71-{each}") for each in MEANT])
+def test_502_or_503_that_we_mean_is_mailed_to_nobody_and_is_one_line(
+    clinic, settings, mailer, monkeypatch, caplog, name
+):
+    settings.ADMINS = [("Admin", "admin@clinic.example")]
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "HOSTED_FALLBACK": True}
+    clinic.started()
+    flows.approve(clinic.session)
+    clinic.come_back()
+    private = [clinic.attempt.patient_connection_id, clinic.attempt.public_id]
+    break_it, press = MEANT[name]
+    break_it(clinic, monkeypatch)
+    caplog.clear()
+    assert press(clinic).status_code in {502, 503}
+    assert mails() == ""
+    (record,) = caplog.records
+    assert record.name == "medblocks_connect.views"
+    told = f"{record.getMessage()} {vars(record)!r}"
+    private += ["said Ann", "Saint Nowhere", "conn_", RIVERSIDE, "ann_leeuwenhoek"]
+    assert [word for word in private if word in told] == []
+    assert private_words_in(told, clinic) == []
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=f"case-44-{path}") for path in FORMS])

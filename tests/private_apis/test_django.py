@@ -16,6 +16,7 @@ from django.template.loader_tags import BlockNode, ExtendsNode
 from django.template.response import SimpleTemplateResponse
 from django.test import AsyncRequestFactory, RequestFactory, override_settings
 from django.urls import path
+from django.utils.log import log_response
 
 from tests.private_apis.uses import proves
 
@@ -29,6 +30,16 @@ def test_csrf_reject_gives_the_answer_to_a_failed_check(rf):
     check, request = Check(HttpResponse), rf.post("/")
     check.process_request(request)
     assert check.process_view(request, HttpResponse, (), {}).status_code == 200
+
+
+@proves("HttpResponse._has_been_logged")
+@pytest.mark.parametrize("is_told_of", [False, True])
+def test_answer_that_has_been_logged_is_not_logged_by_django(rf, caplog, is_told_of):
+    answer = HttpResponse(status=503)
+    if is_told_of:
+        answer._has_been_logged = True
+    log_response("Service Unavailable", response=answer, request=rf.get("/"))
+    assert bool(caplog.records) is not is_told_of
 
 
 @proves("Signal._log_robust_failure")

@@ -21,6 +21,9 @@ PRIVATE_APIS = {
     "CsrfViewMiddleware._reject": Use(
         "views/decorators.py sandbox/portal.py", "The answer to a failed check is the view's own."
     ),
+    "HttpResponse._has_been_logged": Use(
+        "views/responses.py", "Django logs and mails no 5xx that was told of already."
+    ),
     "Signal._log_robust_failure": Use(
         "signals.py", "Django's own log line has the error's text, which may name a patient."
     ),
