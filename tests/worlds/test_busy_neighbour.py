@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from medblocks_connect.api.gate import CLOSED_SECONDS
 from tests.worlds.conftest import empty_cache, find_cache
 from tests.worlds.medblocks import EYES, MEADOWS, SHARED, FakeMedblocks, World
 from tests.worlds.running import KEYS, SECRETS, TENANTS, TENANTS_SETTINGS, RunningSite
@@ -56,6 +57,7 @@ class Neighbours:
         self._medblocks.is_away = True
         walk.walk_while_away(case)
         self._medblocks.is_away = False
+        time.sleep(CLOSED_SECONDS)  # the site leaves Medblocks alone for a while
 
     def be_busy(self, site: RunningSite) -> Walk:
         """Let A live through what B will, and make two places popular there."""
