@@ -308,9 +308,7 @@ def test_redelivery_takes_at_most_5_queries(clinic, kind):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_redelivery_of_a_failure_takes_at_most_11_queries(
-    clinic, approved, monkeypatch, heard
-):
+def test_redelivery_of_a_failure_takes_at_most_11_queries(clinic, approved, monkeypatch, heard):
     """The last notes, after the answer, that the receivers are through."""
 
     def fail(*args, **kwargs):
