@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from django.db import router
+
 from medblocks_connect.attempts.connection_state import ACTIVE
 from medblocks_connect.attempts.evidence import Evidence
 from medblocks_connect.attempts.outcome import CLOCK_TOLERANCE, Outcome
@@ -37,6 +39,7 @@ def _is_decisive(link: ConnectionLink, attempt: PatientConnectionAttempt) -> boo
     row = link.connection
     if is_further(row, attempt) or not attempt.is_hosted:
         return attempt.patient_connection_id == link.patient_connection_id
-    others = row.links.using(link._state.db).exclude(pk=link.pk)  # noqa: SLF001 - as Django's docs
+    others = ConnectionLink.objects.using(router.db_for_write(ConnectionLink))
+    others = others.filter(connection=row).exclude(pk=link.pk)
     made_there = others.filter(since__gte=attempt.created_at - CLOCK_TOLERANCE)
     return not made_there.filter(status=ACTIVE).exists()
