@@ -167,6 +167,9 @@ class AttemptAdmin(ReadOnlyAdmin):
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """Export the list under the same filters and search; nothing where it is incomplete."""
+        if self.leave_out_lookups(request):
+            messages.error(request, gettext("Nothing was exported: the search has to be mended."))
+            return HttpResponseRedirect(attempt_list_url())
         try:
             changelist: Any = self.get_changelist_instance(request)
         except IncorrectLookupParameters:

@@ -56,6 +56,21 @@ class AddressFilter(admin.ListFilter):
     def has_output(self) -> bool:
         return True
 
+    @classmethod
+    def expected_parameters(cls) -> list[str | None]:
+        raise NotImplementedError
+
+
+def takes_parameter(list_filter: Any, name: str) -> bool:
+    """Return whether ``list_filter``, as in a ``ModelAdmin``'s, takes ``name`` of the address."""
+    if isinstance(list_filter, type):
+        if issubclass(list_filter, AddressFilter):
+            return name in list_filter.expected_parameters()
+        return name == getattr(list_filter, "parameter_name", None)
+    # A host's own, for a column: its list is narrowed by whatever that says of it.
+    column = list_filter if isinstance(list_filter, str) else list_filter[0]
+    return name == column or name.startswith(f"{column}__")
+
 
 class ParameterFilter(AddressFilter):
     """A filter with one parameter in the address, by default for the value of one column."""
@@ -70,8 +85,9 @@ class ParameterFilter(AddressFilter):
         value = self.values.get(self.parameter_name)
         return value if value or self.allows_empty else None
 
-    def expected_parameters(self) -> list[str | None]:
-        return [self.parameter_name]
+    @classmethod
+    def expected_parameters(cls) -> list[str | None]:
+        return [cls.parameter_name]
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         return queryset if self.value is None else queryset.filter(**{self.column: self.value})
@@ -327,7 +343,8 @@ class DateFilter(AddressFilter):
         """The last day; None for no limit."""
         return _read_day(self.values.get("until", ""))
 
-    def expected_parameters(self) -> list[str | None]:
+    @classmethod
+    def expected_parameters(cls) -> list[str | None]:
         return ["since", "until"]
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:

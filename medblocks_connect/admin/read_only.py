@@ -8,19 +8,24 @@ anything here, superusers included: an outcome that staff could edit would prove
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.options import TO_FIELD_VAR
+from django.contrib.admin.views.main import ERROR_FLAG, IGNORED_PARAMS, PAGE_VAR
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern
 from django.utils.text import capfirst
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
+from medblocks_connect.admin.filters import takes_parameter
 from medblocks_connect.error_reports import View, report_discreetly
 
 if TYPE_CHECKING:
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
     _Paginator = Paginator
+
+_DJANGOS_PARAMETERS: Final = frozenset({*IGNORED_PARAMS, PAGE_VAR, ERROR_FLAG})
 
 VIEW_PERMISSION = "medblocks_connect.view_patientconnectionattempt"
 
@@ -62,6 +69,14 @@ def is_detail_page(request: HttpRequest) -> bool:
     return bool(request.resolver_match and request.resolver_match.kwargs)
 
 
+def redirect_without(request: HttpRequest, names: Iterable[str]) -> HttpResponse:
+    """Redirect to the address of ``request`` without the parameters ``names``."""
+    kept = request.GET.copy()
+    for name in names:
+        del kept[name]
+    return HttpResponseRedirect(f"{request.path}?{kept.urlencode()}" if kept else request.path)
+
+
 class CappedPaginator(_Paginator):
     """Pages of the first :data:`CAP` rows."""
 
@@ -81,6 +96,10 @@ class CappedPaginator(_Paginator):
         if not isinstance(rows, QuerySet):
             return len(rows)
         return rows.order_by().values("pk")[: CAP + 1].count()
+
+
+_LONGEST_SEARCH: Final = 500
+"""Characters of the longest value that is searched; of a thousand words SQLite makes an error."""
 
 
 class ReadOnlyAdmin(_ModelAdmin):
@@ -108,8 +127,53 @@ class ReadOnlyAdmin(_ModelAdmin):
         """Return Django's and ours, each without patients' data in the reports of its errors."""
         patterns: list[URLPattern] = super().urls
         for pattern in patterns:
-            pattern.callback = report_discreetly(pattern.callback)
+            pattern.callback = report_discreetly(self._leave_out_other_key(pattern.callback))
         return patterns
+
+    def _leave_out_other_key(self, view: View) -> View:
+        """Return ``view``, led to without a "to field" that Django would refuse (400, and mail)."""
+
+        @wraps(view)
+        def cleaned(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            field = request.GET.get(TO_FIELD_VAR)
+            if field and not self.to_field_allowed(request, field):
+                return redirect_without(request, [TO_FIELD_VAR])
+            return view(request, *args, **kwargs)
+
+        return cleaned
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Return whether a filter of the list takes ``lookup``.
+
+        Django allows every column and every comparison, also of what no list shows: letter by
+        letter, a hidden id would be read.
+        """
+        offered = self.list_filter if request is None else self.get_list_filter(request)
+        return any(takes_parameter(list_filter, lookup) for list_filter in offered)
+
+    def leave_out_lookups(self, request: HttpRequest) -> HttpResponse | None:
+        """Lead to the list without what its filters do not take, and say so; None where all is.
+
+        Django would answer 400 to a lookup that is not allowed, and mail that to ``ADMINS``.
+        """
+        others = [
+            name
+            for name in request.GET
+            if name not in _DJANGOS_PARAMETERS and not self.lookup_allowed(name, "", request)
+        ]
+        if not others or not self.has_view_permission(request):
+            return None
+        text = gettext("The address named a filter that this list does not have: it was left out.")
+        messages.warning(request, text)
+        return redirect_without(request, others)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search as Django does; what is longer than any value finds nothing."""
+        if len(search_term) > _LONGEST_SEARCH:
+            return queryset.none(), False
+        return super().get_search_results(request, queryset, search_term)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
         """Return the object; read once for a request, though Django and we both ask for it."""
@@ -137,6 +201,8 @@ class ReadOnlyAdmin(_ModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show the list under its own name: there is nothing to select."""
+        if cleaned := self.leave_out_lookups(request):
+            return cleaned
         title = capfirst(self.opts.verbose_name_plural)
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
 

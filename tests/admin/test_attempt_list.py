@@ -93,7 +93,7 @@ def test_list_description_right_to_left_is_isolated(staff, make_attempt):
         ("status__exact=failed", {"status": "failed"}),
         ("error__exact=user_denied", {"error": "user_denied"}),
         ("connection_type__exact=cerner", {"connection_type": "cerner"}),
-        ("connection_id__exact=fhirsrc_other", {"connection_id": "fhirsrc_other"}),
+        ("place_id__exact=fhirsrc_other", {"connection_id": "fhirsrc_other"}),
         ("concern=unconfirmed", {"unconfirmed": True}),
         ("concern=disagrees", {"claim_disagrees": True}),
         ("concern=away", {"status": "expired"}),
@@ -242,7 +242,7 @@ def test_filter_offers_every_error_and_the_way_to_more_facilities(staff, make_at
 def test_filter_by_empty_facility_keeps_chosen_at_medblocks(staff, make_attempt):
     wanted = make_attempt(connection_id="", connection_name="")
     make_attempt()
-    assert _found(staff, "connection_id__exact=") == {wanted.pk}
+    assert _found(staff, "place_id__exact=") == {wanted.pk}
 
 
 @pytest.mark.parametrize("query", ["status__exact=", "error__exact=", "connection_type__exact="])
@@ -258,7 +258,7 @@ def test_filter_by_nul_finds_nothing(staff, make_attempt):
 def test_filters_together_keep_what_all_match(staff, make_attempt):
     wanted = make_attempt(status="failed", error="oauth_error")
     make_attempt(status="failed", error="oauth_error", connection_id="elsewhere")
-    query = "status__exact=failed&error__exact=oauth_error&connection_id__exact=fhirsrc_riverside"
+    query = "status__exact=failed&error__exact=oauth_error&place_id__exact=fhirsrc_riverside"
     assert _found(staff, query) == {wanted.pk}
 
 

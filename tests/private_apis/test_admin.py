@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.exceptions import DisallowedModelAdminToField
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
@@ -81,6 +82,15 @@ def test_get_object_finds_by_the_id_in_the_address(show_groups):
     group = Group.objects.get(name="one")
     assert GROUP_ADMIN.get_object(show_groups(), str(group.pk)) == group
     assert GROUP_ADMIN.get_object(show_groups(), "x") is None
+
+
+@proves("ModelAdmin.to_field_allowed")
+def test_to_field_that_is_not_allowed_is_refused(show_groups):
+    assert GROUP_ADMIN.to_field_allowed(show_groups(), "id")
+    assert not GROUP_ADMIN.to_field_allowed(show_groups(), "name")
+    assert not GROUP_ADMIN.to_field_allowed(show_groups(), "nonsense")
+    with pytest.raises(DisallowedModelAdminToField):
+        GROUP_ADMIN.get_changelist_instance(show_groups(_to_field="name"))
 
 
 @proves("ModelAdmin.get_changelist_instance")

@@ -67,6 +67,9 @@ PRIVATE_APIS = {
         "admin/read_only.py admin/overview.py admin/patient_pages.py", "Django's templates read it."
     ),
     "ModelAdmin.get_object": Use("admin/attempt_list.py", "The page's attempt is read as it does."),
+    "ModelAdmin.to_field_allowed": Use(
+        "admin/read_only.py", "What it forbids is left out before Django makes a 400 of it."
+    ),
     "ModelAdmin.get_changelist_instance": Use(
         "admin/attempt_list.py", "The export has the list's rows, or IncorrectLookupParameters."
     ),
