@@ -41,7 +41,6 @@ from medblocks_connect.admin.attempt_search import list_spellings
 from medblocks_connect.admin.audit_log import log_patient_view
 from medblocks_connect.admin.links import attempt_url
 from medblocks_connect.admin.read_only import ReadOnlyAdmin
-from medblocks_connect.conf import find_workspace
 from medblocks_connect.models import PatientConnection, PatientConnectionAttempt, PatientHistory
 from medblocks_connect.models.attempt import NEVER_LED, was_never_led_away
 
@@ -77,9 +76,7 @@ def annotate_patients(keys: list[int]) -> Histories:
         counted = rows.values("patient_id").annotate(number=number).values("number")
         return Subquery(counted, output_field=IntegerField())
 
-    connections = PatientConnection.objects.filter(
-        patient_id=OuterRef("patient_id"), workspace=find_workspace()
-    )
+    connections = PatientConnection.objects.of_patient(OuterRef("patient_id"))
 
     patients: Any = PatientHistory.objects.filter(pk__in=keys).defer(*described)
     histories: Histories = patients.annotate(

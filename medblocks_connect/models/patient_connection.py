@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.db import models, router
+from django.db.models import OuterRef, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from medblocks_connect.conf import find_workspace
 from medblocks_connect.models.attempt import PatientConnectionAttempt
 from medblocks_connect.models.fields import IdentifierField
 from medblocks_connect.models.workspace import filter_workspace, make_workspace_field
@@ -27,9 +30,16 @@ class ConnectionQuerySet(models.QuerySet["PatientConnection"]):
         """Return those of the workspace in force now: another's are true in it alone."""
         return filter_workspace(self)
 
-    def of_patient(self, patient_id: str) -> ConnectionQuerySet:
-        """Return the connections of exactly this patient, in the workspace in force now."""
-        return self.in_workspace().filter(patient_id=patient_id)
+    def of_patient(self, patient_id: str | OuterRef) -> ConnectionQuerySet:
+        """Return the connections of exactly this patient, in the workspace in force now.
+
+        Found by the patient alone: of a bare column SQLite, which nobody told how many rows there
+        are, would rather read the workspace's, which may be all.
+        """
+        own = self.filter(patient_id=patient_id).alias(
+            own_workspace=Coalesce("workspace", Value(""))
+        )
+        return own.filter(own_workspace=find_workspace())
 
     def at_places(self, place_ids: Iterable[str]) -> ConnectionQuerySet:
         """Return those at one of these places."""
