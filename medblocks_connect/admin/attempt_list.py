@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.db.models import Q
 from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -30,7 +31,7 @@ from medblocks_connect.admin.attempt_search import (
     MAX_FACILITIES,
     NamedFacilities,
     find_named_facilities,
-    search_attempts,
+    match_attempts,
 )
 from medblocks_connect.admin.export import EXPORT_PERMISSION, export_attempts
 from medblocks_connect.admin.facets import Facets
@@ -61,6 +62,11 @@ class AttemptChangeList(ChangeList):
         """The facilities that the search names; looked up once, the list asks twice."""
         return find_named_facilities(self.root_queryset.db, self.query)
 
+    @cached_property
+    def matches(self) -> Q:
+        """The condition of the search; looked up once as well."""
+        return match_attempts(self.root_queryset.db, self.query, self.named_facilities)
+
     @property
     def is_incomplete(self) -> bool:
         """Return whether the list answers less than the whole search, and has said so."""
@@ -72,7 +78,7 @@ class AttemptChangeList(ChangeList):
     ) -> Attempts:
         """Return the attempts that filters and search leave."""
         rows: Attempts = super().get_queryset(request, exclude_parameters)
-        return search_attempts(rows, self.query, self.named_facilities)
+        return rows.filter(self.matches)
 
     @cached_property
     def facets(self) -> Facets:
@@ -99,7 +105,7 @@ class AttemptAdmin(ReadOnlyAdmin):
         filters.WorkspaceFilter,
     )
     ordering = ("-created_at", "-id")
-    # Their words are in the help text; search_attempts decides.
+    # Their words are in the help text; match_attempts decides.
     search_fields = ("patient_id__exact", "patient_session_id__exact", "request_id__exact")
     search_help_text = _(
         "The whole patient id, session id or request id; or a part of a facility's name."

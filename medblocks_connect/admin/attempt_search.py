@@ -1,18 +1,20 @@
 """The search among attempts: by exact ids, and by the words of a facility's name.
 
 Names are compared with those of the facilities that attempts were made at (a few hundred), and
-only the ids of the ones found with the attempts (a million): every part is served by an index.
+only the ids of the ones found with the attempts (a million): every part is looked up by its own
+index (:mod:`medblocks_connect.admin.exact_values`), and what is found is joined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from django.db import connections
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
+from medblocks_connect.admin.exact_values import match_columns
 from medblocks_connect.facilities.matching.normalization import fold, fold_fully
 from medblocks_connect.models import Facility, PatientConnectionAttempt, name_place
 
@@ -122,20 +124,22 @@ def find_named_facilities(database: str, term: str) -> NamedFacilities:
     )
 
 
-def search_attempts(
-    attempts: QuerySet[PatientConnectionAttempt], term: str, facilities: NamedFacilities
-) -> QuerySet[PatientConnectionAttempt]:
-    """Return the attempts with an id that ``term`` is, and those at ``facilities``."""
+def match_attempts(database: str, term: str, facilities: NamedFacilities) -> Q:
+    """Return the condition for the attempts with the id ``term``, and for those at ``facilities``.
+
+    At most one query. Without a ``term`` there is no condition.
+    """
     if not term:
-        return attempts
-    matches = Q(patient_id__in=list_spellings(term))
+        return Q()
+    columns: dict[str, Collection[str]] = {"patient_id": list_spellings(term)}
     # Only a patient's id may be white space; MySQL takes " " for "", which many rows have.
     if stripped := term.strip():
-        matches |= Q(patient_session_id=stripped) | Q(request_id=stripped)
-        matches |= Q(place_id__in={*facilities.place_ids, name_place(stripped)})
+        columns["patient_session_id"] = columns["request_id"] = [stripped]
+        columns["place_id"] = {*facilities.place_ids, name_place(stripped)}
+    matches = match_columns(PatientConnectionAttempt, database, columns)
     if facilities.names_without_id:
         matches |= Q(place_id="", connection_name__in=facilities.names_without_id)
-    return attempts.filter(matches)
+    return matches
 
 
 def list_spellings(term: str) -> list[str]:

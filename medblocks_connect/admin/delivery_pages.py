@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.admin import filters, formatting
 from medblocks_connect.admin.audit_log import log_processing
+from medblocks_connect.admin.exact_values import match_columns
 from medblocks_connect.admin.links import attempt_url, delivery_url
 from medblocks_connect.admin.payload import show_payload
 from medblocks_connect.admin.read_only import ReadOnlyAdmin, is_detail_page, post_with_permissions
@@ -91,7 +92,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         if not term:
             return queryset.none(), False
-        return queryset.filter(Q(event_id=term) | Q(patient_session_id=term)), False
+        columns = {"event_id": [term], "patient_session_id": [term]}
+        return queryset.filter(match_columns(WebhookDelivery, queryset.db, columns)), False
 
     def get_urls(self) -> list[URLPattern]:
         """Add the second try."""

@@ -51,7 +51,7 @@ PRIVATE_APIS = {
         "attempts/reconcile.py", "Rows are leased by locks where the database can skip locked ones."
     ),
     "DatabaseOperations.quote_name": Use(
-        "admin/attempt_search.py", "Raw SQL has the tables' names."
+        "admin/attempt_search.py admin/exact_values.py", "Raw SQL has the tables' names."
     ),
     "DatabaseWrapper.mysql_is_mariadb": Use(
         "models/fields.py", "MariaDB and MySQL name the NO PAD collation differently."
