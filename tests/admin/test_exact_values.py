@@ -62,9 +62,11 @@ def analyzed(make_attempt):
     )
     make_attempt(patient_id="needle", request_id="req_1", patient_session_id="ps_x")
     WebhookDelivery.objects.create(event_id="evt_x", patient_session_id="ps_x")
+    if connection.vendor == "mysql":
+        return  # there it ends the test's transaction; InnoDB counts by itself
     with connection.cursor() as cursor:
         for table in (ATTEMPT_TABLE, DELIVERY_TABLE):
-            cursor.execute(f"ANALYZE {'TABLE ' * (connection.vendor == 'mysql')}{table}")
+            cursor.execute(f"ANALYZE {table}")
 
 
 @pytest.mark.parametrize(
