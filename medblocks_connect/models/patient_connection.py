@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.db import models, router
-from django.db.models import OuterRef, Value
-from django.db.models.functions import Coalesce
+from django.db.models import OuterRef
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from medblocks_connect.conf import find_workspace
 from medblocks_connect.models.attempt import PatientConnectionAttempt
 from medblocks_connect.models.fields import IdentifierField
-from medblocks_connect.models.workspace import filter_workspace, make_workspace_field
+from medblocks_connect.models.workspace import (
+    filter_workspace,
+    filter_workspace_of_few,
+    make_workspace_field,
+)
 
 
 class ConnectionQuerySet(models.QuerySet["PatientConnection"]):
@@ -31,15 +33,8 @@ class ConnectionQuerySet(models.QuerySet["PatientConnection"]):
         return filter_workspace(self)
 
     def of_patient(self, patient_id: str | OuterRef) -> ConnectionQuerySet:
-        """Return the connections of exactly this patient, in the workspace in force now.
-
-        Found by the patient alone: of a bare column SQLite, which nobody told how many rows there
-        are, would rather read the workspace's, which may be all.
-        """
-        own = self.filter(patient_id=patient_id).alias(
-            own_workspace=Coalesce("workspace", Value(""))
-        )
-        return own.filter(own_workspace=find_workspace())
+        """Return the connections of exactly this patient, in the workspace in force now."""
+        return filter_workspace_of_few(self.filter(patient_id=patient_id))
 
     def at_places(self, place_ids: Iterable[str]) -> ConnectionQuerySet:
         """Return those at one of these places."""
