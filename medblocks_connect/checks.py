@@ -262,6 +262,10 @@ _SWITCHES: Final[Mapping[str, tuple[str, str]]] = {
     "REQUEST_NOTES": ("E023", "Leave it out for False."),
     "REQUESTS_NAME_PATIENT": ("E023", "Leave it out for False."),
     "HOSTED_FALLBACK": ("E023", "Leave it out for False."),
+    "DEFER_SIGNALS": (
+        "E028",
+        "True leaves signals to medblocks_reconcile and medblocks_send_signals.",
+    ),
 }
 """The number of each switch's check, and its hint."""
 

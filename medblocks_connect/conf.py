@@ -87,6 +87,8 @@ class MedblocksSettings:
         (), _read_secrets, callable_returns="a list of texts"
     )
     """The webhook endpoint's secrets, ``whsec_…``: several while one replaces another."""
+    defer_signals: bool = _setting(False, bool)
+    """Leave every signal to ``medblocks_reconcile`` and ``medblocks_send_signals``."""
     patient_resolver: str = _setting("medblocks_connect.patients.signed_in_user", str)
     """Dotted path to ``(request) -> Patient | None``."""
     return_url: str = _setting("", str, callable_returns="a text")

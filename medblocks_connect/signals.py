@@ -1,9 +1,8 @@
 """Signals that a host can listen to, sent after each change is committed.
 
 Every signal has ``sender=PatientConnectionAttempt`` and ``attempt=<the attempt>``; who started it,
-where that was not the patient, is ``attempt.actor``. Each change sends one. Those that a webhook
-causes are sent again where a receiver raised or the process died before it was through, so a
-receiver may be called twice for one change.
+where that was not the patient, is ``attempt.actor``. Each change sends one, at least once: it comes
+again where a receiver raised or the process died, so a receiver may be called twice for a change.
 
 A session at Medblocks' own page may connect several places. The attempt is the same for all of
 them, and its facility is the first: what comes later of another is told with that attempt too.

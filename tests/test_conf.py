@@ -45,6 +45,7 @@ def test_alias_may_name_one_facility_or_several(settings):
         ("REQUEST_NOTES", "yes", "E023"),
         ("REQUESTS_NAME_PATIENT", 1, "E023"),
         ("HOSTED_FALLBACK", None, "E023"),
+        ("DEFER_SIGNALS", 1, "E028"),
     ],
 )
 def test_misuse_is_reported_with_its_mend(settings, key, value, number):

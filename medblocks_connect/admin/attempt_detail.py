@@ -21,6 +21,7 @@ from medblocks_connect.admin import formatting
 from medblocks_connect.admin.attempt_summary import LaterAttempts, summarize
 from medblocks_connect.admin.audit_log import log_medblocks_asked
 from medblocks_connect.admin.links import attempt_url, delivery_url, patient_url
+from medblocks_connect.admin.pending_signals import list_pending_signals
 from medblocks_connect.admin.support_bundle import write_bundle
 from medblocks_connect.admin.workspaces import describe_other_workspace
 from medblocks_connect.api import MedblocksError, NotFoundError
@@ -104,6 +105,7 @@ def describe_attempt(request: HttpRequest, attempt: PatientConnectionAttempt) ->
             (delivery_url(delivery.pk), delivery)
             for delivery in attempt.deliveries.all()[:_DELIVERIES]
         ],
+        "pending_signals": list_pending_signals(attempt.pending_signals.all()),
         "bundle": write_bundle(attempt, events, events_left_out),
         "patient_url": patient_url(attempt.pk) if attempt.patient_id else "",
         "may_ask": may_ask,

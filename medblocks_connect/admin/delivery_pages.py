@@ -22,9 +22,11 @@ from medblocks_connect.admin.audit_log import log_processing
 from medblocks_connect.admin.exact_values import match_columns
 from medblocks_connect.admin.links import attempt_url, delivery_url
 from medblocks_connect.admin.payload import show_payload
+from medblocks_connect.admin.pending_signals import list_pending_signals
 from medblocks_connect.admin.read_only import ReadOnlyAdmin, is_detail_page, post_with_permissions
 from medblocks_connect.admin.workspaces import describe_other_workspace
-from medblocks_connect.attempts.webhook_deliveries import lease_delivery, process_delivery
+from medblocks_connect.attempts.outbox import send_signals_of
+from medblocks_connect.attempts.webhook_deliveries import process_delivery
 from medblocks_connect.conf import find_workspace
 from medblocks_connect.models import WebhookDelivery
 
@@ -104,8 +106,14 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return [path("<int:pk>/process/", view, name=name), *super().get_urls()]
 
     def describe_page(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
-        """Return whether to show the button for having the delivery processed again."""
-        return {"may_process": request.user.has_perm(PROCESS_PERMISSION)}
+        """Return the signals not sent yet, and whether to show the button for a second try."""
+        delivery = self.get_object(request, object_id)
+        if delivery is None:
+            return {}
+        pending = list_pending_signals(delivery.pending_signals.all())
+        is_done = delivery.state == State.PROCESSED and not pending
+        may_process = request.user.has_perm(PROCESS_PERMISSION) and not is_done
+        return {"pending_signals": pending, "may_process": may_process}
 
     @admin.display(description=_("received"))
     def received(self, delivery: WebhookDelivery) -> Any:
@@ -160,25 +168,27 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
 
 def process_again(request: HttpRequest, pk: int) -> HttpResponseRedirect:
-    """Process the delivery ``pk``, and show its page again.
+    """Process the delivery ``pk``, or send what it owes, and show its page again.
 
     Raises ``Http404`` for no such delivery.
     """
     delivery = get_object_or_404(WebhookDelivery, pk=pk)
-    if delivery.state == State.PROCESSED:
-        messages.info(request, gettext("It was processed before. Nothing was done."))
-    elif delivery.workspace != find_workspace():
+    if delivery.workspace != find_workspace():
         messages.warning(request, describe_other_workspace(delivery.workspace))
-    elif not lease_delivery(delivery):
-        messages.warning(request, gettext("It is being processed right now. Look again soon."))
-    else:
+    elif delivery.state != State.PROCESSED:
         _process(request, delivery)
+    elif delivery.pending_signals.exists():
+        _send_signals(request, delivery)
+    else:
+        messages.info(request, gettext("It was processed before. Nothing was done."))
     return HttpResponseRedirect(delivery_url(delivery.pk))
 
 
 def _process(request: HttpRequest, delivery: WebhookDelivery) -> None:
     log_processing(request, delivery)
-    process_delivery(delivery)
+    if not process_delivery(delivery):
+        messages.warning(request, gettext("It is being processed right now. Look again soon."))
+        return
     delivery.refresh_from_db()
     if delivery.state == State.PROCESSED:
         messages.success(request, gettext("Processed."))
@@ -186,3 +196,14 @@ def _process(request: HttpRequest, delivery: WebhookDelivery) -> None:
         messages.error(request, gettext("It failed again; “why it failed” says how."))
     else:
         messages.warning(request, gettext("Its attempt is not known here yet. It is kept."))
+
+
+def _send_signals(request: HttpRequest, delivery: WebhookDelivery) -> None:
+    log_processing(request, delivery)
+    sent, failed = send_signals_of(delivery)
+    if failed:
+        messages.error(request, gettext("A receiver failed again; “why” says how."))
+    elif sent:
+        messages.success(request, gettext("The signals were sent."))
+    else:
+        messages.warning(request, gettext("They are being sent right now. Look again soon."))

@@ -23,6 +23,7 @@ from django.utils import timezone as django_timezone
 from medblocks_connect.api import MedblocksError, NotFoundError, PatientSession
 from medblocks_connect.attempts.database_retry import retry_on_deadlock
 from medblocks_connect.attempts.evidence import Evidence, Kind, Source
+from medblocks_connect.attempts.outbox import send_due_signals
 from medblocks_connect.attempts.outcome import CLOCK_TOLERANCE, Failure, Outcome, Rank, Status
 from medblocks_connect.attempts.session_evidence import (
     end_of_session,
@@ -80,6 +81,8 @@ class Reconciliation:
     broken: int = 0  # attempts that could not be settled here
     deliveries: int = 0
     failed_deliveries: int = 0
+    signals: int = 0
+    failed_signals: int = 0
     stopped: str = ""  # "" when it came to its end
 
     @property
@@ -90,13 +93,13 @@ class Reconciliation:
     @property
     def is_finished(self) -> bool:
         """Return whether nothing of it has to be done again."""
-        return not (self.unanswered or self.broken or self.failed_deliveries)
+        return not (self.unanswered or self.broken or self.failed_deliveries or self.failed_signals)
 
 
 def reconcile_attempts(
     *, limit: int, on_progress: Callable[[Reconciliation], None] = lambda _done: None
 ) -> Reconciliation:
-    """Settle up to ``limit`` attempts that have no confirmed outcome, and waiting deliveries.
+    """Settle up to ``limit`` attempts that have no confirmed outcome; as many deliveries, signals.
 
     Raises what the database raises where not even a failure can be noted.
     """
@@ -106,6 +109,8 @@ def reconcile_attempts(
         _reconcile_all(attempts, done, on_progress)
     if not done.stopped:
         _name_facilities()
+    # Last: what the run itself settled may be left to it (DEFER_SIGNALS).
+    done.signals, done.failed_signals = send_due_signals(limit)
     return done
 
 

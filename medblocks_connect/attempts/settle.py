@@ -2,7 +2,8 @@
 
 Reads first, then begins its transaction with a conditional UPDATE: a transaction that reads and
 then writes fails on SQLite under load. Whoever loses the race reads and merges again. Every new
-piece of evidence is appended to the timeline, and signals follow the commit, once per change.
+piece of evidence is appended to the timeline, and the signals that the change owes are written
+down with it; they follow the commit.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial, reduce
+from functools import reduce
 from typing import Any
 
 from django.db import OperationalError, router, transaction
@@ -28,6 +29,7 @@ from medblocks_connect.attempts.connection_rows import (
 from medblocks_connect.attempts.connection_state import ACTIVE, merge_links
 from medblocks_connect.attempts.database_retry import RetryLimit
 from medblocks_connect.attempts.evidence import Evidence, PlaceEvidence
+from medblocks_connect.attempts.outbox import owe_signals, send_after_commit
 from medblocks_connect.attempts.outcome import (
     Failure,
     Outcome,
@@ -60,13 +62,16 @@ _STATUS_SIGNALS: Mapping[Status, Signal] = {
 
 @dataclass(frozen=True)
 class AttemptChange:
-    """A change to an attempt by one piece of evidence, and the signals that are due after it."""
+    """A change to an attempt by one piece of evidence, and the signals that are due after it.
+
+    Each signal has what its receivers are given beside the attempt.
+    """
 
     attempt: PatientConnectionAttempt
     columns: Mapping[str, Any]
     events: Sequence[AttemptEvent]
     places: Sequence[PlaceEvidence]
-    signals: Sequence[Signal]
+    signals: Mapping[Signal, Mapping[str, Any]]
 
 
 def settle(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
@@ -94,10 +99,11 @@ def _settle_once(attempt: PatientConnectionAttempt, evidence: Evidence, database
         lost = write_change(change, database)
         if lost is None:
             return False
-        actor = change.events[0].actor
-        due = [*change.signals, *(signals.connection_lost for _ in lost)]
-        for signal in due:
-            transaction.on_commit(partial(_send_signal, signal, attempt, actor), using=database)
+        owed = owe_signals(change.signals, database, attempt=attempt)
+        loss: Mapping[Signal, Any] = {signals.connection_lost: {"actor": evidence.actor}}
+        for _ in lost:
+            owed += owe_signals(loss, database, attempt=attempt)
+        send_after_commit(owed, database)
     return True
 
 
@@ -118,7 +124,8 @@ def plan_change(attempt: PatientConnectionAttempt, evidence: Evidence) -> Attemp
     changes = _changed_columns(attempt, evidence)
     events = _build_events(attempt, evidence, changes)
     places = [_name_place_anew(attempt, place) for place in evidence.places]
-    return AttemptChange(attempt, changes, events, places, _due_signals(attempt, changes))
+    due = _due_signals(attempt, changes, evidence.actor)
+    return AttemptChange(attempt, changes, events, places, due)
 
 
 def _name_place_anew(attempt: PatientConnectionAttempt, place: PlaceEvidence) -> PlaceEvidence:
@@ -296,12 +303,16 @@ def _build_event(
     return event
 
 
-def _due_signals(attempt: PatientConnectionAttempt, changes: Mapping[str, Any]) -> list[Signal]:
-    due = [_STATUS_SIGNALS[changes["status"]]] if changes.get("status") in _STATUS_SIGNALS else []
+def _due_signals(
+    attempt: PatientConnectionAttempt, changes: Mapping[str, Any], actor: str
+) -> dict[Signal, Mapping[str, Any]]:
+    due: dict[Signal, Mapping[str, Any]] = {}
+    if changes.get("status") in _STATUS_SIGNALS:
+        due[_STATUS_SIGNALS[changes["status"]]] = {}
     if _has_failed(attempt, changes) and not _has_failed(attempt, {}):
-        due.append(signals.attempt_failed)
+        due[signals.attempt_failed] = {}
     if changes.get("lost_at"):
-        due.append(signals.connection_lost)
+        due[signals.connection_lost] = {"actor": actor}
     return due
 
 
@@ -316,9 +327,3 @@ def _has_failed(attempt: PatientConnectionAttempt, changes: Mapping[str, Any]) -
         for name in ("status", "unconfirmed", "settled_at")
     )
     return status == Status.FAILED and (not unconfirmed or settled_at is not None)
-
-
-def _send_signal(signal: Signal, attempt: PatientConnectionAttempt, actor: str) -> None:
-    arguments = {"actor": actor} if signal is signals.connection_lost else {}
-    # A receiver that raises must not turn the patient's page into an error: it is logged.
-    signal.send_robust(sender=PatientConnectionAttempt, attempt=attempt, **arguments)

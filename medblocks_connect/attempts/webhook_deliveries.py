@@ -2,33 +2,44 @@
 
 A delivery belongs to the workspace that it was received in, and has its effect in that one alone.
 Runs on what the database holds; Medblocks is never asked here. Whatever could not be done stays
-noted on the delivery, for ``medblocks_reconcile``, the admin or Medblocks' next try.
+noted on the delivery, for ``medblocks_reconcile``, the admin or Medblocks' next try. What an effect
+is worth to the host's receivers is the outbox's.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from django.db import IntegrityError, OperationalError, connections, router, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.dispatch import Signal
 from django.utils import timezone
 
 from medblocks_connect import signals
 from medblocks_connect.attempts.connection_rows import record_places
 from medblocks_connect.attempts.database_retry import RetryLimit, retry_on_deadlock
 from medblocks_connect.attempts.evidence import Evidence, PlaceEvidence
+from medblocks_connect.attempts.outbox import (
+    MAX_TRIES,
+    owe_signals,
+    send_after_commit,
+    send_signals,
+)
 from medblocks_connect.attempts.settle import AttemptChange, plan_change, settle, write_change
-from medblocks_connect.attempts.webhook_events import EventEffect, read_effect, read_records
+from medblocks_connect.attempts.webhook_events import EventEffect, read_effect
 from medblocks_connect.conf import find_workspace
 from medblocks_connect.models import (
     ConnectionLink,
     PatientConnection,
     PatientConnectionAttempt,
+    PendingSignal,
     WebhookDelivery,
     filter_workspace,
 )
@@ -37,38 +48,25 @@ logger = logging.getLogger("medblocks_connect.webhooks")
 
 State = WebhookDelivery.State
 
-MAX_TRIES: Final = 15
-"""After so many tries, about three weeks, a failed delivery is left to staff."""
-
 _WAIT_FOR_RECORDS: Final = timedelta(days=1)
+
+_SECONDS_FOR_SIGNALS: Final = 2.0
+"""How long an answered request goes on calling receivers: it keeps one of the server's workers."""
 
 Store: TypeAlias = Callable[[WebhookDelivery, str], bool]
 FollowUp: TypeAlias = Callable[[], None]
 Connected: TypeAlias = Sequence[tuple[PatientConnectionAttempt, set[str]]]
 
-_LEASE_TIME = timedelta(minutes=2)
-
-_EFFECT_COLUMNS: Final = (
-    "attempt",
-    "failure",
-    "unsent_signals",
-    "state",
-    "processed_at",
-    "leased_until",
-)
+_EFFECT_COLUMNS: Final = ("attempt", "failure", "state", "processed_at")
 """The columns that processing writes, beside the number of tries."""
 
-_FAILED_COLUMNS: Final = {"state": State.FAILED, "leased_until": None}
 
-_SIGNALS_BY_NAME: Final = {
-    "attempt_started": signals.attempt_started,
-    "attempt_succeeded": signals.attempt_succeeded,
-    "attempt_failed": signals.attempt_failed,
-    "attempt_expired": signals.attempt_expired,
-    "connection_lost": signals.connection_lost,
-    "records_synced": signals.records_synced,
-    "records_sync_failed": signals.records_sync_failed,
-}
+@dataclass(frozen=True)
+class _Applied:
+    """The attempts whose connections an event told, and the signals that it owes."""
+
+    connected: Connected = ()
+    owed: Sequence[PendingSignal] = ()
 
 
 def receive_delivery(delivery: WebhookDelivery) -> FollowUp:
@@ -80,26 +78,24 @@ def receive_delivery(delivery: WebhookDelivery) -> FollowUp:
     Medblocks then sends it again.
     """
     try:
-        return _store_and_apply(delivery)
+        applied = _store_and_apply(delivery)
     except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept
         # Verified, and not to be lost because a step after it broke: kept, marked, tried again.
         _mark_failed(delivery, error)
         _store_failure(delivery)
-        return _do_nothing
+        applied = _Applied()
+    return partial(_follow_up, applied)
 
 
-def process_delivery(delivery: WebhookDelivery) -> None:
-    """Give a stored delivery, leased by this process, its effect, or note why it has none yet.
+def process_delivery(delivery: WebhookDelivery) -> bool:
+    """Give a stored delivery its effect, or note why it has none yet; then send what it owes.
 
-    Raises what the database raises when not even the failure could be noted.
+    Return whether it was this process that did, and nobody since it was read. Raises what the
+    database raises when not even the failure could be noted.
     """
-    try:
-        has_effect = bool(delivery.unsent_signals)
-        connected = None if has_effect else _apply_effect(delivery, read_effect(delivery), _save)
-        _send_owed_signals(delivery)
-        _process_awaiting(connected or ())
-    except Exception as error:  # noqa: BLE001 - one that breaks must not stop those after it
-        _note_failure(delivery, error)
+    owed = _process(delivery)
+    send_after_commit(owed or (), router.db_for_write(PendingSignal))
+    return owed is not None
 
 
 def process_waiting_deliveries(
@@ -109,16 +105,9 @@ def process_waiting_deliveries(
 
     ``links`` are those of the places that it connected.
     """
-    about_attempt = Q(patient_session_id=attempt.patient_session_id)
-    about_attempt |= Q(patient_connection_id__in=[link_id for link_id in links if link_id])
-    if attempt.patient_connection_id:
-        about_attempt |= Q(patient_connection_id=attempt.patient_connection_id)
-    deliveries = filter_workspace(find_deliveries())
-    waiting = deliveries.filter(about_attempt, state=State.RECEIVED, unsent_signals="")
-    leased = [delivery for delivery in waiting.order_by("id") if lease_delivery(delivery)]
-    for delivery in leased:
-        process_delivery(delivery)
-    return bool(leased)
+    owed = _process_waiting(attempt, links)
+    send_after_commit(list(chain(*owed)), router.db_for_write(PendingSignal))
+    return bool(owed)
 
 
 def settle_with_waiting_deliveries(attempt: PatientConnectionAttempt, evidence: Evidence) -> None:
@@ -139,8 +128,7 @@ def retry_deliveries(limit: int) -> tuple[int, int]:
     # A list of keys: an open cursor would keep other writers out of SQLite until its end.
     for key in list(_due_deliveries(timezone.now()).values_list("pk", flat=True)[:limit]):
         delivery = find_deliveries().filter(pk=key).first()
-        if delivery is not None and lease_delivery(delivery):
-            process_delivery(delivery)
+        if delivery is not None and process_delivery(delivery):
             states.append(delivery.state)
     return states.count(State.PROCESSED), states.count(State.FAILED)
 
@@ -161,7 +149,6 @@ def _due_deliveries(now: datetime) -> QuerySet[WebhookDelivery]:
         Exists(of_session)
         | Exists(of_connection)
         | Exists(of_link)
-        | ~Q(unsent_signals="")
         | Q(event_type__startswith="records.", received_at__gte=now - _WAIT_FOR_RECORDS)
     )
     failed = Q(state=State.FAILED) & _is_due(now)
@@ -186,90 +173,111 @@ def _find_same_event(delivery: WebhookDelivery) -> QuerySet[WebhookDelivery]:
     return find_deliveries().filter(event_id=delivery.event_id, workspace=delivery.workspace)
 
 
-def lease_delivery(delivery: WebhookDelivery) -> bool:
-    """Return whether this process may process ``delivery`` now, and no other meanwhile.
-
-    Counts the try. One that another process worked on since it was read is not free: it may have
-    a part of its effect.
-    """
-    now = timezone.now()
-    as_read = WebhookDelivery.objects.filter(
-        _is_free(now),
-        pk=delivery.pk,
-        state=delivery.state,
-        tries=delivery.tries,
-        unsent_signals=delivery.unsent_signals,
-    ).exclude(state=State.PROCESSED)
-    if not _update(as_read, leased_until=now + _LEASE_TIME, tries=delivery.tries + 1):
-        return False
-    delivery.tries += 1
-    return True
-
-
-def _is_free(now: datetime) -> Q:
-    return Q(leased_until__isnull=True) | Q(leased_until__lt=now)
-
-
-def _store_and_apply(delivery: WebhookDelivery) -> FollowUp:
+def _store_and_apply(delivery: WebhookDelivery) -> _Applied:
     effect = read_effect(delivery)
     try:
-        connected = _apply_effect(delivery, effect, _insert)
+        return _apply_effect(delivery, effect, _insert) or _Applied()
     except IntegrityError:  # it came before
         return _apply_redelivery(delivery, effect)
-    return partial(_follow_up, delivery, connected or ())
 
 
-def _apply_redelivery(delivery: WebhookDelivery, effect: EventEffect) -> FollowUp:
-    """Give an event that came before the effect that it still owes, if any.
+def _apply_redelivery(delivery: WebhookDelivery, effect: EventEffect) -> _Applied:
+    """Give an event that came before its effect, where it has none yet.
 
     What waited for its connection is left to reconciliation.
     """
-    if _apply_effect(delivery, effect, _update_if_free) is not None:
-        return partial(_follow_up, delivery)
+    applied = _apply_effect(delivery, effect, _update_unprocessed)
+    if applied is not None:
+        return _Applied(owed=applied.owed)
     stored = _find_same_event(delivery).get()
     if stored.digest != delivery.digest:
         # The first stands; that there was another is for staff to see.
         _update(WebhookDelivery.objects.filter(pk=stored.pk), conflicts=F("conflicts") + 1)
-    elif stored.unsent_signals and lease_delivery(stored):
-        return partial(_follow_up, stored)
-    return _do_nothing
+    return _Applied()
 
 
-def _follow_up(delivery: WebhookDelivery, connected: Connected = ()) -> None:
-    """Send the signals that ``delivery`` owes, then process what waited for ``connected``."""
+def _follow_up(applied: _Applied) -> None:
+    """Process what waited for the connections that are known now, then send what all of it owes."""
+    owed = [*applied.owed, *_process_awaiting(applied.connected)]
+    send_signals(owed, _SECONDS_FOR_SIGNALS)
+
+
+def _process(delivery: WebhookDelivery) -> Sequence[PendingSignal] | None:
+    """Process a stored delivery; return what it owes, None where somebody else was faster."""
+    if delivery.state == State.PROCESSED:
+        return None
+    read_state, read_tries = delivery.state, delivery.tries
+    as_read = find_deliveries().filter(pk=delivery.pk, state=read_state, tries=read_tries)
+
+    def count_try() -> int:
+        # To wait for its attempt was no failed try: it has all of them before it.
+        has_waited = read_state == State.RECEIVED != delivery.state
+        return 1 if has_waited else read_tries + 1
+
+    def store(delivery: WebhookDelivery, _database: str) -> bool:
+        delivery.tries = count_try()
+        return bool(as_read.update(**_effect_columns(delivery), tries=delivery.tries))
+
     try:
-        _send_owed_signals(delivery)
-        _process_awaiting(connected)
-    except Exception as error:  # noqa: BLE001 - the answer has left: nobody hears of it but staff
-        _note_failure(delivery, error)
+        applied = _apply_effect(delivery, read_effect(delivery), store)
+    except Exception as error:  # noqa: BLE001 - one that breaks must not stop those after it
+        _mark_failed(delivery, error)
+        failed = {"state": State.FAILED, "failure": delivery.failure, "tries": count_try()}
+        return () if _update(as_read, **failed) else None
+    if applied is None:
+        return None
+    return [*applied.owed, *_process_awaiting(applied.connected)]
 
 
-def _do_nothing() -> None:
-    """Follow up on an event that owes nothing."""
+def _process_waiting(
+    attempt: PatientConnectionAttempt, links: Iterable[str]
+) -> list[Sequence[PendingSignal]]:
+    """Process what came before ``attempt`` was known; return what each of them owes."""
+    about_attempt = Q(patient_session_id=attempt.patient_session_id)
+    about_attempt |= Q(patient_connection_id__in=[link_id for link_id in links if link_id])
+    if attempt.patient_connection_id:
+        about_attempt |= Q(patient_connection_id=attempt.patient_connection_id)
+    waiting = filter_workspace(find_deliveries()).filter(about_attempt, state=State.RECEIVED)
+    processed = [_process(delivery) for delivery in list(waiting.order_by("id"))]
+    return [owed for owed in processed if owed is not None]
 
 
-def _apply_effect(delivery: WebhookDelivery, effect: EventEffect, store: Store) -> Connected | None:
+def _process_awaiting(connected: Connected) -> list[PendingSignal]:
+    """Process what waited for the connections of ``connected``; return what that owes."""
+    owed: list[PendingSignal] = []
+    try:
+        for attempt, links in connected:
+            if links and _has_waiting_deliveries(links):
+                owed += chain(*_process_waiting(attempt, links))
+    except Exception as error:  # noqa: BLE001 - they wait on: reconciliation finds them
+        logger.error("Waiting webhooks were not processed: %s", type(error).__name__)
+    return owed
+
+
+def _apply_effect(delivery: WebhookDelivery, effect: EventEffect, store: Store) -> _Applied | None:
     """Settle what ``effect`` says and ``store`` the delivery, in one transaction.
 
-    Return the attempts with the links that are known since, None where ``store`` refused.
+    None where ``store`` refused: then nothing was written.
     """
     database = router.db_for_write(WebhookDelivery)
     limit = RetryLimit()
     while True:
         evidence = effect.evidence
         changes = [plan_change(attempt, evidence) for attempt in effect.attempts if evidence]
-        _set_effect_columns(delivery, effect, changes)
+        _set_effect_columns(delivery, effect)
         try:
             with transaction.atomic(using=database):
-                # First, so that an event that was stored before costs no more than this.
+                # First: who loses a race for the delivery has written nothing, and an event that
+                # was stored before costs no more than this.
                 if not store(delivery, database):
                     return None
                 lost = _write_changes(changes, database)
                 if lost is not None:
                     recorded = record_places(effect.patient_id, effect.places, None, database)
                     if recorded.is_complete:
-                        _owe_loss(delivery, [*lost, *recorded.lost])
-                        return _newly_connected(changes)
+                        lost += recorded.lost
+                        owed = _owe_signals(delivery, effect, changes, lost, database)
+                        return _Applied(_newly_connected(changes), owed)
                 transaction.set_rollback(True, using=database)
         except OperationalError:
             if limit.is_reached(database):
@@ -290,16 +298,26 @@ def _write_changes(
     return all_lost
 
 
-def _owe_loss(delivery: WebhookDelivery, lost: Sequence[PatientConnection]) -> None:
-    """Note that ``delivery`` owes ``connection_lost`` for the further places that were ``lost``."""
-    name = "connection_lost"
-    owed = delivery.unsent_signals.split()
-    is_heard = _SIGNALS_BY_NAME[name].has_listeners(PatientConnectionAttempt)
-    if not lost or name in owed or not is_heard:
-        return
-    _set_owed(delivery, [*owed, name])
-    columns = {name: getattr(delivery, name) for name in _EFFECT_COLUMNS}
-    _find_same_event(delivery).update(**columns)
+def _owe_signals(
+    delivery: WebhookDelivery,
+    effect: EventEffect,
+    changes: Sequence[AttemptChange],
+    lost: Sequence[PatientConnection],
+    database: str,
+) -> list[PendingSignal]:
+    """Write down what the event owes: each signal once, with the newest of its attempts.
+
+    ``lost`` are further places of theirs that are lost by it.
+    """
+    due: dict[Signal, Mapping[str, Any]] = {}
+    for change in changes:
+        due |= change.signals
+    if lost:
+        due.setdefault(signals.connection_lost, {"actor": ""})
+    due |= effect.signals
+    if not due:
+        return []
+    return owe_signals(due, database, attempt=effect.attempts[0], delivery=delivery)
 
 
 def _newly_connected(changes: Iterable[AttemptChange]) -> Connected:
@@ -314,12 +332,6 @@ def _newly_connected(changes: Iterable[AttemptChange]) -> Connected:
 
 def _list_links(places: Iterable[PlaceEvidence]) -> set[str]:
     return {link_id for place in places for link_id in place.links if link_id}
-
-
-def _process_awaiting(connected: Connected) -> None:
-    for attempt, links in connected:
-        if links and _has_waiting_deliveries(links):
-            process_waiting_deliveries(attempt, links)
 
 
 def _has_waiting_deliveries(links: Collection[str]) -> bool:
@@ -341,19 +353,14 @@ def _insert(delivery: WebhookDelivery, database: str) -> bool:
     return True
 
 
-def _save(delivery: WebhookDelivery, database: str) -> bool:
-    delivery.save(using=database)
+def _update_unprocessed(delivery: WebhookDelivery, _database: str) -> bool:
+    """Store the effect of an event that came before and has none yet."""
+    same = _find_same_event(delivery)
+    unprocessed = same.filter(digest=delivery.digest).exclude(state=State.PROCESSED)
+    if not unprocessed.update(**_effect_columns(delivery), tries=F("tries") + 1):
+        return False
+    delivery.pk = same.values_list("pk", flat=True).get()
     return True
-
-
-def _update_if_free(delivery: WebhookDelivery, _database: str) -> bool:
-    """Store the effect of an event that came before and has none yet: the UPDATE is the lease."""
-    unfinished = _find_same_event(delivery).filter(
-        _is_free(timezone.now()), digest=delivery.digest, unsent_signals=""
-    )
-    columns = {name: getattr(delivery, name) for name in _EFFECT_COLUMNS}
-    changed = unfinished.exclude(state=State.PROCESSED).update(**columns, tries=F("tries") + 1)
-    return bool(changed)
 
 
 def _mark_failed(delivery: WebhookDelivery, error: Exception) -> None:
@@ -363,89 +370,33 @@ def _mark_failed(delivery: WebhookDelivery, error: Exception) -> None:
     delivery.state = State.FAILED
 
 
-def _note_failure(delivery: WebhookDelivery, error: Exception) -> None:
-    """Note on a stored delivery that it broke; the next reconciliation tries it again."""
-    _mark_failed(delivery, error)
-    unfinished = _find_same_event(delivery).exclude(state=State.PROCESSED)
-    unfinished.update(**_FAILED_COLUMNS, failure=delivery.failure)
-
-
 def _store_failure(delivery: WebhookDelivery) -> None:
     """Store a delivery that failed; whatever was written of it before was rolled back."""
-    unfinished = _find_same_event(delivery).filter(_is_free(timezone.now()))
-    unfinished = unfinished.exclude(state=State.PROCESSED)
-    if _update(unfinished, **_FAILED_COLUMNS, failure=delivery.failure, tries=F("tries") + 1):
+    unfinished = _find_same_event(delivery).exclude(state=State.PROCESSED)
+    failed = {"state": State.FAILED, "failure": delivery.failure}
+    if _update(unfinished, **failed, tries=F("tries") + 1):
         return
     delivery.attempt = None
-    delivery.unsent_signals = ""
-    delivery.leased_until = None
     database = router.db_for_write(WebhookDelivery)
-    with suppress(IntegrityError):  # it is stored, and processed or in another process' hands
+    with suppress(IntegrityError):  # it is stored, and processed
         retry_on_deadlock(partial(_insert, delivery, database), database)
 
 
-def _set_effect_columns(
-    delivery: WebhookDelivery, effect: EventEffect, changes: Sequence[AttemptChange]
-) -> None:
-    due = {*effect.signals, *(signal for change in changes for signal in change.signals)}
-    listened = [
-        name
-        for name, signal in _SIGNALS_BY_NAME.items()
-        if signal in due and signal.has_listeners(PatientConnectionAttempt)
-    ]
-    was_waiting = delivery.attempt_id is None and delivery.state == State.RECEIVED
+def _set_effect_columns(delivery: WebhookDelivery, effect: EventEffect) -> None:
     delivery.attempt = effect.attempts[0] if effect.attempts else None
     delivery.failure = effect.failure
-    delivery.state = State.RECEIVED if effect.is_waiting else State.PROCESSED
     if effect.failure:
         delivery.state = State.FAILED
-    _set_owed(delivery, listened)
-    if was_waiting and not effect.is_waiting:
-        # To wait for its attempt was no failed try: it has all of them before it.
-        delivery.tries = 1
+    else:
+        delivery.state = State.RECEIVED if effect.is_waiting else State.PROCESSED
+    is_done = delivery.state == State.PROCESSED
+    delivery.processed_at = timezone.now() if is_done else None
 
 
-def _set_owed(delivery: WebhookDelivery, names: Sequence[str]) -> None:
-    """Let ``delivery`` owe the signals with these ``names``."""
-    delivery.unsent_signals = " ".join(names)
-    if names and delivery.state == State.PROCESSED:
-        delivery.state = State.RECEIVED
-    delivery.processed_at = timezone.now() if delivery.state == State.PROCESSED else None
-    # Until the receivers are through, nobody else is to call them a second time.
-    delivery.leased_until = timezone.now() + _LEASE_TIME if names else None
-
-
-def _send_owed_signals(delivery: WebhookDelivery) -> None:
-    if not delivery.unsent_signals:
-        return
-    failed: dict[str, str] = {}
-    # Of an attempt that was deleted since, nothing is to be told.
-    owed = delivery.unsent_signals if delivery.attempt else ""
-    for name in owed.split():
-        answers = _SIGNALS_BY_NAME[name].send_robust(
-            sender=PatientConnectionAttempt,
-            attempt=delivery.attempt,
-            **_signal_arguments(name, delivery),
-        )
-        raised = [type(answer).__name__ for _, answer in answers if isinstance(answer, Exception)]
-        if raised:
-            failed[name] = raised[0]
-    why = ", ".join(f"a receiver of {name} raised {kind}" for name, kind in failed.items())
-    delivery.unsent_signals = " ".join(failed)
-    delivery.failure = why[:200]
-    delivery.state = State.FAILED if failed else State.PROCESSED
-    delivery.processed_at = None if failed else timezone.now()
-    delivery.leased_until = None
-    columns = {name: getattr(delivery, name) for name in _EFFECT_COLUMNS}
-    _update(_find_same_event(delivery), **columns)
+def _effect_columns(delivery: WebhookDelivery) -> dict[str, Any]:
+    return {name: getattr(delivery, name) for name in _EFFECT_COLUMNS}
 
 
 def _update(deliveries: QuerySet[WebhookDelivery], **columns: Any) -> int:
     update = partial(deliveries.update, **columns)
     return retry_on_deadlock(update, router.db_for_write(WebhookDelivery))
-
-
-def _signal_arguments(name: str, delivery: WebhookDelivery) -> dict[str, Any]:
-    if name == "connection_lost":
-        return {"actor": ""}  # Medblocks tells it: nobody here caused it
-    return dict(read_records(delivery)) if name == "records_synced" else {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeGuard
 
@@ -99,12 +99,13 @@ class EventEffect:
     """An event's attempts and evidence, and whether it waits for an attempt that is not there yet.
 
     ``attempts`` are the newest first; the evidence is about all of them. ``places`` are what it
-    tells of the patient at a place beside that.
+    tells of the patient at a place beside that. ``signals`` are due whatever changes, each with
+    what its receivers are given beside the attempt.
     """
 
     attempts: tuple[PatientConnectionAttempt, ...] = ()
     evidence: Evidence | None = None
-    signals: tuple[Signal, ...] = ()
+    signals: Mapping[Signal, Mapping[str, Any]] = field(default_factory=dict)
     is_waiting: bool = False
     failure: str = ""
     patient_id: str = ""
@@ -123,7 +124,7 @@ def read_effect(delivery: WebhookDelivery) -> EventEffect:
         return EventEffect(failure=error.message)
 
 
-def read_records(delivery: WebhookDelivery) -> Mapping[str, int | None]:
+def _read_records(delivery: WebhookDelivery) -> Mapping[str, int | None]:
     """Return how many records a sync brought and missed, as far as the event says."""
     event_object = _event_object(json.loads(delivery.payload))
     counts = {name: event_object.get(name) for name in ("total", "errors")}
@@ -205,7 +206,7 @@ def _read_sync_event(delivery: WebhookDelivery, event_object: Mapping[str, Any])
     if row is None and attempt is None:
         return EventEffect(is_waiting=True)
     is_completed = delivery.event_type == "records.sync.completed"
-    counts = read_records(delivery)
+    counts = _read_records(delivery)
     told_at = _told_at(delivery)
     place = PlaceEvidence(
         row.place_id if row else name_place(facility_id),
@@ -221,11 +222,13 @@ def _read_sync_event(delivery: WebhookDelivery, event_object: Mapping[str, Any])
         detail=counted if is_completed else clean_text(event_object.get("error_message"), 200),
         **(name_line(row) if row and attempt and is_further(row, attempt) else {}),
     )
-    signal = signals.records_synced if is_completed else signals.records_sync_failed
+    due: dict[Signal, Mapping[str, Any]] = (
+        {signals.records_synced: counts} if is_completed else {signals.records_sync_failed: {}}
+    )
     if attempt is None:  # connected elsewhere in the same workspace
         return EventEffect(patient_id=patient_id, places=(place,))
     return EventEffect(
-        (attempt,), evidence, (signal,), patient_id=patient_id, places=(place,) if row else ()
+        (attempt,), evidence, due, patient_id=patient_id, places=(place,) if row else ()
     )
 
 

@@ -19,6 +19,7 @@ from medblocks_connect.models.patient_connection import (
     LostConnection,
     PatientConnection,
 )
+from medblocks_connect.models.pending_signal import PendingSignal
 from medblocks_connect.models.place import is_url, name_place
 from medblocks_connect.models.webhook import WebhookDelivery
 from medblocks_connect.models.workspace import filter_workspace
@@ -36,6 +37,7 @@ __all__ = [
     "PatientConnection",
     "PatientConnectionAttempt",
     "PatientHistory",
+    "PendingSignal",
     "WebhookDelivery",
     "filter_workspace",
     "find_installation_id",

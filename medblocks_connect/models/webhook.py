@@ -42,9 +42,6 @@ class WebhookDelivery(models.Model):
     patient_connection_id = IdentifierField(
         _("Medblocks connection"), max_length=255, blank=True, default=""
     )
-    unsent_signals = models.CharField(
-        _("signals not sent yet"), max_length=200, blank=True, default="", editable=False
-    )
     state = models.CharField(
         _("state"), max_length=10, choices=State.choices, default=State.RECEIVED
     )
@@ -61,7 +58,6 @@ class WebhookDelivery(models.Model):
         default=0,
         help_text=_("How often the same event id came with another body. The first stands."),
     )
-    leased_until = models.DateTimeField(null=True, blank=True, editable=False)
     occurred_at = models.DateTimeField(_("happened"), null=True, blank=True)
     received_at = models.DateTimeField(_("received"), default=timezone.now)
     processed_at = models.DateTimeField(_("processed"), null=True, blank=True)

@@ -146,7 +146,7 @@ def test_attempt_page_asks_few_queries(staff, make_attempt, django_assert_max_nu
         _event(attempt)
     make_attempt()
     ContentType.objects.get_for_model(attempt)  # Django keeps it
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         staff.get(attempt_url(attempt.pk))
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.utils import timezone
 
 from medblocks_connect.admin.formatting import show_dotted
-from medblocks_connect.admin.links import delivery_url
+from medblocks_connect.admin.links import attempt_url, delivery_url
 from medblocks_connect.admin.payload import show_payload
-from medblocks_connect.models import WebhookDelivery
+from medblocks_connect.models import PendingSignal, WebhookDelivery
+from medblocks_connect.signals import records_synced
 from medblocks_connect.views.webhook_receiver import read_delivery
 from tests.admin.conftest import DELIVERIES
 
@@ -46,11 +50,11 @@ def _process_url(delivery) -> str:
 
 
 def test_delivery_list_shows_state_and_failure(clerk, deliver, make_attempt):
-    deliver(state="failed", failure="a receiver of attempt_failed raised KeyError")
+    deliver(state="failed", failure="KeyError")
     deliver(state="processed", attempt=make_attempt())
     deliver()
     page = clerk.get(DELIVERIES).content.decode()
-    for text in ("raised KeyError", "Processing failed", "Waits for its attempt", "evt_1"):
+    for text in ("KeyError", "Processing failed", "Waits for its attempt", "evt_1"):
         assert text in page
 
 
@@ -213,6 +217,94 @@ def test_process_again_of_processed_does_nothing(processor, deliver):
     page = processor.post(_process_url(delivery), follow=True).content.decode()
     assert "Nothing was done" in page
     assert "Process again" not in page
+
+
+@pytest.fixture
+def receiver():
+    """A receiver of ``records_synced`` that raises while it is told to."""
+    calls, errors = [], []
+
+    def receive(attempt, **kwargs):
+        calls.append(kwargs["total"])
+        if errors:
+            raise errors.pop()
+
+    records_synced.connect(receive)
+    yield SimpleNamespace(calls=calls, errors=errors)
+    records_synced.disconnect(receive)
+
+
+@pytest.fixture
+def owing(deliver, make_attempt):
+    """A delivery that was processed, and whose receivers have not been told."""
+    delivery = deliver(state="processed", attempt=make_attempt(status="succeeded"))
+
+    def owe(**changes):
+        fields = {"name": "records_synced", "arguments": '{"total": 3}', "failure": "KeyError"}
+        due_at = timezone.now() + timedelta(days=1)
+        fields = {**fields, "tries": 3, "due_at": due_at, **changes}
+        PendingSignal.objects.create(attempt=delivery.attempt, delivery=delivery, **fields)
+        return delivery
+
+    return owe
+
+
+@pytest.mark.parametrize(
+    ("changes", "texts"),
+    [
+        ({}, ["KeyError"]),
+        ({"due_at": timezone.now()}, ["KeyError", "With the next run"]),
+        ({"failure": ""}, ["Is being sent."]),
+        ({"failure": "", "due_at": timezone.now()}, ["Waits to be sent.", "With the next run"]),
+        ({"tries": 15}, ["KeyError", "Not by itself any more"]),
+        ({"failure": "<b>"}, ["&lt;b&gt;"]),
+    ],
+)
+def test_pending_signals_are_on_both_pages(make_staff, owing, changes, texts):
+    clerk = make_staff("view_webhookdelivery", "view_patientconnectionattempt")
+    delivery = owing(**changes)
+    for url in (delivery_url(delivery.pk), attempt_url(delivery.attempt_id)):
+        page = clerk.get(url).text
+        for text in ("Signals not sent yet", "records_<wbr>synced", *texts):
+            assert text in page
+
+
+def test_pages_without_pending_signals_say_nothing_of_them(make_staff, deliver, make_attempt):
+    clerk = make_staff("view_webhookdelivery", "view_patientconnectionattempt")
+    delivery = deliver(state="processed", attempt=make_attempt(status="succeeded"))
+    for url in (delivery_url(delivery.pk), attempt_url(delivery.attempt_id)):
+        assert "Signals not sent yet" not in clerk.get(url).text
+
+
+def test_process_again_sends_what_is_pending(processor, owing, receiver):
+    delivery = owing()
+    assert "Process again" in processor.get(delivery_url(delivery.pk)).text
+    page = processor.post(_process_url(delivery), follow=True).text
+    assert "The signals were sent." in page
+    assert receiver.calls == [3]
+    assert not PendingSignal.objects.exists()
+    assert LogEntry.objects.get().change_message == "Processed again."
+
+
+def test_process_again_whose_receiver_raises_again_says_so(processor, owing, receiver):
+    receiver.errors.append(ValueError("ann@mail.example"))
+    page = processor.post(_process_url(owing()), follow=True).text
+    assert "A receiver failed again" in page
+    assert "ValueError" in page
+    assert "ann@mail.example" not in page
+
+
+def test_process_again_of_what_is_being_sent_sends_nothing(processor, owing, receiver):
+    page = processor.post(_process_url(owing(failure="")), follow=True).text
+    assert "being sent right now" in page
+    assert receiver.calls == []
+
+
+def test_process_again_of_another_workspace_sends_nothing(processor, owing, receiver):
+    delivery = owing()
+    WebhookDelivery.objects.update(workspace="north")
+    processor.post(_process_url(delivery))
+    assert receiver.calls == []
 
 
 def test_process_again_without_permission_is_403(clerk, deliver):

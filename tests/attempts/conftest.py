@@ -239,5 +239,19 @@ def heard():
     signals.attempt_succeeded.disconnect(receive)
 
 
+@pytest.fixture
+def listen_to():
+    """Connect receivers for one test."""
+    connected = []
+
+    def connect(signal, receiver):
+        connected.append((signal, receiver))
+        signal.connect(receiver, weak=False)
+
+    yield connect
+    for signal, receiver in connected:
+        signal.disconnect(receiver)
+
+
 def break_reading(_delivery):
     raise RuntimeError

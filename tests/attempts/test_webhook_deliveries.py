@@ -1,22 +1,17 @@
-"""A stored delivery: leased by one process, processed once, its signals owed until sent."""
+"""A stored delivery: its effect is had once, whoever processes it, and its signals are owed."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
-from django.utils import timezone
 
 from medblocks_connect import signals
 from medblocks_connect.attempts import webhook_deliveries
-from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.attempts.verification import verify_attempt
 from medblocks_connect.attempts.webhook_deliveries import (
-    lease_delivery,
     process_delivery,
     process_waiting_deliveries,
 )
-from medblocks_connect.models import WebhookDelivery
+from medblocks_connect.models import PendingSignal, WebhookDelivery
 from tests.attempts.conftest import (
     ACTIVE,
     FACILITY,
@@ -29,8 +24,7 @@ from tests.attempts.conftest import (
 
 def test_process_waits_for_its_attempt(make_delivery):
     delivery = make_delivery()
-    assert lease_delivery(delivery)
-    process_delivery(delivery)
+    assert process_delivery(delivery)
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempt, delivery.tries) == ("received", None, 1)
 
@@ -44,52 +38,58 @@ def test_process_waiting_deliveries_settles_their_attempt(make_delivery, make_at
     assert (delivery.state, attempt.status) == ("processed", "succeeded")
 
 
-def test_process_waiting_deliveries_leaves_a_leased_one(make_delivery, make_attempt):
-    make_delivery(leased_until=timezone.now() + timedelta(minutes=1))
+@pytest.mark.parametrize("changed", [{"state": "failed"}, {"tries": 3}, {"state": "processed"}])
+def test_process_of_a_delivery_changed_since_it_was_read_does_nothing(
+    make_delivery, make_attempt, changed
+):
+    """Whoever was faster has given it its effect, or found that it has none."""
+    attempt, as_read = make_attempt(), make_delivery()
+    WebhookDelivery.objects.update(**changed)
+    before = WebhookDelivery.objects.values().get()
+    assert not process_delivery(as_read)
+    assert WebhookDelivery.objects.values().get() == before
+    attempt.refresh_from_db()
+    assert (attempt.status, attempt.events.count()) == ("started", 0)
+
+
+def test_process_that_breaks_after_somebody_else_was_through_changes_nothing(
+    make_delivery, monkeypatch
+):
+    as_read = make_delivery()
+    WebhookDelivery.objects.update(state="processed", tries=1)
+    monkeypatch.setattr(webhook_deliveries, "read_effect", break_reading)
+    assert not process_delivery(as_read)
+    assert WebhookDelivery.objects.values_list("state", "tries", "failure").get() == (
+        "processed", 1, "",
+    )  # fmt: skip
+
+
+def test_process_of_a_processed_delivery_does_nothing(make_delivery, make_attempt):
     attempt = make_attempt()
-    assert not process_waiting_deliveries(attempt)
+    assert not process_delivery(make_delivery(state="processed"))
     attempt.refresh_from_db()
     assert attempt.status == "started"
 
 
-def test_lease_of_a_leased_delivery_is_refused(make_delivery):
-    delivery = make_delivery()
-    assert lease_delivery(delivery)
-    assert not lease_delivery(delivery)
+@pytest.mark.parametrize("tries", [0, 7])
+def test_process_counts_tries_from_the_end_of_the_wait(make_delivery, make_attempt, tries):
+    """To wait for its attempt was no failed try: it has all of them before it."""
+    waiting = make_delivery(tries=tries)
+    process_delivery(waiting)
+    assert (waiting.state, waiting.tries) == ("received", tries + 1)
+    make_attempt()
+    process_delivery(waiting)
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.tries) == ("processed", 1)
 
 
-def test_lease_of_a_process_that_died_lapses(make_delivery):
-    lapsed = timezone.now() - timedelta(seconds=1)
-    assert lease_delivery(make_delivery(leased_until=lapsed))
-
-
-@pytest.mark.parametrize(
-    "changed", [{"state": "failed"}, {"tries": 3}, {"unsent_signals": "attempt_succeeded"}]
-)
-def test_lease_of_a_delivery_changed_since_it_was_read_is_refused(make_delivery, changed):
-    as_read = make_delivery()
-    WebhookDelivery.objects.update(**changed)
-    assert not lease_delivery(as_read)
-
-
-def test_lease_of_a_processed_delivery_is_refused(make_delivery):
-    assert not lease_delivery(make_delivery(state="processed"))
-
-
-def test_signals_owed_are_sent_once_by_reconciliation(make_delivery, make_attempt, counts):
-    """Killed between the commit and its receivers: they are owed and paid once."""
-    attempt = make_attempt(status="succeeded", settled_at=timezone.now())
-    about = {"total": 3, "errors": True, "patient_id": "p-1", "connection_id": FACILITY}
-    make_delivery(
-        about,
-        event_type="records.sync.completed",
-        attempt=attempt,
-        unsent_signals="records_synced",
-        leased_until=timezone.now() - timedelta(seconds=1),
-    )
-    assert reconcile_attempts(limit=10).deliveries == 1
-    assert reconcile_attempts(limit=10).deliveries == 0
-    assert len(counts) == 1
+def test_process_that_breaks_after_a_long_wait_has_all_its_tries(make_delivery, monkeypatch):
+    monkeypatch.setattr(webhook_deliveries, "read_effect", break_reading)
+    failing = make_delivery(tries=webhook_deliveries.MAX_TRIES)
+    for tries in (1, 2):
+        process_delivery(failing)
+        failing.refresh_from_db()
+        assert (failing.state, failing.tries) == ("failed", tries)
 
 
 def session_told(**changes):
@@ -100,6 +100,7 @@ def session_told(**changes):
 REFUSED = connection_json("failed", failure_code="oauth_error")
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("kind", "about", "name"),
     [
@@ -113,6 +114,7 @@ def test_process_sends_the_signal_of_the_outcome(make_delivery, make_attempt, ki
     assert process_heard(make_delivery(about, event_type=kind), name) == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_process_of_a_failed_sync_sends_its_signal(make_delivery, make_attempt):
     make_attempt(status="succeeded")
     about = {"patient_id": "p-1", "connection_id": FACILITY}
@@ -141,7 +143,7 @@ def test_process_writes_to_its_own_delivery_alone(make_delivery, make_attempt, h
     process_delivery(delivery)
     for each in (delivery, other):
         each.refresh_from_db()
-    assert (delivery.state, delivery.attempt, delivery.unsent_signals) == ("processed", attempt, "")
+    assert (delivery.state, delivery.attempt) == ("processed", attempt)
     assert delivery.processed_at is not None
     assert (other.state, other.attempt, other.processed_at) == ("received", None, None)
 
@@ -179,23 +181,16 @@ def test_verify_with_a_replica_reads_the_effect_of_waiting_deliveries(
     assert attempt.connection_status == "refresh_failed"
 
 
-def test_process_killed_before_the_receivers_owes_their_signals(
-    make_delivery, make_attempt, monkeypatch, heard
+def test_process_sends_after_the_callers_commit(
+    make_delivery, make_attempt, heard, django_capture_on_commit_callbacks
 ):
+    """As in an admin with ATOMIC_REQUESTS: what is rolled back was told to nobody."""
     make_attempt()
-    with monkeypatch.context() as killed:
-        killed.setattr(webhook_deliveries, "_send_owed_signals", lambda *_: None)
+    with django_capture_on_commit_callbacks(execute=True):
         process_delivery(make_delivery())
-    WebhookDelivery.objects.update(leased_until=timezone.now() - timedelta(seconds=1))
-    reconcile_attempts(limit=10)
+        assert heard == []
+        assert PendingSignal.objects.get().name == "attempt_succeeded"
     assert heard == ["succeeded"]
-
-
-def test_signals_owed_for_a_deleted_attempt_are_not_sent(make_delivery, counts):
-    """No receiver is promised an attempt that may be None."""
-    make_delivery({}, event_type="records.sync.completed", unsent_signals="records_synced")
-    assert reconcile_attempts(limit=10).deliveries == 1
-    assert counts == []
 
 
 def test_process_of_an_unreadable_session_is_failed(make_delivery, make_attempt):
@@ -219,6 +214,6 @@ def test_process_that_breaks_after_its_effect_is_processed(
 ):
     make_attempt()
     delivery = make_delivery()
-    monkeypatch.setattr(webhook_deliveries, "_process_awaiting", lambda *_: break_reading(None))
+    monkeypatch.setattr(webhook_deliveries, "_has_waiting_deliveries", break_reading)
     process_delivery(delivery)
     assert WebhookDelivery.objects.get().state == "processed"

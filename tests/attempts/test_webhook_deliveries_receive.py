@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 
 import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from medblocks_connect.attempts import database_retry, webhook_deliveries
+from medblocks_connect import signals
+from medblocks_connect.attempts import database_retry, outbox, webhook_deliveries
+from medblocks_connect.attempts.outbox import send_due_signals
 from medblocks_connect.attempts.queries import find_attempt
 from medblocks_connect.attempts.webhook_deliveries import (
     retry_deliveries,
 )
 from medblocks_connect.attempts.webhook_events import read_delivery
-from medblocks_connect.models import WebhookDelivery
+from medblocks_connect.models import PendingSignal, WebhookDelivery
 from medblocks_connect.patients import Patient
 from tests.attempts.conftest import (
     FACILITY,
@@ -85,10 +86,10 @@ def test_redelivery_that_breaks_counts_one_more_try(db, monkeypatch):
         webhook_deliveries.receive_delivery(completed_event(event_id=event_id))
     monkeypatch.setattr(webhook_deliveries, "read_effect", break_reading)
     webhook_deliveries.receive_delivery(completed_event())
-    columns = ("event_id", "state", "failure", "tries", "leased_until")
+    columns = ("event_id", "state", "failure", "tries")
     assert list(WebhookDelivery.objects.order_by("id").values_list(*columns)) == [
-        ("evt_1", "failed", "RuntimeError", 2, None),
-        ("evt_other", "received", "", 1, None),
+        ("evt_1", "failed", "RuntimeError", 2),
+        ("evt_other", "received", "", 1),
     ]
 
 
@@ -104,13 +105,12 @@ def test_redelivery_that_breaks_leaves_it_processed(make_attempt, monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_receive_that_breaks_owes_no_signal(make_attempt, monkeypatch, heard):
-    """It has none of its effect: the next try must not take it for one whose signals are owed."""
     make_attempt()
     with monkeypatch.context() as broken:
         broken.setattr(webhook_deliveries, "write_change", lambda *_: break_reading(None))
         webhook_deliveries.receive_delivery(completed_event())
     stored = WebhookDelivery.objects.get()
-    assert (stored.attempt, stored.unsent_signals, stored.leased_until) == (None, "", None)
+    assert (stored.attempt, PendingSignal.objects.count()) == (None, 0)
     webhook_deliveries.receive_delivery(completed_event())()
     assert heard == ["succeeded"]
 
@@ -143,16 +143,6 @@ def test_redelivery_with_another_body_counts_a_conflict(make_attempt):
     assert list(stored) == [("received", 1), ("received", 0)]
 
 
-def test_redelivery_of_a_leased_one_changes_nothing(make_attempt):
-    attempt = make_attempt()
-    first = completed_event()
-    first.leased_until = timezone.now() + timedelta(minutes=1)
-    first.save()
-    webhook_deliveries.receive_delivery(completed_event())
-    attempt.refresh_from_db()
-    assert attempt.status == "started"
-
-
 def test_receive_calls_receivers_when_followed_up_alone(make_attempt, heard):
     """The answer to Medblocks leaves before."""
     make_attempt()
@@ -175,41 +165,68 @@ def test_receive_followed_up_processes_what_waited(make_attempt):
 
 
 def test_receive_never_followed_up_owes_its_signals(make_attempt, heard):
-    """A process that dies after the answer: reconciliation sends them once the lease is over."""
+    """A process that dies after the answer: they are sent once it is taken for dead."""
     make_attempt()
     webhook_deliveries.receive_delivery(completed_event())
-    assert reconcile_later() == (1, 0)
+    assert WebhookDelivery.objects.get().state == "processed"
+    assert send_due_signals(10) == (0, 0)
+    PendingSignal.objects.update(due_at=timezone.now())
+    assert send_due_signals(10) == (1, 0)
     assert heard == ["succeeded"]
-
-
-def test_follow_up_that_breaks_is_retried(make_attempt, heard, monkeypatch):
-    make_attempt()
-    follow_up = webhook_deliveries.receive_delivery(completed_event())
-    with monkeypatch.context() as broken:
-        broken.setattr(webhook_deliveries, "_send_owed_signals", break_reading)
-        follow_up()
-    assert WebhookDelivery.objects.get().state == "failed"
-    assert reconcile_later() == (1, 0)
-    assert heard == ["succeeded"]
-
-
-def reconcile_later() -> tuple[int, int]:
-    """Retry once no lease is held any more."""
-    WebhookDelivery.objects.update(leased_until=None)
-    return retry_deliveries(10)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_redelivery_that_breaks_frees_no_leased_one(make_delivery, monkeypatch):
-    """A redelivery that breaks must not free what another process is at work on."""
-    soon = timezone.now() + timedelta(minutes=1)
-    stored = make_delivery(unsent_signals="attempt_succeeded", leased_until=soon)
+def test_follow_up_that_breaks_sends_what_it_owes(make_attempt, heard, monkeypatch, caplog):
+    make_attempt()
+    follow_up = webhook_deliveries.receive_delivery(completed_event())
+    monkeypatch.setattr(webhook_deliveries, "_has_waiting_deliveries", break_reading)
+    follow_up()
+    assert heard == ["succeeded"]
+    assert "Waiting webhooks were not processed: RuntimeError" in caplog.text
 
-    def fail(*_args):
-        raise RuntimeError
 
-    monkeypatch.setattr(webhook_deliveries, "read_effect", fail)
-    webhook_deliveries.receive_delivery(WebhookDelivery(event_id=stored.event_id))
-    stored.refresh_from_db()
-    assert (stored.state, stored.leased_until, stored.tries) == ("received", soon, 0)
-    assert WebhookDelivery.objects.count() == 1
+@pytest.mark.django_db(transaction=True)
+def test_follow_up_calls_receivers_for_2_seconds(make_attempt, monkeypatch, listen_to):
+    """Two slow ones: the second's turn comes later, with whoever sends what is due."""
+    now = [0.0]
+    monkeypatch.setattr(outbox.time, "monotonic", lambda: now[0])
+    called = []
+
+    def be_slow(signal, **kwargs):
+        called.append(signal)
+        now[0] += 2.1
+
+    for signal in (signals.attempt_succeeded, signals.connection_lost):
+        listen_to(signal, be_slow)
+    make_attempt()
+    loss = {"id": "conn_1", "status": "refresh_failed"}
+    kind = "connection.token_refresh_failed"
+    webhook_deliveries.receive_delivery(
+        completed_event(event_id="evt_lost", type=kind, data={"object": loss})
+    )
+    webhook_deliveries.receive_delivery(completed_event())()
+    assert called == [signals.attempt_succeeded]
+    left = PendingSignal.objects.get()
+    assert (left.name, left.tries, left.failure) == ("connection_lost", 0, "")
+    assert send_due_signals(10) == (1, 0)
+    assert called == [signals.attempt_succeeded, signals.connection_lost]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_redelivery_of_a_processed_event_sends_nothing(make_attempt, heard):
+    """What it owes has a time of its own."""
+    make_attempt()
+    webhook_deliveries.receive_delivery(completed_event())
+    webhook_deliveries.receive_delivery(completed_event())()
+    assert heard == []
+    assert PendingSignal.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_redelivery_of_a_failed_event_owes_its_signals(make_attempt, monkeypatch, heard):
+    make_attempt()
+    with monkeypatch.context() as broken:
+        broken.setattr(webhook_deliveries, "write_change", lambda *_: break_reading(None))
+        webhook_deliveries.receive_delivery(completed_event())
+    webhook_deliveries.receive_delivery(completed_event())
+    assert PendingSignal.objects.get().delivery == WebhookDelivery.objects.get()

@@ -8,14 +8,12 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from medblocks_connect import signals
 from medblocks_connect.attempts import webhook_deliveries
 from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.attempts.webhook_deliveries import MAX_TRIES
 from medblocks_connect.models import WebhookDelivery
 from tests.attempts.conftest import (
     ACTIVE,
-    FACILITY,
     answer_list,
     session_json,
     store_delivery,
@@ -60,7 +58,7 @@ def test_retry_that_breaks_stops_no_other(make_attempt, breaks_once, caplog):
     done = reconcile_attempts(limit=10)
     assert (done.deliveries, done.failed_deliveries) == (1, 1)
     broken = WebhookDelivery.objects.get(state="failed")
-    assert (broken.failure, broken.tries, broken.leased_until) == ("RuntimeError", 1, None)
+    assert (broken.failure, broken.tries) == ("RuntimeError", 1)
     assert "ann@mail.example" not in caplog.text
 
 
@@ -96,20 +94,3 @@ def test_retry_after_an_adoption_processes_waiting_deliveries(medblocks, make_ol
     waiting.refresh_from_db()
     assert (waiting.state, waiting.attempt) == ("processed", attempt)
     assert reconcile_attempts(limit=10).deliveries == 0
-
-
-def test_retry_after_a_long_wait_has_all_its_tries(make_attempt):
-    """To wait for its attempt uses up none of the tries that a failure has."""
-    about = {"patient_id": "p-1", "connection_id": FACILITY}
-    store_delivery("", about, event_type="records.sync.completed", tries=MAX_TRIES)
-    make_attempt(status="succeeded", settled_at=timezone.now())
-
-    def fail(**kwargs):
-        raise RuntimeError
-
-    signals.records_synced.connect(fail)
-    try:
-        failed = [reconcile_attempts(limit=10).failed_deliveries for _ in range(2)]
-    finally:
-        signals.records_synced.disconnect(fail)
-    assert failed == [1, 1]

@@ -14,6 +14,7 @@ from medblocks_connect.models import PatientConnectionAttempt
 from tests.attempts.conftest import FACILITY
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("about", "expected"),
     [

@@ -3,24 +3,29 @@
 ``python -m tests.faults.driver '<job>'`` with the job as JSON:
 
 - ``settings``: what ``MEDBLOCKS_CONNECT`` is. The database is that of ``DATABASE_URL``.
-- ``deed``: ``start``, ``return``, ``webhook``, one of ``DEEDS_AFTER_CONNECTING`` or ``race``;
-  ``user``: who is signed in.
+- ``deed``: one of those in ``prepare`` and ``DEEDS_AFTER_CONNECTING``, or ``race``; ``user``: who
+  is signed in, else a new patient each time.
+- ``heard``: a file, to which receivers of the signals write what they hear; steps then count from
+  where the first is written down. Without it, nobody listens.
 
-All but ``race`` are done again and again, each time by a new child that is killed one step later
-(SIGKILL, before or after a statement of SQL or a call to Medblocks), until one lives. Prints how
-many were killed. ``race`` does each of the ``requests`` in a thread of its own, all at once, and
-prints their statuses.
+A deed is done again and again, each time by a new child that is killed one step later (SIGKILL,
+before or after a statement of SQL, a call to Medblocks or a receiver's work), until one lives.
+Prints how many were killed. ``race`` does each of the ``requests`` in a thread of its own, all at
+once, and prints their statuses.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -29,6 +34,7 @@ import requests
 from django.conf import settings
 from django.db import connection, connections
 from django.test import Client
+from django.utils import timezone
 
 STEPS_AT_MOST = 200
 URL = "https://fhir.riverside.example/r4"
@@ -36,19 +42,27 @@ DEEDS_AFTER_CONNECTING = ("lose", "page", "disconnect", "rename")
 
 
 class Countdown:
-    """Kills this process when as many steps have been passed as it was given."""
+    """Kills this process when as many steps have been passed as it was given.
 
-    def __init__(self, steps: int) -> None:
+    They count from the first statement about the table ``since``, where one is named.
+    """
+
+    def __init__(self, steps: int, since: str = "") -> None:
         self.left = steps
+        self.since = since
 
     def pass_step(self) -> None:
+        if self.since:
+            return
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         self.left -= 1
 
-    def around_sql(self, execute: Any, *statement: Any) -> Any:
+    def around_sql(self, execute: Any, sql: str, *rest: Any) -> Any:
         self.pass_step()
-        result = execute(*statement)
+        result = execute(sql, *rest)
+        if self.since in sql:
+            self.since = ""
         self.pass_step()
         return result
 
@@ -82,7 +96,9 @@ def do_and_die(job: dict[str, Any], steps: int) -> None:
         from requests.adapters import HTTPAdapter
 
         deed = prepare(job)
-        countdown = Countdown(steps)
+        countdown = Countdown(steps, since="pendingsignal" if "heard" in job else "")
+        if "heard" in job:
+            listen(Path(job["heard"]), countdown)
         with ExitStack() as counted:
             counted.enter_context(connection.execute_wrapper(countdown.around_sql))
             counting = countdown.around_call(HTTPAdapter.send)
@@ -93,13 +109,33 @@ def do_and_die(job: dict[str, Any], steps: int) -> None:
         os._exit(code)
 
 
+def listen(heard: Path, countdown: Countdown) -> None:
+    """Receive the signals as a site does: what is done there is kept, whatever comes after it."""
+    from medblocks_connect import signals
+
+    def write_down(attempt: Any, name: str) -> None:
+        countdown.pass_step()
+        with heard.open("a") as file:
+            file.write(f"{name} {attempt.public_id}\n")
+        countdown.pass_step()
+
+    for name in ("attempt_started", "attempt_succeeded", "connection_lost"):
+
+        def receive(attempt: Any, name: str = name, **_kwargs: Any) -> None:
+            write_down(attempt, name)
+
+        getattr(signals, name).connect(receive, weak=False)
+
+
 def prepare(job: dict[str, Any]) -> Any:
     """Do what comes before the deed, and return the deed."""
+    from medblocks_connect.attempts.reconcile import reconcile_attempts
+    from medblocks_connect.models import PatientConnectionAttempt
     from medblocks_connect.sandbox import flows
     from tests.faults.clinic import Clinic, Medblocks
     from tests.faults.events import completed
 
-    clinic = Clinic(sign_in(job["user"]), Medblocks())
+    clinic = Clinic(sign_in(job.get("user") or make_patient()), Medblocks())
     clinic.csrf_token()
     if job["deed"] == "start":
         return clinic.start
@@ -108,6 +144,10 @@ def prepare(job: dict[str, Any]) -> Any:
     flows.approve(clinic.session)
     if job["deed"] == "return":
         return clinic.come_back
+    if job["deed"] == "reconcile":
+        before = timezone.now() - timedelta(minutes=5)
+        PatientConnectionAttempt.objects.filter(pk=clinic.attempt.pk).update(created_at=before)
+        return lambda: reconcile_attempts(limit=1000)
     if job["deed"] in DEEDS_AFTER_CONNECTING:
         return prepare_connected(clinic, job)
     event = completed(clinic.session, f"evt_{clinic.session.session_id}")
@@ -145,6 +185,12 @@ def prepare_connected(clinic: Any, job: dict[str, Any]) -> Any:
     if job["deed"] == "page":
         return lambda: clinic.client.get(page)
     return lambda: clinic.send(event)
+
+
+def make_patient() -> Any:
+    from django.contrib.auth import get_user_model
+
+    return get_user_model().objects.create_user(secrets.token_hex(8)).pk
 
 
 def sign_in(user_pk: Any) -> Client:

@@ -19,6 +19,7 @@ from django.test import Client
 from django.utils import timezone
 
 from medblocks_connect.attempts.reconcile import reconcile_attempts
+from medblocks_connect.attempts.webhook_deliveries import retry_deliveries
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.models import SandboxSession
@@ -34,8 +35,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def racing(site, patient_client, settings, heard) -> Clinic:
-    """A patient who has approved at the portal, and whose word is on its way in every form."""
-    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "WEBHOOK_SECRETS": [SECRET]}
+    """A patient who has approved at the portal, and whose word is on its way in every form.
+
+    With a seat for each of the callers: what is refused at the gate does not race.
+    """
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "WEBHOOK_SECRETS": [SECRET],
+        "MAX_WAITING": 32,
+    }
     clinic = Clinic(patient_client, Medblocks())
     clinic.started()
     flows.approve(clinic.session)
@@ -113,6 +121,19 @@ def test_race_of_everything_settles_once(racing, heard):
     assert set(statuses) <= {200, 303}
     assert_settled_once(racing, heard, connected_by={"webhook", "medblocks"})
     assert WebhookDelivery.objects.get().state == "processed"
+
+
+def test_race_for_a_waiting_delivery_has_one_effect(racing, heard):
+    """It came before its attempt was known; then everybody finds it at once."""
+    session_id = racing.attempt.patient_session_id
+    PatientConnectionAttempt.objects.update(patient_session_id="ps_not_yet")
+    assert deliver(racing)() == 200
+    PatientConnectionAttempt.objects.update(patient_session_id=session_id)
+    runs = all_at_once([lambda: retry_deliveries(10)] * 20)
+    assert Counter(runs) == {(1, 0): 1, (0, 0): 19}
+    assert_settled_once(racing, heard, connected_by={"webhook"})
+    delivery = WebhookDelivery.objects.get()
+    assert (delivery.state, delivery.tries) == ("processed", 1)
 
 
 def test_race_of_conflicting_claims_ends_connected(racing, heard):

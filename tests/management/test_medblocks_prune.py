@@ -18,6 +18,7 @@ from medblocks_connect.models import (
     FacilityRequest,
     MissingFacility,
     PatientConnectionAttempt,
+    PendingSignal,
     WebhookDelivery,
 )
 from tests.admin.conftest import create_attempt
@@ -53,6 +54,14 @@ def test_prune_deletes_what_is_old_with_its_timeline(make_attempt):
     _prune("--older-than", "6y")
     assert _left() == {"new"}
     assert not AttemptEvent.objects.exists()
+
+
+def test_prune_takes_the_signals_of_what_is_old_with_it(make_attempt):
+    old, new = (make_attempt(status="failed", created_at=day) for day in (OLD, timezone.now()))
+    for attempt in (old, new):
+        attempt.pending_signals.create(name="attempt_failed", due_at=timezone.now())
+    _prune("--older-than", "6y")
+    assert PendingSignal.objects.get().attempt == new
 
 
 def test_prune_in_batches_prints_progress(make_attempt):

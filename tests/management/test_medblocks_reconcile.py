@@ -6,6 +6,7 @@ import io
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from medblocks_connect.attempts import reconcile
 from tests.attempts.conftest import (
@@ -91,6 +92,17 @@ def test_reconcile_counts_a_delivery_that_fails_again(medblocks, make_old):
     assert "processed" not in line
     assert code == 1
     assert run() == ("medblocks_reconcile: 0 asked.\n", 0)
+
+
+def test_reconcile_counts_the_signals_that_it_sends(make_old, owe, breaking):
+    attempt = make_old(status="succeeded", settled_at=timezone.now())
+    for _ in range(2):
+        owe(attempt)
+    assert run() == ("medblocks_reconcile: 0 asked (2 signals sent).\n", 0)
+    owe(attempt)
+    breaking.append(1)
+    line = "medblocks_reconcile: 0 asked (1 signals failed again)."
+    assert run() == (line, 1)
 
 
 @pytest.mark.parametrize("limit", [0, -1])

@@ -26,10 +26,11 @@ class Command(BaseCommand):
 
     help = (
         "Asks Medblocks about every attempt without a confirmed outcome and settles it; expires "
-        "what has lapsed; processes webhook deliveries that failed or came too early. Run it from "
-        "cron every few minutes, on as many machines as you like. Exit code 1: something has to "
-        "be done again, as Medblocks could not be asked about an attempt, an attempt could not be "
-        "settled or a delivery failed again. The one line that it prints says which."
+        "what has lapsed; processes webhook deliveries that failed or came too early; sends "
+        "signals that are still owed. Run it from cron every few minutes, on as many machines as "
+        "you like. Exit code 1: something has to be done again, as Medblocks could not be asked "
+        "about an attempt, an attempt could not be settled, or a delivery or a signal failed "
+        "again. The one line that it prints says which."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -71,6 +72,10 @@ def _format_summary(done: Reconciliation) -> str:
         parts.append(f"{done.deliveries} webhook deliveries processed")
     if done.failed_deliveries:
         parts.append(f"{done.failed_deliveries} webhook deliveries failed again")
+    if done.signals:
+        parts.append(f"{done.signals} signals sent")
+    if done.failed_signals:
+        parts.append(f"{done.failed_signals} signals failed again")
     if done.unanswered:
         parts.append(f"{done.unanswered} without a usable answer")
     if done.broken:
