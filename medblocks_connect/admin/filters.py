@@ -5,7 +5,6 @@ leave (:mod:`medblocks_connect.admin.facets`): asking the whole table would take
 """
 
 # ruff: noqa: ARG002, D102 - Django gives its hooks more than these need, and says what they do
-
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

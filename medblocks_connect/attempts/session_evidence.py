@@ -73,6 +73,25 @@ def read_session(
         end_of_session(attempt),
         is_hosted=attempt.is_hosted,
     )
+    evidence = Evidence(
+        source=source,
+        kind=_event_kind_of_session(outcome),
+        outcome=outcome,
+        request_id=session.request_id,
+        occurred_at=outcome.failure.failure_at if outcome.failure else None,
+        facts=_read_facts(attempt, session, outcome, source, client),
+    )
+    # No word is newer than its coming, whatever the clocks say.
+    return _add_places(evidence, attempt, session, min(as_of or now, now))
+
+
+def _read_facts(
+    attempt: PatientConnectionAttempt,
+    session: PatientSession,
+    outcome: Outcome,
+    source: AttemptEvent.Source,
+    client: MedblocksClient | None,
+) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "expires_at": to_stored_time(session.expires_at),
         **read_place(attempt, session),
@@ -81,28 +100,28 @@ def read_session(
         facts["answered_at"] = django_timezone.now()
     if outcome.rank is Rank.SUCCEEDED:
         facts.update(_get_facility_columns(attempt, session, source, client))
-    evidence = Evidence(
-        source=source,
-        kind=_event_kind_of_session(outcome),
-        outcome=outcome,
-        request_id=session.request_id,
-        occurred_at=outcome.failure.failure_at if outcome.failure else None,
-        facts=facts,
-    )
+    return facts
+
+
+def _add_places(
+    evidence: Evidence,
+    attempt: PatientConnectionAttempt,
+    session: PatientSession,
+    told_at: datetime,
+) -> Evidence:
+    """Return ``evidence`` with what the session tells of each of its places at ``told_at``."""
+    facts = evidence.facts
     others = _find_other_places(attempt, session, facts.get("place_id", attempt.place_id))
     # While nothing is connected, the failure that decides is one of them: it is told once.
-    decisive = next((row for row in others if to_failure(row) == outcome.failure), None)
-    facilities = _find_facilities(others, source)
+    decisive = next((row for row in others if to_failure(row) == evidence.outcome.failure), None)
+    facilities = _find_facilities(others, evidence.source)
     if decisive is not None:
         evidence = replace(evidence, **_name_line(decisive, facilities))
     return replace(
         evidence,
-        # No word is newer than its coming, whatever the clocks say.
-        places=tuple(
-            _tell_places(attempt, session, facts, others, facilities, min(as_of or now, now))
-        ),
+        places=tuple(_tell_places(attempt, session, facts, others, facilities, told_at)),
         lines=tuple(
-            _tell_line(row, facilities, source, session.request_id)
+            _tell_line(row, facilities, evidence.source, session.request_id)
             for row in others
             if row is not decisive
         ),

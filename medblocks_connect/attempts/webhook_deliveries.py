@@ -234,9 +234,8 @@ def _process_waiting(
 ) -> list[Sequence[PendingSignal]]:
     """Process what came before ``attempt`` was known; return what each of them owes."""
     about_attempt = Q(patient_session_id=attempt.patient_session_id)
-    about_attempt |= Q(patient_connection_id__in=[link_id for link_id in links if link_id])
-    if attempt.patient_connection_id:
-        about_attempt |= Q(patient_connection_id=attempt.patient_connection_id)
+    known = {*links, attempt.patient_connection_id} - {""}
+    about_attempt |= Q(patient_connection_id__in=known)
     waiting = filter_workspace(find_deliveries()).filter(about_attempt, state=State.RECEIVED)
     processed = [_process(delivery) for delivery in list(waiting.order_by("id"))]
     return [owed for owed in processed if owed is not None]
@@ -389,8 +388,7 @@ def _set_effect_columns(delivery: WebhookDelivery, effect: EventEffect) -> None:
         delivery.state = State.FAILED
     else:
         delivery.state = State.RECEIVED if effect.is_waiting else State.PROCESSED
-    is_done = delivery.state == State.PROCESSED
-    delivery.processed_at = timezone.now() if is_done else None
+    delivery.processed_at = timezone.now() if delivery.state == State.PROCESSED else None
 
 
 def _effect_columns(delivery: WebhookDelivery) -> dict[str, Any]:
