@@ -148,7 +148,9 @@ def test_medblocks_is_asked_nothing_about_the_sandbox_with_the_live_key(move):
 def test_staff_count_the_live_workspace_alone(move):
     for page in (f"{ATTEMPT}_overview", "lostconnection_changelist"):
         assert "Sandpit" not in read_staffs_page(move.live, page)
-    listed = read_staffs_page(move.live, f"{ATTEMPT}_changelist", params={"workspace": "sandbox"})
+    listed = read_staffs_page(
+        move.live, f"{ATTEMPT}_changelist", params={"workspace__exact": "sandbox"}
+    )
     assert "Sandpit" in read_staffs_page(move.live, f"{ATTEMPT}_changelist")
     assert "Sandpit" in listed
 
