@@ -59,6 +59,8 @@ def _expire(browser: Browser, scenario: Scenario) -> None:
 def _start_when_busy(browser: Browser, scenario: Scenario) -> None:
     with _QueuedFault(Operation.CREATE_PATIENT_SESSION, 429, "throttled"):
         browser.start(scenario.facility)
+    # As long as Medblocks asked to wait, nothing is sent to it: the next patient comes later.
+    time.sleep(_RETRY_AFTER + 0.5)
 
 
 def _claim_only(browser: Browser, scenario: Scenario) -> None:
@@ -94,6 +96,9 @@ def _lose_access(browser: Browser, scenario: Scenario) -> None:
     )
 
 
+_RETRY_AFTER: Final = 1  # seconds
+
+
 class _QueuedFault:
     """Context manager: the sandbox answers one operation with an error."""
 
@@ -102,7 +107,9 @@ class _QueuedFault:
 
     def __enter__(self) -> None:
         operation, status, code = self._arguments
-        self._fault = api_faults.queue_fault(operation, status, code, times=20, retry_after=60)
+        self._fault = api_faults.queue_fault(
+            operation, status, code, times=20, retry_after=_RETRY_AFTER
+        )
 
     def __exit__(self, *_error: object) -> None:
         SandboxFault.objects.filter(pk=self._fault.pk).update(remaining=0)
