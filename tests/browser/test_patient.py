@@ -1,4 +1,7 @@
-"""The whole flow as a patient lives it, in a real browser."""
+"""The whole flow as a patient lives it, in a real browser.
+
+Each test has a place of its own: where a patient is connected, there is no start button.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,21 @@ def test_patient_who_approves_is_connected(patient_page):
     expect(patient_page).to_have_url(OUTCOME)
 
 
+def test_patient_who_is_connected_may_connect_again(patient_page):
+    go_to_portal(patient_page, "Meadowlark Hospital")
+    decide(patient_page, "Sign in and approve")
+    patient_page.goto("/records/search/?q=meadowlark")
+    place = patient_page.get_by_role("listitem").filter(has_text="Meadowlark Hospital")
+    expect(place).to_contain_text("You are connected")
+    expect(place.get_by_role("button")).to_have_count(0)
+    place.get_by_text("Connect again?").click()
+    place.get_by_role("button", name="Connect again").click()
+    decide(patient_page, "Cancel")
+    expect(patient_page.get_by_role("main")).to_contain_text("Nothing has changed")
+
+
 def test_patient_who_cancels_is_told_so(patient_page):
-    go_to_portal(patient_page)
+    go_to_portal(patient_page, "Whitewillow Hospital")
     decide(patient_page, "Cancel")
     stopped = patient_page.get_by_role("heading", name="You stopped before you were connected")
     expect(stopped).to_be_visible()
@@ -34,21 +50,21 @@ def test_patient_who_cancels_is_told_so(patient_page):
 
 
 def test_patient_who_tries_again_after_cancelling_is_connected(patient_page):
-    go_to_portal(patient_page)
+    go_to_portal(patient_page, "Stonecrop Medical Center")
     decide(patient_page, "Cancel")
     patient_page.get_by_role("button", name="Try again").click()
     expect(patient_page.get_by_role("heading", name="Sign in")).to_be_visible()
-    expect(patient_page.get_by_text(FACILITY).first).to_be_visible()
+    expect(patient_page.get_by_text("Stonecrop Medical Center").first).to_be_visible()
     decide(patient_page, "Sign in and approve")
     expect(patient_page.get_by_role("heading", name="You are connected")).to_be_visible()
 
 
 def test_patient_who_connected_sees_it_in_the_account(patient_page):
-    go_to_portal(patient_page)
+    go_to_portal(patient_page, "Kestrel Health Northport")
     decide(patient_page, "Sign in and approve")
     patient_page.goto("/account/")
     latest = patient_page.get_by_role("listitem").first
-    expect(latest).to_contain_text(FACILITY)
+    expect(latest).to_contain_text("Kestrel Health Northport")
     expect(latest).to_contain_text("Connected")
 
 
@@ -57,16 +73,16 @@ def test_patient_who_presses_twice_starts_one_session(patient_page):
     patient_page.on(
         "request", lambda request: starts.append(request) if "/start/" in request.url else None
     )
-    find_by_typing(patient_page)
-    patient_page.get_by_role("button", name=FACILITY).dblclick()
+    find_by_typing(patient_page, "Foxglove Hospital")
+    patient_page.get_by_role("button", name="Foxglove Hospital").dblclick()
     expect(patient_page.get_by_role("heading", name="Sign in")).to_be_visible()
     assert len(starts) == 1
 
 
 def test_patient_with_the_back_button_can_choose_again(patient_page):
-    go_to_portal(patient_page)
+    go_to_portal(patient_page, "Foxglove Hospital")
     patient_page.go_back()
-    patient_page.get_by_role("button", name=FACILITY).click()
+    patient_page.get_by_role("button", name="Foxglove Hospital").click()
     expect(patient_page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
@@ -108,9 +124,9 @@ def test_patient_who_is_not_signed_in_logs_in_first(open_page):
 def test_patient_without_scripts_is_connected(open_page):
     page = open_page("sam", java_script_enabled=False)
     page.goto("/records/search/")
-    page.get_by_role("searchbox").fill("riverside")
+    page.get_by_role("searchbox").fill("redfern")
     page.get_by_role("button", name="Search").click()
-    page.get_by_role("button", name=FACILITY).click()
+    page.get_by_role("button", name="Redfern Regional Hospital").click()
     decide(page, "Sign in and approve")
     expect(page.get_by_role("heading", name="You are connected")).to_be_visible()
 

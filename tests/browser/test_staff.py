@@ -20,15 +20,15 @@ def staff_page(open_page):
 
 def test_staff_see_what_just_happened(open_page):
     patient = open_page("pat")
-    for choice in ("Sign in and approve", "Cancel"):
+    for choice in ("Cancel", "Sign in and approve"):
         go_to_portal(patient)
         decide(patient, choice)
     staff = open_page("staff")
     staff.goto(ATTEMPTS)
     rows = staff.locator("#result_list tbody tr").filter(has_text=FACILITY)
-    expect(rows.nth(0)).to_contain_text("user_denied")
-    expect(rows.nth(0)).to_contain_text("The user denied the authorization request.")
-    expect(rows.nth(1)).to_contain_text("Connected")
+    expect(rows.nth(0)).to_contain_text("Connected")
+    expect(rows.nth(1)).to_contain_text("user_denied")
+    expect(rows.nth(1)).to_contain_text("The user denied the authorization request.")
 
 
 def test_staff_open_an_attempt(staff_page):
