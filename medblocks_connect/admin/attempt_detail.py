@@ -153,12 +153,14 @@ def was_disconnected(
     disconnected = AttemptEvent.Kind.DISCONNECTED
     if attempt.lost_at is None:
         return False
-    if any(event.kind == disconnected for event in events):
+    # A line about a further place of its session names that place.
+    if any(event.kind == disconnected and not event.detail for event in events):
         return True
     # The place may have been ended here before the attempt heard that it had connected.
     if standing.was_ended_here and attempt.status == PatientConnectionAttempt.Status.SUCCEEDED:
         return True
-    return events_left_out > 0 and attempt.events.filter(kind=disconnected).exists()
+    own = attempt.events.filter(kind=disconnected, detail="")
+    return events_left_out > 0 and own.exists()
 
 
 def event_time(event: AttemptEvent) -> datetime:

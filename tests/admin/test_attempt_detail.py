@@ -106,6 +106,14 @@ def test_attempt_page_of_disconnected_says_so(staff, make_attempt):
     assert summary.next_step == "Nothing to do."
 
 
+def test_attempt_page_of_disconnected_further_place_does_not_say_so(staff, make_attempt):
+    lost = make_attempt(status="succeeded", lost_at=timezone.now(), is_hosted=True)
+    _event(lost, source="site", kind="disconnected", status="succeeded", detail="Lakeside")
+    summary = staff.get(attempt_url(lost.pk)).context["summary"]
+    assert "access was lost since" in summary.sentence
+    assert "reconnect queue" in summary.next_step
+
+
 def test_attempt_page_counts_every_later_try(staff, make_attempt):
     attempt = make_attempt(status="failed", error="user_denied")
     for _ in range(30):
