@@ -78,11 +78,22 @@ def read_session(
         kind=_event_kind_of_session(outcome),
         outcome=outcome,
         request_id=session.request_id,
-        occurred_at=outcome.failure.failure_at if outcome.failure else None,
+        occurred_at=_find_moment(session, outcome),
         facts=_read_facts(attempt, session, outcome, source, client),
     )
     # No word is newer than its coming, whatever the clocks say.
     return _add_places(evidence, attempt, session, min(as_of or now, now))
+
+
+def _find_moment(session: PatientSession, outcome: Outcome) -> datetime | None:
+    """Return when the failure or the loss that decides happened, where the session says so."""
+    if outcome.failure is not None:
+        return outcome.failure.failure_at
+    lost = outcome.connection
+    if lost is None or not lost.is_lost:
+        return None
+    own = (row for row in session.connections if row.id == lost.patient_connection_id)
+    return next((row.failure_at for row in own), None)
 
 
 def _read_facts(

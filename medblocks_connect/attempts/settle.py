@@ -222,10 +222,12 @@ class _KnownLoss:
 def _find_known_loss(attempt: PatientConnectionAttempt, evidence: Evidence) -> _KnownLoss | None:
     """Return the loss of a link that works by ``evidence``, where it came later and is known.
 
-    Medblocks' list, or our own page, may tell it before the attempt hears that it connected.
+    Medblocks' list, or our own page, may tell it before the attempt hears that it connected. They
+    also know when it was, where a session says no more than that it is so.
     """
     told = evidence.outcome.connection
-    if told is None or told.status != ACTIVE:
+    is_untimed = told is not None and told.is_lost and evidence.occurred_at is None
+    if told is None or not (told.status == ACTIVE or is_untimed):
         return None
     if told.patient_connection_id == attempt.patient_connection_id:
         return None  # of a link that it has, it hears itself
