@@ -11,8 +11,14 @@ from typing import Final
 from django.db import router
 from django.db.models import Q
 
+from medblocks_connect.attempts.connection_state import ACTIVE
 from medblocks_connect.error_messages import PATIENTS_CHOICES
-from medblocks_connect.models import AttemptEvent, PatientConnection, PatientConnectionAttempt
+from medblocks_connect.models import (
+    AttemptEvent,
+    ConnectionLink,
+    PatientConnection,
+    PatientConnectionAttempt,
+)
 from medblocks_connect.models.attempt import was_never_led_away
 from medblocks_connect.patients import Patient
 
@@ -80,10 +86,19 @@ def _was_regained(attempt: PatientConnectionAttempt, connection: PatientConnecti
     """Return whether access ended after ``attempt``, and no other link worked all the while."""
     if attempt.lost_at is None:
         return False
-    links = connection.links.using(router.db_for_write(PatientConnection))
-    others = links.filter(status="active", told_lost_at=None, seen_lost_at=None)
-    others = others.exclude(patient_connection_id=attempt.patient_connection_id)
-    return not others.filter(since__lte=attempt.lost_at).exists()
+    links = list(connection.links.using(router.db_for_write(PatientConnection)))
+    own = attempt.patient_connection_id
+    told = [link.told_lost_at for link in links if link.patient_connection_id == own]
+    # The attempt may have heard of it later than the place, by which it has the right time.
+    lost_at = min(filter(None, (*told, attempt.lost_at)))
+    return not any(_worked_at(link, lost_at) for link in links if link.patient_connection_id != own)
+
+
+def _worked_at(link: ConnectionLink, moment: datetime) -> bool:
+    """Return whether ``link`` works, and has since before ``moment``, as far as is known."""
+    was_never_lost = link.told_lost_at is None and link.seen_lost_at is None
+    is_older = link.since is not None and link.since <= moment
+    return link.status == ACTIVE and was_never_lost and is_older
 
 
 def has_never_left(attempt: PatientConnectionAttempt) -> bool:

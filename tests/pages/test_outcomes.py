@@ -11,7 +11,11 @@ import pytest
 from django.utils import timezone
 
 from medblocks_connect import error_messages
-from medblocks_connect.models import PatientConnection, PatientConnectionAttempt
+from medblocks_connect.models import (
+    ConnectionLink,
+    PatientConnection,
+    PatientConnectionAttempt,
+)
 from tests.attempts.conftest import BASE_URL, FACILITY, connection_json, session_json
 
 pytestmark = pytest.mark.django_db
@@ -461,3 +465,11 @@ def test_success_says_whether_its_records_came(show, make, columns, sentence):
     sentences = ("Your records are on their way.", "Records last came on", "did not arrive")
     assert sentence in page
     assert sum(each in page for each in sentences) == 1
+
+
+def test_success_that_heard_of_its_loss_after_it_was_won_back_says_so(show, make):
+    now = timezone.now()
+    lost = make(lost_at=now, created_at=now - timedelta(hours=3))
+    ConnectionLink.objects.update(told_lost_at=now - timedelta(hours=2))
+    make(patient_connection_id="conn_2", created_at=now - timedelta(hours=1))
+    assert AGAIN in show(lost).text
