@@ -72,19 +72,7 @@ def tell(db, clock, settings):
         yield begin
 
 
-KNOWN_FAULTS = {
-    154: "An attempt that hears of its own loss late is told as connected, not connected again.",
-}
-"""The histories of which a page says what is not so, and what it says."""
-
-
-def _mark_history(number: int) -> object:
-    if number not in KNOWN_FAULTS:
-        return number
-    return pytest.param(number, marks=pytest.mark.xfail(reason=KNOWN_FAULTS[number], strict=True))
-
-
-@pytest.mark.parametrize("number", [_mark_history(number) for number in range(HISTORIES)])
+@pytest.mark.parametrize("number", range(HISTORIES))
 def test_every_surface_says_what_is_true(tell, staff, number):
     story = tell(number)
     if number % 2:
