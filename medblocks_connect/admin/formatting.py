@@ -165,7 +165,7 @@ def link_patient(attempt: PatientConnectionAttempt) -> SafeString:
 def show_actor(actor: str) -> SafeString:
     """Show who acted for the patient, as a note; nothing where it was the patient."""
     if not actor:
-        return SafeString()
+        return SafeString("")
     who = format_html("<bdi>{}</bdi>", shorten(actor, SHORT))
     by_whom = format_html(_("by {actor}"), actor=who)
     return format_html('<span class="medblocks-note">{}</span>', by_whom)

@@ -335,14 +335,16 @@ def _list_links(places: Iterable[PlaceEvidence]) -> set[str]:
 
 def _has_waiting_deliveries(links: Collection[str]) -> bool:
     # Plain SQL: every success asks this, and to build the query would take longer than to run it.
-    places = ", ".join(["%s"] * len(links))
+    statement = (
+        "SELECT id FROM medblocks_connect_webhookdelivery"
+        " WHERE patient_connection_id = %s AND state = %s AND workspace = %s"
+    )
     with connections[router.db_for_write(WebhookDelivery)].cursor() as cursor:
-        cursor.execute(
-            "SELECT id FROM medblocks_connect_webhookdelivery"  # noqa: S608 - placeholders alone
-            f" WHERE patient_connection_id IN ({places}) AND state = %s AND workspace = %s",
-            [*links, str(State.RECEIVED), find_workspace()],
-        )
-        return cursor.fetchone() is not None
+        for link_id in links:  # one, but for a hosted session
+            cursor.execute(statement, [link_id, str(State.RECEIVED), find_workspace()])
+            if cursor.fetchone() is not None:
+                return True
+    return False
 
 
 def _insert(delivery: WebhookDelivery, database: str) -> bool:
