@@ -189,6 +189,10 @@ def _list_doubts(known: _Known, *, was_disconnected: bool) -> list[str]:
         doubts.append(_("it was disconnected on this site since"))
     elif attempt.lost_at is not None and attempt.status == Status.SUCCEEDED:
         doubts.append(_("access was lost since"))
+    if attempt.another_patient_at is not None:
+        doubts.append(
+            _("another patient came back from its portal, so the link may have been passed on")
+        )
     if known.standing.lacks_records and attempt.status == Status.SUCCEEDED:
         doubts.append(_("some of its records did not arrive"))
     if attempt.unconfirmed and attempt.status == Status.FAILED:

@@ -10,7 +10,7 @@ import responses
 from benchmarks.names import make_names
 from benchmarks.typing_session import type_searches
 from medblocks_connect.api import MedblocksError
-from medblocks_connect.facilities.search import FacilitySearch, find_facilities, search_facilities
+from medblocks_connect.facilities.search import FacilitySearch, find_facilities
 from tests.connected import create_attempt
 from tests.facilities.names import NAMES
 
@@ -156,12 +156,6 @@ def test_second_page_has_the_whole_list(add_catalog):
     found = search("mercy", starting_after="local:20")
     assert (found.first, len(found.page.data), len(found.listed)) == (20, 5, 25)
     assert found.listed[20:] == found.page.data
-
-
-def test_search_facilities_returns_the_page(add_catalog):
-    add_catalog()
-    page = search_facilities(FacilitySearch.of("sinai"))
-    assert [each.name for each in page.data] == ["Mt Sinai Heart & Lung"]
 
 
 def test_same_search_is_asked_of_medblocks_once(medblocks):

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from medblocks_connect.attempts.database_retry import RetryLimit
 from medblocks_connect.models import (
+    ActionCount,
     FacilityRequest,
     MissingFacility,
     PatientConnection,
@@ -33,8 +34,8 @@ class Command(BaseCommand):
     """Delete attempts, their timelines, deliveries and requests that are older than asked for."""
 
     help = (
-        "Deletes attempts, webhook deliveries and what patients told of missing facilities, older "
-        "than --older-than. Without it, nothing. The last success of each "
+        "Deletes attempts, webhook deliveries, what patients told of missing facilities and "
+        "throttle counters, older than --older-than. Without it, nothing. The last success of each "
         "patient at each place is kept, however old, while its access holds: it says who is "
         "connected now."
     )
@@ -73,6 +74,7 @@ class Command(BaseCommand):
             ("webhook deliveries", WebhookDelivery.objects.all(), "received_at", "id"),
             ("facility requests", FacilityRequest.objects.all(), "created_at", "id"),
             ("missing facilities", MissingFacility.objects.all(), "last_at", "id"),
+            ("throttle counters", ActionCount.objects.all(), "ends_at", "id"),
         ):
             # Where they are written: a replica may lag behind.
             written: QuerySet[Any] = rows.using(router.db_for_write(rows.model))
