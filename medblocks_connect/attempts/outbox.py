@@ -164,7 +164,11 @@ def _take(row: PendingSignal) -> bool:
 
 def _send(row: PendingSignal) -> bool:
     """Call the receivers of ``row``; whether all were through."""
-    failure = _call_receivers(row)
+    try:
+        failure = _call_receivers(row)
+    except BaseException:  # the process is to stop: who comes next need not wait for the hold
+        _update(_find_signals().filter(pk=row.pk), due_at=timezone.now())
+        raise
     if not failure:
         retry_on_deadlock(partial(_delete, row), router.db_for_write(PendingSignal))
         return True

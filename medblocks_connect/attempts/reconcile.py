@@ -176,13 +176,13 @@ def _lease_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, Non
     database = router.db_for_write(PatientConnectionAttempt)
     leased = 0
     while leased < limit:
-        size = min(_BATCH, limit - leased)
-        lease = partial(_lease_batch, _unsettled(began).where_written(), size, database)
-        batch = retry_on_deadlock(lease, database)
-        if not batch:
-            return
-        leased += len(batch)
+        unsettled = _unsettled(began).where_written()[: min(_BATCH, limit - leased)]
+        batch: list[PatientConnectionAttempt] = []
         try:
+            retry_on_deadlock(partial(_lease_batch, unsettled, batch, database), database)
+            if not batch:
+                return
+            leased += len(batch)
             while batch:
                 yield batch.pop(0)
         finally:
@@ -192,14 +192,17 @@ def _lease_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, Non
 
 
 def _lease_batch(
-    unsettled: AttemptQuerySet, size: int, database: str
-) -> list[PatientConnectionAttempt]:
+    unsettled: AttemptQuerySet, batch: list[PatientConnectionAttempt], database: str
+) -> None:
+    """Lease the attempts of ``unsettled``, and put each that was free into ``batch``."""
+    batch.clear()  # a deadlock's victim has none of them
     if not connections[database].features.has_select_for_update_skip_locked:
         # Read first, write after: SQLite refuses a transaction that does it in one.
-        return [attempt for attempt in unsettled[:size] if _lease_attempt(attempt)]
+        batch.extend(attempt for attempt in list(unsettled) if _lease_attempt(attempt))
+        return
     with transaction.atomic(using=database):
-        batch = list(unsettled.select_for_update(skip_locked=True)[:size])
-        return [attempt for attempt in batch if _lease_attempt(attempt)]
+        free = list(unsettled.select_for_update(skip_locked=True))
+        batch.extend(attempt for attempt in free if _lease_attempt(attempt))
 
 
 def _lease_attempt(attempt: PatientConnectionAttempt) -> bool:

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import IntegrityError, OperationalError, router, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from medblocks_connect.attempts.database_retry import RetryLimit
+from medblocks_connect.management.stop_signals import StoppableCommand
 from medblocks_connect.models import (
     ActionCount,
     FacilityRequest,
@@ -30,7 +31,7 @@ _LARGEST_BATCH: Final = 10_000
 _MOST_REFUSALS: Final = 5
 
 
-class Command(BaseCommand):
+class Command(StoppableCommand):
     """Delete attempts, their timelines, deliveries and requests that are older than asked for."""
 
     help = (

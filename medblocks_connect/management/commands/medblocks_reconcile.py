@@ -5,13 +5,14 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from medblocks_connect.attempts.reconcile import (
     Reconciliation,
     count_unsettled,
     reconcile_attempts,
 )
+from medblocks_connect.management.stop_signals import StoppableCommand
 from medblocks_connect.models import PatientConnectionAttempt
 
 _STOPPED = {
@@ -21,7 +22,7 @@ _STOPPED = {
 }
 
 
-class Command(BaseCommand):
+class Command(StoppableCommand):
     """Settle every attempt that has no confirmed outcome, by asking Medblocks."""
 
     help = (

@@ -5,12 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from medblocks_connect.attempts.outbox import send_due_signals, send_given_up_signals
+from medblocks_connect.management.stop_signals import StoppableCommand
 
 
-class Command(BaseCommand):
+class Command(StoppableCommand):
     """Send the signals of the workspace that were not sent yet."""
 
     help = (
