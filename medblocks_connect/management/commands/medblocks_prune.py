@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from medblocks_connect.attempts.retention import MAX_BATCH_SIZE, count_old_rows, delete_old_rows
 from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
-from medblocks_connect.management.stop_signals import StoppableCommand
+from medblocks_connect.management.stoppable_command import StoppableCommand
 
 _AGE: Final = re.compile(r"([1-9][0-9]{0,3})([ymd])")
 _OLDEST_YEAR: Final = 1970

@@ -13,7 +13,7 @@ from medblocks_connect.attempts.reconcile import (
     reconcile_attempts,
 )
 from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
-from medblocks_connect.management.stop_signals import StoppableCommand
+from medblocks_connect.management.stoppable_command import StoppableCommand
 from medblocks_connect.models import PatientConnectionAttempt
 
 _STOPPED = {

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from medblocks_connect.api.clock import TimeLimit
 from medblocks_connect.attempts.outbox import send_due_signals, send_given_up_signals
 from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
-from medblocks_connect.management.stop_signals import StoppableCommand
+from medblocks_connect.management.stoppable_command import StoppableCommand
 
 
 class Command(StoppableCommand):

@@ -11,7 +11,7 @@ from medblocks_connect.api import MedblocksError
 from medblocks_connect.attempts.place_ids import adopt_place_ids
 from medblocks_connect.facilities.catalog import find_catalog
 from medblocks_connect.facilities.sync import LONGEST_PAUSE, SyncError, sync_catalog
-from medblocks_connect.management.stop_signals import StoppableCommand
+from medblocks_connect.management.stoppable_command import StoppableCommand
 
 _BAR_WIDTH: Final = 30
 
