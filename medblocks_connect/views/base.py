@@ -30,6 +30,7 @@ from medblocks_connect.views.decorators import (
     CsrfFailedError,
     bypass_host_middleware,
     check_csrf,
+    set_frame_options,
     set_privacy_headers,
 )
 from medblocks_connect.views.next_url import find_next_url
@@ -63,6 +64,8 @@ class PatientView(HostIndependentView):
     """The key of the setting ``THROTTLES`` that each request counts for; "" for none."""
     referrer_policy: ClassVar[str] = "no-referrer"
     """The ``Referrer-Policy`` of each answer; "" for the host's own."""
+    frame_options: ClassVar[str | None] = None
+    """The ``X-Frame-Options`` of each answer; None for the host's setting, "" for none."""
 
     patient: Patient
 
@@ -70,6 +73,7 @@ class PatientView(HostIndependentView):
         """Let the guards answer, then the handler; make the answer private."""
         response = self._pass_guards(request, *args, **kwargs)
         set_privacy_headers(response, self.referrer_policy)
+        set_frame_options(response, self.frame_options)
         return response
 
     def _pass_guards(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
