@@ -13,15 +13,18 @@ import time
 from collections import Counter
 from contextvars import copy_context
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
-from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.db import Error as AnyDatabaseError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
 
 from medblocks_connect.api import InvalidSignatureError, verify
 from medblocks_connect.attempts.webhook_deliveries import FollowUp, receive_delivery
 from medblocks_connect.attempts.webhook_events import read_delivery
 from medblocks_connect.conf import conf
 from medblocks_connect.views.base import HostIndependentView
+from medblocks_connect.views.database_outage import is_outage, name_database_error
+from medblocks_connect.views.responses import report_unavailable
 
 logger = logging.getLogger("medblocks_connect.webhooks")
 
@@ -66,6 +69,17 @@ class WebhookView(HostIndependentView):
     """Take one signed event from Medblocks; 2xx once it is stored."""
 
     http_method_names = ["post"]
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer; 503 where the database is away, full or read-only: Medblocks sends it again."""
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        except AnyDatabaseError as error:
+            if not is_outage(error):
+                raise
+            answer = _refuse("It could not be stored.", HTTPStatus.SERVICE_UNAVAILABLE)
+            what = "A webhook could not be stored"
+            return report_unavailable(answer, what, name_database_error(error), logging.ERROR)
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """Verify, store and settle."""
