@@ -25,7 +25,7 @@ from django.utils import timezone
 from medblocks_connect import signals
 from medblocks_connect.api.clock import TimeLimit
 from medblocks_connect.attempts.connection_rows import record_places
-from medblocks_connect.attempts.database_retry import RetryLimit, retry_on_deadlock
+from medblocks_connect.attempts.database_retry import RetryLimit, is_repeatable, retry_on_deadlock
 from medblocks_connect.attempts.evidence import Evidence, PlaceEvidence
 from medblocks_connect.attempts.outbox import (
     MAX_TRIES,
@@ -281,8 +281,8 @@ def _apply_effect(delivery: WebhookDelivery, effect: EventEffect, store: Store) 
                         owed = _owe_signals(delivery, effect, changes, lost, database)
                         return _Applied(_newly_connected(changes), owed)
                 transaction.set_rollback(True, using=database)
-        except OperationalError:
-            if limit.is_reached(database):
+        except OperationalError as error:
+            if not is_repeatable(error) or limit.is_reached(database):
                 raise
         effect = read_effect(delivery)
 

@@ -52,6 +52,10 @@ class SyncError(Exception):
     """The catalog was not synced, and is as it was before. The text says why and what to do."""
 
 
+class SyncRunningError(SyncError):
+    """Another run brings the catalog here, so this one left it alone. Nothing is to be mended."""
+
+
 def sync_catalog(
     *,
     restart: bool = False,
@@ -63,7 +67,8 @@ def sync_catalog(
 
     ``restart`` forgets an interrupted sync; ``accept_shrink`` takes a catalog of less than
     half its former size; ``pause`` is the seconds between two calls, 60 at most; ``report`` is
-    told how many facilities are fetched. Raises :class:`SyncError` and ``MedblocksError``.
+    told how many facilities are fetched. Raises :class:`SyncRunningError` where another run is at
+    it, any other :class:`SyncError`, and ``MedblocksError``.
     """
     if not 0 <= pause <= LONGEST_PAUSE:
         raise ValueError(f"pause must be 0 to {LONGEST_PAUSE:.0f} seconds.")
@@ -89,7 +94,7 @@ def _acquire_lease(*, restart: bool) -> CatalogSync:
     now = timezone.now()
     unfinished = filter_workspace(CatalogSync.objects.filter(finished_at=None))
     if unfinished.filter(heard_at__gt=now - _LEASE).exists():
-        raise SyncError("Another sync is running. Wait for it, or try again in two minutes.")
+        raise SyncRunningError("Another sync is running.")
     latest = unfinished.filter(base_url=catalog_base_url()).order_by("-id").first()
     too_old = latest is not None and latest.started_at < now - RESUMABLE_FOR
     if latest is None or restart or too_old:
@@ -97,10 +102,10 @@ def _acquire_lease(*, restart: bool) -> CatalogSync:
         sync = CatalogSync.objects.create(base_url=catalog_base_url())
         if unfinished.filter(pk__lt=sync.pk).exists():
             sync.delete()
-            raise SyncError("Another sync has just begun.")
+            raise SyncRunningError("Another sync has just begun.")
         return sync
     if not unfinished.filter(pk=latest.pk, heard_at=latest.heard_at).update(heard_at=now):
-        raise SyncError("Another sync has just begun.")
+        raise SyncRunningError("Another sync has just begun.")
     latest.heard_at = now
     return latest
 
@@ -124,7 +129,7 @@ def _write_under_lease(sync: CatalogSync, **changes: Any) -> Iterator[None]:
     """Write ``changes`` to the sync, and what the body writes, in one transaction."""
     with transaction.atomic(using=router.db_for_write(CatalogSync)):
         if not _filter_leased(sync).filter(finished_at=None).update(**changes):
-            raise SyncError("Another run took this sync over. Its catalog counts, not this one's.")
+            raise SyncRunningError("Another run took this sync over.")
         yield
     for name, value in changes.items():
         setattr(sync, name, value)

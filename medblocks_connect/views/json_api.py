@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from http import HTTPStatus
 from typing import Any, Final
@@ -23,7 +22,11 @@ from medblocks_connect.views.base import PatientJsonView
 from medblocks_connect.views.decorators import set_csrf_cookie
 from medblocks_connect.views.forms import StartForm
 from medblocks_connect.views.requests import build_return_url, read_search
-from medblocks_connect.views.responses import error_json, report_unavailable
+from medblocks_connect.views.responses import (
+    error_json,
+    error_json_for_database,
+    report_unavailable,
+)
 from medblocks_connect.views.search_results import find_connected
 
 _BODY_MAX_BYTES: Final = 16 * 1024
@@ -104,11 +107,7 @@ class PatientSessionsJsonView(PatientJsonView):
             why = code if code in ERROR_MESSAGES else "an unknown code"
             return report_unavailable(answer, "A start was refused", why)
         except AnyDatabaseError as error:
-            answer = _describe_failure("internal_error", HTTPStatus.SERVICE_UNAVAILABLE)
-            # The error's kind and not its text, which may hold the row.
-            why = type(error).__name__
-            what = "An attempt could not be recorded"
-            return report_unavailable(answer, what, why, logging.ERROR)
+            return error_json_for_database("An attempt could not be recorded", error)
         return JsonResponse({"url": started.url})
 
 

@@ -10,7 +10,12 @@ from django.core.management.base import CommandError
 from medblocks_connect.api import MedblocksError
 from medblocks_connect.attempts.place_ids import adopt_place_ids
 from medblocks_connect.facilities.catalog import find_catalog
-from medblocks_connect.facilities.sync import LONGEST_PAUSE, SyncError, sync_catalog
+from medblocks_connect.facilities.sync import (
+    LONGEST_PAUSE,
+    SyncError,
+    SyncRunningError,
+    sync_catalog,
+)
 from medblocks_connect.management.stoppable_command import StoppableCommand
 
 _BAR_WIDTH: Final = 30
@@ -63,6 +68,10 @@ class Command(StoppableCommand):
             sync = sync_catalog(
                 restart=restart, accept_shrink=accept_shrink, pause=pause, report=self._report
             )
+        except SyncRunningError as met:  # no error: the catalog is on its way here
+            if verbosity > 0:
+                self.stdout.write(f"Nothing done: {met} Its catalog is the one that counts.")
+            return
         except (SyncError, MedblocksError) as error:
             raise CommandError(f"The catalog was not synced: {error}") from None
         finally:
