@@ -11,9 +11,10 @@ from typing import Any, Final
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from medblocks_connect.attempts.retention import MAX_BATCH_SIZE, count_old_rows, delete_old_rows
+from medblocks_connect.attempts.retention import MAX_BATCH_SIZE, count_old_rows
 from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
 from medblocks_connect.management.stoppable_command import StoppableCommand
+from medblocks_connect.operations import prune
 
 _AGE: Final = re.compile(r"([1-9][0-9]{0,3})([ymd])")
 _OLDEST_YEAR: Final = 1970
@@ -60,7 +61,7 @@ class Command(StoppableCommand):
             for kind, count in count_old_rows(cutoff, connected_too=connected_too).items():
                 self.stdout.write(f"  {count} {kind} would be deleted")
             return
-        done = delete_old_rows(
+        done = prune(
             cutoff,
             connected_too=connected_too,
             batch_size=size,

@@ -7,14 +7,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from medblocks_connect.attempts.reconcile import (
-    Reconciliation,
-    count_unsettled,
-    reconcile_attempts,
-)
+from medblocks_connect.attempts.reconcile import Reconciliation, count_unsettled
 from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
 from medblocks_connect.management.stoppable_command import StoppableCommand
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.operations import reconcile
 
 _STOPPED = {
     "rate_limited": "Medblocks asked us to slow down; the rest waits for the next run",
@@ -59,7 +56,7 @@ class Command(StoppableCommand):
                 self.stderr.flush()
 
         seconds = read_seconds(options["max_seconds"])
-        done = reconcile_attempts(limit=limit, max_seconds=seconds, on_progress=show)
+        done = reconcile(limit=limit, max_seconds=seconds, on_progress=show)
         if shows_progress and done.asked:
             self.stderr.write("")
         if not done.is_finished:
