@@ -21,7 +21,7 @@ from django.test import Client
 from django.utils.log import AdminEmailHandler
 
 from medblocks_connect.attempts.database_retry import is_repeatable
-from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.models import Installation, PatientConnectionAttempt, WebhookDelivery
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.portal import return_url_with_outcome
 from medblocks_connect.views import search_page
@@ -65,6 +65,8 @@ class ReadOnly:
         self._kept = {key: connection.settings_dict[key] for key in ("NAME", "OPTIONS")}
 
     def begin(self) -> None:
+        # A site has it since its first search; here another test may have emptied the table.
+        Installation.objects.get_or_create(pk=1)
         connection.close()
         connection.settings_dict["NAME"] = f"file:{quote(str(self._kept['NAME']))}?mode=ro"
         connection.settings_dict["OPTIONS"] = {**self._kept["OPTIONS"], "uri": True}
