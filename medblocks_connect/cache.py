@@ -234,18 +234,15 @@ def build_key(kind: str, *parts: str) -> str:
 
 
 def get_or_fetch(
-    keys: Mapping[Age, str],
-    fetch: Callable[[], Result],
     find: Callable[[Age], Result | None],
-    *,
-    fresh_seconds: float,
-    last_good_seconds: float,
+    fetch: Callable[[], Result],
+    keep: Callable[[Result], None],
 ) -> Result:
     """Return a fresh answer of Medblocks, or, stale if error, its last good one.
 
-    An answer is fresh for ``fresh_seconds``, then it is fetched anew. Where that raises
-    ``MedblocksError``, the last good answer stands in for ``last_good_seconds``; without one the
-    error is raised. ``find`` looks for a kept answer, under its key or elsewhere.
+    ``find`` looks for a kept answer; where none is fresh, one is fetched, and ``keep`` keeps it.
+    Where ``fetch`` raises ``MedblocksError``, the last good answer stands in; without one the
+    error is raised.
     """
     answer = find("fresh")
     if answer is not None:
@@ -257,6 +254,5 @@ def get_or_fetch(
         if answer is None:
             raise
         return answer
-    cache.set(keys["fresh"], answer, fresh_seconds)
-    cache.set(keys["last-good"], answer, last_good_seconds)
+    keep(answer)
     return answer

@@ -304,7 +304,8 @@ def _check_throttles(configured: dict[str, Any]) -> Iterator[CheckMessage]:
     )
     if wrong:
         yield Error(
-            "MEDBLOCKS_CONNECT['THROTTLES'] must be a dict of 'search' and 'start' to a rate.",
+            "MEDBLOCKS_CONNECT['THROTTLES'] must be a dict of 'search', 'start', 'return' and "
+            "'disconnect' to a rate.",
             hint="A rate is a number per s, m, h or d, such as '20/m'; None switches one off.",
             id="medblocks_connect.E012",
         )

@@ -29,7 +29,9 @@ WORKSPACE_LABEL: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{WORKSPACE_MAX_LENGTH}}}
 # Neither a key, a secret, a label nor a URL looks like it.
 _DOTTED_PATH: Final = re.compile(r"(?!mb_sk_|whsec_)[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
-_THROTTLES: Final = {"search": "120/m", "start": "20/m"}
+_WINDOWS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
+
+_THROTTLES: Final = {"search": "120/m", "start": "20/m", "return": "60/m", "disconnect": "20/m"}
 
 
 def is_dotted_path(configured: object) -> bool:
@@ -124,7 +126,8 @@ class MedblocksSettings:
     contact_url: str = _setting("", str)
     """The address of help when something failed: https, mailto, tel or a path."""
     throttles: Mapping[str, str | None] = _setting(_THROTTLES, _read_throttles)
-    """The rates at which one patient may search and start: ``"20/m"``; None switches one off."""
+    """The rates at which one patient may search, start, be asked about after a return, and
+    disconnect: ``"20/m"``; None switches one off."""
 
 
 _FIELDS: Final[Mapping[str, Field[Any]]] = {
@@ -181,6 +184,29 @@ def _are_texts(value: object) -> bool:
 
 
 conf: Final = cast("MedblocksSettings", _LiveSettings())
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A throttle's rate: ``allowed`` times in each window of ``seconds``."""
+
+    allowed: int
+    seconds: int
+
+    def find_end(self, now: float) -> int:
+        """Return when the window of ``now`` ends; both in seconds since 1970."""
+        return (int(now // self.seconds) + 1) * self.seconds
+
+    def count_seconds_left(self, now: float) -> int:
+        """Return the seconds until the next window begins, at least 1."""
+        return max(1, int(self.seconds - now % self.seconds) + 1)
+
+
+def find_rate(action: str) -> Rate | None:
+    """Return the rate of ``action``, a key of the setting ``THROTTLES``; None for no limit."""
+    rate = conf.throttles[action]
+    match = RATE.fullmatch(rate) if rate else None
+    return Rate(int(match[1]), _WINDOWS[match[2]]) if match else None
 
 
 def find_workspace() -> str:

@@ -16,6 +16,7 @@ import medblocks_connect
 from medblocks_connect import cache as cache_module
 from medblocks_connect.api import MedblocksError
 from medblocks_connect.cache import (
+    AGES,
     LEFT_ALONE_SECONDS,
     build_key,
     cache,
@@ -297,15 +298,17 @@ def test_key_differs_for_each_version(monkeypatch):
 def fetch():
     """Return what is fetched: the answer that a test gives, or its error."""
 
-    def fetch(answer, **changes):
+    def fetch(answer, kept=AGES):
         def ask():
             if isinstance(answer, Exception):
                 raise answer
             return answer
 
-        keys = {"fresh": build_key("fresh"), "last-good": build_key("last-good")}
-        seconds = {"fresh_seconds": 60, "last_good_seconds": 60, **changes}
-        return get_or_fetch(keys, ask, lambda age: cache.get(keys[age]), **seconds)
+        def keep(answer):
+            for age in kept:
+                cache.set(build_key(age), answer, 60)
+
+        return get_or_fetch(lambda age: cache.get(build_key(age)), ask, keep)
 
     return fetch
 
@@ -315,17 +318,17 @@ def test_fresh_answer_is_not_fetched_again(fetch):
 
 
 def test_error_gives_the_last_good_answer(fetch):
-    fetch(1, fresh_seconds=0)
+    fetch(1, kept=("last-good",))
     assert fetch(MedblocksError("no")) == 1
 
 
 def test_error_without_a_last_good_answer_is_raised(fetch):
-    fetch(1, fresh_seconds=0, last_good_seconds=0)
+    fetch(1, kept=())
     with pytest.raises(MedblocksError):
         fetch(MedblocksError("no"))
 
 
 def test_error_that_is_not_medblocks_is_raised(fetch):
-    fetch(1, fresh_seconds=0)
+    fetch(1, kept=("last-good",))
     with pytest.raises(ZeroDivisionError):
         fetch(ZeroDivisionError())

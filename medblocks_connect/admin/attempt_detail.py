@@ -46,7 +46,10 @@ FIELDSETS: Final[Any] = (
         "patient_id whole_actor connection_name connection_id record_system status is_unconfirmed "
         "has_disagreement error whole_description",
     ),
-    _fieldset(gettext_lazy("What the return URL said"), "was_claimed claimed_error whole_claim"),
+    _fieldset(
+        gettext_lazy("What the return URL said"),
+        "was_claimed claimed_error whole_claim claim_count another_patient_at",
+    ),
     _fieldset(
         gettext_lazy("At Medblocks"),
         "workspace public_id patient_session_id request_id patient_connection_id connection_status",

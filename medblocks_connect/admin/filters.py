@@ -259,6 +259,7 @@ class ConcernFilter(ChoiceFilter):
         ("away", _("Never came back")),
         ("lost", _("Access lost since")),
         ("records", _("Records did not arrive")),
+        ("another", _("Another patient came back")),
     )
 
     def queryset(self, request: HttpRequest, queryset: Attempts) -> Attempts:
@@ -272,6 +273,8 @@ class ConcernFilter(ChoiceFilter):
             return _filter_never_returned(queryset)
         if self.value == "lost":
             return queryset.filter(lost_at__isnull=False)
+        if self.value == "another":
+            return queryset.filter(another_patient_at__isnull=False)
         if self.value == "records":
             return queryset.filter(pk__in=_list_lacking_records())
         return queryset

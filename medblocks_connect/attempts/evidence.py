@@ -18,6 +18,8 @@ from medblocks_connect.models import AttemptEvent
 Source = AttemptEvent.Source
 Kind = AttemptEvent.Kind
 
+_CLAIMS = frozenset({Kind.CAME_BACK, Kind.CLAIMED_SUCCESS, Kind.CLAIMED_FAILURE})
+
 
 @dataclass(frozen=True)
 class PlaceEvidence:
@@ -63,3 +65,8 @@ class Evidence:
     facts: Mapping[str, Any] = field(default_factory=dict)
     places: tuple[PlaceEvidence, ...] = ()
     lines: tuple[Evidence, ...] = ()
+
+    @property
+    def is_claim(self) -> bool:
+        """Return whether a return URL of the attempt's own patient says it."""
+        return self.kind in _CLAIMS

@@ -36,11 +36,23 @@ def find_attempt(patient: Patient, **lookup: str) -> PatientConnectionAttempt | 
 
     Somebody else's attempt is None, exactly like one that does not exist.
     """
-    # PostgreSQL raises for a NUL in a comparison; nothing that is kept has one.
-    if any("\x00" in value for value in lookup.values()):
+    if any(map(_has_nul, lookup.values())):
         return None
     own = PatientConnectionAttempt.objects.where_written().of_patient(patient.patient_id)
     return own.filter(**lookup).first()
+
+
+def find_unreturned_attempt(patient_session_id: str) -> PatientConnectionAttempt | None:
+    """Return the attempt of that session, whosever it is, whose patient has not come back."""
+    if _has_nul(patient_session_id):
+        return None
+    attempts = PatientConnectionAttempt.objects.where_written()
+    return attempts.filter(patient_session_id=patient_session_id, returned_at__isnull=True).first()
+
+
+def _has_nul(text: str) -> bool:
+    """Return whether PostgreSQL would raise for a comparison with it; nothing kept has one."""
+    return "\x00" in text
 
 
 @dataclass(frozen=True)

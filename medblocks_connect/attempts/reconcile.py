@@ -21,6 +21,7 @@ from django.db.models import F, Q
 from django.utils import timezone as django_timezone
 
 from medblocks_connect.api import MedblocksError, NotFoundError, PatientSession
+from medblocks_connect.api.clock import TimeLimit
 from medblocks_connect.attempts.database_retry import retry_on_deadlock
 from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outbox import send_due_signals
@@ -97,29 +98,37 @@ class Reconciliation:
 
 
 def reconcile_attempts(
-    *, limit: int, on_progress: Callable[[Reconciliation], None] = lambda _done: None
+    *,
+    limit: int,
+    max_seconds: float | None = None,
+    on_progress: Callable[[Reconciliation], None] = lambda _done: None,
 ) -> Reconciliation:
     """Settle up to ``limit`` attempts that have no confirmed outcome; as many deliveries, signals.
 
-    Raises what the database raises where not even a failure can be noted.
+    After ``max_seconds`` nothing new is begun. Raises what the database raises where not even a
+    failure can be noted.
     """
-    done = Reconciliation()
-    done.deliveries, done.failed_deliveries = retry_deliveries(limit)
+    done, time_limit = Reconciliation(), TimeLimit(max_seconds)
+    done.deliveries, done.failed_deliveries = retry_deliveries(limit, time_limit)
     with closing(_lease_attempts(limit)) as attempts:
-        _reconcile_all(attempts, done, on_progress)
+        _reconcile_all(attempts, done, time_limit, on_progress)
     if not done.stopped:
         _name_facilities()
     # Last: what the run itself settled may be left to it (DEFER_SIGNALS).
-    done.signals, done.failed_signals = send_due_signals(limit)
+    done.signals, done.failed_signals = send_due_signals(limit, time_limit)
     return done
 
 
 def _reconcile_all(
     attempts: Iterator[PatientConnectionAttempt],
     done: Reconciliation,
+    time_limit: TimeLimit,
     on_progress: Callable[[Reconciliation], None],
 ) -> None:
     away = 0
+    if time_limit.is_over():  # before any is leased
+        done.stopped = "time"
+        return
     for attempt in attempts:
         away_before, away = away, 0
         try:
@@ -136,6 +145,8 @@ def _reconcile_all(
         finally:
             _end_lease(attempt, asked_at=django_timezone.now())
         on_progress(done)
+        if time_limit.is_over():
+            done.stopped = done.stopped or "time"
         if done.stopped:
             break
 
@@ -176,13 +187,13 @@ def _lease_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, Non
     database = router.db_for_write(PatientConnectionAttempt)
     leased = 0
     while leased < limit:
-        size = min(_BATCH, limit - leased)
-        lease = partial(_lease_batch, _unsettled(began).where_written(), size, database)
-        batch = retry_on_deadlock(lease, database)
-        if not batch:
-            return
-        leased += len(batch)
+        unsettled = _unsettled(began).where_written()[: min(_BATCH, limit - leased)]
+        batch: list[PatientConnectionAttempt] = []
         try:
+            retry_on_deadlock(partial(_lease_batch, unsettled, batch, database), database)
+            if not batch:
+                return
+            leased += len(batch)
             while batch:
                 yield batch.pop(0)
         finally:
@@ -192,14 +203,17 @@ def _lease_attempts(limit: int) -> Generator[PatientConnectionAttempt, None, Non
 
 
 def _lease_batch(
-    unsettled: AttemptQuerySet, size: int, database: str
-) -> list[PatientConnectionAttempt]:
+    unsettled: AttemptQuerySet, batch: list[PatientConnectionAttempt], database: str
+) -> None:
+    """Lease the attempts of ``unsettled``, and put each that was free into ``batch``."""
+    batch.clear()  # a deadlock's victim has none of them
     if not connections[database].features.has_select_for_update_skip_locked:
         # Read first, write after: SQLite refuses a transaction that does it in one.
-        return [attempt for attempt in unsettled[:size] if _lease_attempt(attempt)]
+        batch.extend(attempt for attempt in list(unsettled) if _lease_attempt(attempt))
+        return
     with transaction.atomic(using=database):
-        batch = list(unsettled.select_for_update(skip_locked=True)[:size])
-        return [attempt for attempt in batch if _lease_attempt(attempt)]
+        free = list(unsettled.select_for_update(skip_locked=True))
+        batch.extend(attempt for attempt in free if _lease_attempt(attempt))
 
 
 def _lease_attempt(attempt: PatientConnectionAttempt) -> bool:

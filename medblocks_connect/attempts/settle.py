@@ -51,6 +51,9 @@ from medblocks_connect.timezones import to_stored_time, to_utc
 _MAX_REFUSALS = 3
 """How often the database may refuse to write before that is an error."""
 
+MAX_CLAIMS_TOLD = 20
+"""How many claims of return URLs stand on a timeline; further ones are counted."""
+
 _DETAIL_MAX_LENGTH = 200  # characters, as the timeline has them
 _FINAL_STATUSES = {Status.EXPIRED, Status.FAILED, Status.SUCCEEDED}
 _STATUS_SIGNALS: Mapping[Status, Signal] = {
@@ -123,6 +126,10 @@ def plan_change(attempt: PatientConnectionAttempt, evidence: Evidence) -> Attemp
     """Return what ``evidence`` changes about ``attempt``; nothing is written."""
     changes = _changed_columns(attempt, evidence)
     events = _build_events(attempt, evidence, changes)
+    if evidence.is_claim:
+        # Everybody can write a return URL of theirs anew, a thousand times.
+        changes["claim_count"] = attempt.claim_count + 1
+        events = events if attempt.claim_count < MAX_CLAIMS_TOLD else []
     places = [_name_place_anew(attempt, place) for place in evidence.places]
     due = _due_signals(attempt, changes, evidence.actor)
     return AttemptChange(attempt, changes, events, places, due)

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from medblocks_connect.api import MedblocksError
+from medblocks_connect.attempts.action_counts import RETURN, count_action
 from medblocks_connect.attempts.evidence import Source
 from medblocks_connect.attempts.session_evidence import read_session
 from medblocks_connect.attempts.webhook_deliveries import settle_with_waiting_deliveries
@@ -17,7 +18,7 @@ from medblocks_connect.medblocks_client import get_client
 from medblocks_connect.models import PatientConnectionAttempt
 
 VERIFICATION_INTERVAL = timedelta(seconds=3)
-"""How long a patient's waiting page leaves Medblocks alone between two questions."""
+"""How long patients' pages leave Medblocks alone between two questions about one attempt."""
 
 
 def can_ask_about(attempt: PatientConnectionAttempt) -> bool:
@@ -52,11 +53,16 @@ def _verify_now(attempt: PatientConnectionAttempt) -> MedblocksError | None:
 
 
 def verify_if_due(attempt: PatientConnectionAttempt) -> None:
-    """Ask as :func:`verify_attempt` does, unless somebody just did."""
-    if not can_ask_about(attempt):
-        return
+    """Ask as :func:`verify_attempt` does, unless somebody just did, or the patient's pages have
+    asked too often: then it is for the next reload, the webhook or ``medblocks_reconcile``.
+    """
     now = timezone.now()
-    long_enough = Q(asked_at__isnull=True) | Q(asked_at__lt=now - VERIFICATION_INTERVAL)
+    latest = now - VERIFICATION_INTERVAL
+    if not can_ask_about(attempt) or (attempt.asked_at and attempt.asked_at >= latest):
+        return
+    if count_action(attempt.patient_id, RETURN):
+        return
+    long_enough = Q(asked_at__isnull=True) | Q(asked_at__lt=latest)
     # The UPDATE decides: of several pages that wait for one attempt, one asks.
     if PatientConnectionAttempt.objects.filter(long_enough, pk=attempt.pk).update(asked_at=now):
         _verify_now(attempt)

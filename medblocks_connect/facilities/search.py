@@ -76,27 +76,24 @@ def _printable(text: str) -> str:
     )
 
 
-def search_facilities(search: FacilitySearch) -> Page[FhirSource]:
-    """Return a page of facilities for ``search``, as :func:`find_facilities` does."""
-    return find_facilities(search).page
-
-
-def find_facilities(search: FacilitySearch) -> FoundFacilities:
+def find_facilities(search: FacilitySearch, patient_id: str = "") -> FoundFacilities:
     """Return a page of facilities for ``search`` and how many there are.
 
-    Raises ``MedblocksError`` where there is no local catalog and Medblocks has no answer.
+    ``patient_id`` is whose search it is, if it is a patient's. Raises ``MedblocksError`` where
+    there is no local catalog and Medblocks has no answer.
     """
     index = get_index()
     if index is not None:
         return _search_catalog(index, search)
-    return _search_without_catalog(search)
+    return _search_without_catalog(search, patient_id)
 
 
-def _search_without_catalog(search: FacilitySearch) -> FoundFacilities:
+def _search_without_catalog(search: FacilitySearch, patient_id: str) -> FoundFacilities:
     start, cursor = _read_place(search.starting_after)
     # The first page may be a part of what a shorter text found, with one more to show that there
     # is a next; that one goes on in the whole.
-    whole = search_medblocks(search.q, search.type, cursor, 0 if start else RESULTS_PER_PAGE + 1)
+    enough = 0 if start else RESULTS_PER_PAGE + 1
+    whole = search_medblocks(search.q, search.type, cursor, enough, patient_id=patient_id)
     aliases = {} if cursor else find_by_alias(search.q)
     facilities = (*get_facilities(aliases), *whole.data)
     listed = tuple({facility.id: facility for facility in facilities}.values())

@@ -1,5 +1,6 @@
 """The tables of the app; every model is importable from here."""
 
+from medblocks_connect.models.action_count import ActionCount
 from medblocks_connect.models.attempt import (
     AttemptEvent,
     PatientConnectionAttempt,
@@ -25,6 +26,7 @@ from medblocks_connect.models.webhook import WebhookDelivery
 from medblocks_connect.models.workspace import filter_workspace
 
 __all__ = [
+    "ActionCount",
     "AttemptEvent",
     "CatalogPage",
     "CatalogSync",

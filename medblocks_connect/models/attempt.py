@@ -125,6 +125,18 @@ class PatientConnectionAttempt(models.Model):
         _("return URL said: description"), blank=True, default=""
     )
     claim_disagrees = models.BooleanField(_("claim and fact disagree"), default=False)
+    claim_count = models.PositiveIntegerField(
+        _("claims of return URLs"),
+        default=0,
+        editable=False,
+        help_text=_("The first twenty stand on the timeline."),
+    )
+    another_patient_at = models.DateTimeField(
+        _("another patient came back"),
+        null=True,
+        blank=True,
+        help_text=_("The link to the portal may have been passed on."),
+    )
 
     patient_connection_id = IdentifierField(
         _("Medblocks connection"),
@@ -182,6 +194,7 @@ class PatientConnectionAttempt(models.Model):
                 fields=["claim_disagrees", "created_at"], name="medblocks_attempt_dispute"
             ),
             models.Index(fields=["lost_at"], name="medblocks_attempt_lost"),
+            models.Index(fields=["another_patient_at"], name="medblocks_attempt_another"),
             models.Index(fields=["request_id"], name="medblocks_attempt_request"),
         ]
         permissions = [
@@ -329,6 +342,7 @@ class AttemptEvent(models.Model):
         CAME_BACK = "came_back", _("Patient came back")
         CLAIMED_SUCCESS = "claimed_success", _("Patient came back: said to be connected")
         CLAIMED_FAILURE = "claimed_failure", _("Patient came back: said to have failed")
+        ANOTHER_PATIENT = "another_patient", _("Another patient came back")
         STILL_OPEN = "still_open", _("Session still open")
         CONNECTED = "connected", _("Connected")
         FAILED = "failed", _("Failed")

@@ -46,6 +46,10 @@ class DisconnectView(PatientView):
         """Return to the list."""
         return reverse("medblocks_connect:connections")
 
+    def get_throttled_action(self) -> str:
+        """Count what ends a connection, and not the question before."""
+        return "disconnect" if self.request.method == "POST" else ""
+
     def get(self, request: HttpRequest) -> HttpResponseBase:
         """Ask whether the patient is sure."""
         return self._answer_about_place(request.GET, self._ask)

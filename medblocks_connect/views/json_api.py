@@ -16,7 +16,7 @@ from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksErro
 from medblocks_connect.api.return_url import UNKNOWN_ERROR
 from medblocks_connect.attempts.start import StartRefusedError, start_attempt
 from medblocks_connect.error_messages import ERROR_MESSAGES, describe_error
-from medblocks_connect.facilities.search import search_facilities
+from medblocks_connect.facilities.search import find_facilities
 from medblocks_connect.url_safety import is_public_https
 from medblocks_connect.views.base import PatientJsonView
 from medblocks_connect.views.decorators import set_csrf_cookie
@@ -51,7 +51,7 @@ class ConnectionsJsonView(PatientJsonView):
         if not search.is_long_enough:
             return JsonResponse({"data": [], "has_more": False, "next_cursor": None})
         try:
-            page = search_facilities(search)
+            page = find_facilities(search, self.patient.patient_id).page
         except InvalidRequestError:
             return _ask_for_another_search()
         except MedblocksError as error:

@@ -95,7 +95,7 @@ def show_results(search: FacilitySearch, patient: Patient | None = None) -> Sear
         offered = patient if not search.q else None
         return SearchResults(is_hint=True, suggested=_suggest(offered) if offered else ())
     try:
-        found = find_facilities(search)
+        found = find_facilities(search, patient.patient_id if patient else "")
     except InvalidRequestError:
         # Medblocks does not take this cursor or kind: the first page of all that matches it does.
         first = FacilitySearch(search.q)

@@ -1,33 +1,37 @@
-"""Throttling: how often one patient may search and start, counted in Django's cache per window."""
+"""Throttling: how often one patient may do what; the search alone is counted in Django's cache."""
 
 from __future__ import annotations
 
 import time
 from typing import Final
 
+from medblocks_connect.attempts.action_counts import count_action
 from medblocks_connect.cache import build_key, cache
-from medblocks_connect.conf import RATE, conf
+from medblocks_connect.conf import Rate, find_rate
 from medblocks_connect.patients import Patient
 
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SEARCH: Final = "search"
 
 
 def count_request(patient: Patient, action: str) -> int:
-    """Count one ``action`` (``"search"``, ``"start"``) of ``patient``.
+    """Count one ``action``, a key of the setting ``THROTTLES``, of ``patient``.
 
-    Returns 0 when it is allowed, else the seconds to wait (for ``Retry-After``, RFC 9110).
+    Returns 0 when it is allowed, else the seconds to wait (for ``Retry-After``, RFC 9110). Each
+    letter that is typed searches: a count that a cache forgets is better than a write for each.
     """
-    rate = conf.throttles[action]
-    match = RATE.fullmatch(rate) if rate else None
-    if match is None:
-        return 0
-    allowed, window = int(match[1]), _SECONDS[match[2]]
+    if action != SEARCH:
+        return count_action(patient.patient_id, action)
+    rate = find_rate(action)
+    return _count_in_cache(patient, action, rate) if rate else 0
+
+
+def _count_in_cache(patient: Patient, action: str, rate: Rate) -> int:
     now = time.time()
-    key = build_key("throttle", action, patient.patient_id, str(int(now // window)))
-    if cache.add(key, 1, window * 2):
+    key = build_key("throttle", action, patient.patient_id, str(rate.find_end(now)))
+    if cache.add(key, 1, rate.seconds * 2):
         return 0
     # None where the window ended between the two steps, or the cache is down.
-    count = cache.incr(key, window * 2)
-    if count is None or count <= allowed:
+    count = cache.incr(key, rate.seconds * 2)
+    if count is None or count <= rate.allowed:
         return 0
-    return max(1, int(window - now % window) + 1)
+    return rate.count_seconds_left(now)

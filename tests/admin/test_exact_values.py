@@ -82,7 +82,7 @@ def analyzed(make_attempt):
         ("nobody", 0),
     ],
 )
-def test_search_of_an_analyzed_table_is_exact(analyzed, staff, term, shown):
+def test_search_case_74_of_an_analyzed_table_is_exact(analyzed, staff, term, shown):
     assert staff.get(ATTEMPTS, {"q": term}).context["cl"].result_count == shown
     with CaptureQueriesContext(connection) as captured:
         staff.get(ATTEMPTS, {"q": term, "status__exact": "created"})
@@ -91,7 +91,7 @@ def test_search_of_an_analyzed_table_is_exact(analyzed, staff, term, shown):
 
 
 @pytest.mark.parametrize(("term", "shown"), [("evt_x", 1), ("ps_x", 1), ("evt_7", 1), ("no", 0)])
-def test_search_of_analyzed_deliveries_is_exact(analyzed, make_staff, term, shown):
+def test_search_case_74_of_analyzed_deliveries_is_exact(analyzed, make_staff, term, shown):
     client = make_staff("view_webhookdelivery")
     with CaptureQueriesContext(connection) as captured:
         assert client.get(DELIVERIES, {"q": term}).context["cl"].result_count == shown

@@ -112,7 +112,7 @@ def nobody_is_mailed(settings, caplog):
 
 
 @each_list
-def test_lookup_by_any_field_leads_to_the_list_without_it(clerk, model):
+def test_lookup_case_70_by_any_field_leads_to_the_list_without_it(clerk, model):
     client, address = clerk(model), list_address(model)
     own, odd = list_own_parameters(model), cycle(ODD)
     for name in list_names(model, depth=1):
@@ -183,7 +183,7 @@ def test_to_field_that_is_no_key_is_left_out(clerk, model, name):
         "digest__regex",
     ],
 )
-def test_lookup_among_deliveries_tells_nothing_of_patients(clerk, lookup):
+def test_lookup_case_70_among_deliveries_tells_nothing_of_patients(clerk, lookup):
     client = clerk(WebhookDelivery)
     pages = [
         client.get(DELIVERIES, {lookup: text}, follow=True) for text in ("h", HIDDEN, "zz", "(((")

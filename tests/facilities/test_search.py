@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -9,8 +10,9 @@ import responses
 
 from benchmarks.names import make_names
 from benchmarks.typing_session import type_searches
-from medblocks_connect.api import MedblocksError
-from medblocks_connect.facilities.search import FacilitySearch, find_facilities, search_facilities
+from medblocks_connect.api import FhirSource, MedblocksError, Page
+from medblocks_connect.facilities import remote
+from medblocks_connect.facilities.search import FacilitySearch, find_facilities
 from tests.connected import create_attempt
 from tests.facilities.names import NAMES
 
@@ -158,12 +160,6 @@ def test_second_page_has_the_whole_list(add_catalog):
     assert found.listed[20:] == found.page.data
 
 
-def test_search_facilities_returns_the_page(add_catalog):
-    add_catalog()
-    page = search_facilities(FacilitySearch.of("sinai"))
-    assert [each.name for each in page.data] == ["Mt Sinai Heart & Lung"]
-
-
 def test_same_search_is_asked_of_medblocks_once(medblocks):
     assert names_of(search("riverside")) == names_of(search("RIVERSIDE"))
     assert medblocks.asked == ["riverside"]
@@ -253,6 +249,36 @@ def test_unavailable_medblocks_is_replaced_by_its_last_good_answer(medblocks, se
     medblocks.is_away = True
     assert "Riverside General Hospital" in names_of(search("riverside"))
     assert names_of(search("riverside gen")) == ["Riverside General Hospital"]
+
+
+def test_answers_to_one_patient_are_kept_so_many_a_day(medblocks, monkeypatch):
+    monkeypatch.setattr(remote, "MAX_KEPT_PER_PATIENT", 2)
+    for text in ("river", "sinai", "mercy", "river", "sinai", "mercy"):
+        find_facilities(FacilitySearch.of(text), "ann")
+    assert medblocks.asked == ["river", "sinai", "mercy", "mercy"]
+
+
+def test_answers_to_another_patient_are_kept_still(medblocks, monkeypatch):
+    monkeypatch.setattr(remote, "MAX_KEPT_PER_PATIENT", 1)
+    for patient_id in ("ann", "ann", "bob", "ann"):
+        find_facilities(FacilitySearch.of("sinai" if patient_id == "bob" else "river"), patient_id)
+    assert medblocks.asked == ["river", "sinai"]
+
+
+def test_answer_with_a_hundred_real_names_is_kept_in_8_kilobytes():
+    """A pickle of it has 22 (names of the length of real ones, ids that do not repeat)."""
+    facilities = tuple(
+        FhirSource(
+            hashlib.sha256(name.encode()).hexdigest()[:20],
+            name,
+            "epic",
+            f"https://{hashlib.sha256(name.encode()).hexdigest()[:12]}.example/api/FHIR/R4",
+            "",
+            "",
+        )
+        for name, _kind in make_names(100, seed=5)
+    )
+    assert len(remote._pack(Page(facilities, True, "cursor"))) < 8192
 
 
 def test_unavailable_medblocks_fails_a_search_that_was_never_answered(medblocks):

@@ -78,7 +78,7 @@ def broken(clinic, settings, monkeypatch) -> Clinic:
         (start_connection, "build_return_url"),
         (attempt_page, "record_return"),
         (attempt_page, "find_attempt"),
-        (json_api, "search_facilities"),
+        (json_api, "find_facilities"),
         (json_api, "build_return_url"),
         (webhook_receiver, "receive_delivery"),
         (connections_page, "list_connections"),

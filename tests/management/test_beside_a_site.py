@@ -159,7 +159,7 @@ def make_old_rows() -> None:
     )
 
 
-def test_prune_beside_a_site_that_writes_deletes_all_that_is_old(db, host_reads):
+def test_prune_case_72_beside_a_site_that_writes_deletes_all_that_is_old(db, host_reads):
     make_old_rows()
     with site_that_writes():
         out = run("medblocks_prune", older_than="6y", batch_size=20)
@@ -175,7 +175,7 @@ def test_prune_beside_a_site_that_writes_deletes_all_that_is_old(db, host_reads)
     assert not MissingFacility.objects.exists()
 
 
-def test_reconcile_beside_a_site_that_writes_settles_all(medblocks, make_old):
+def test_reconcile_case_72_beside_a_site_that_writes_settles_all(medblocks, make_old):
     for number in range(60):
         make_old(number, patient_id=f"p-{number}")
         links = [connection_json(id=f"conn_{number}")]
@@ -209,7 +209,7 @@ def catalog(settings):
         yield facilities
 
 
-def test_sync_beside_a_site_that_writes_brings_the_catalog(catalog):
+def test_sync_case_72_beside_a_site_that_writes_brings_the_catalog(catalog):
     url = "https://fhir-1.example/r4"
     PatientConnectionAttempt.objects.create(patient_id="p-1", connection_id=url)
     with site_that_writes():

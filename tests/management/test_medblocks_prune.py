@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from medblocks_connect.management.commands.medblocks_prune import _read_cutoff
 from medblocks_connect.models import (
+    ActionCount,
     AttemptEvent,
     FacilityRequest,
     MissingFacility,
@@ -134,6 +135,13 @@ def test_prune_deletes_old_facility_requests(db):
     _prune("--older-than", "6y")
     assert FacilityRequest.objects.get() == new
     assert MissingFacility.objects.get() == told_often
+
+
+def test_prune_deletes_old_throttle_counters(db):
+    ActionCount.objects.create(key="old", ends_at=OLD)
+    ActionCount.objects.create(key="new", ends_at=timezone.now())
+    _prune("--older-than", "6y")
+    assert [*ActionCount.objects.values_list("key", flat=True)] == ["new"]
 
 
 def test_prune_deletes_old_deliveries_and_keeps_new_ones(make_attempt):

@@ -1,14 +1,17 @@
-"""Throttles: counted per patient, action and window, in the host's cache."""
+"""Throttles: counted per patient, action and window; the search's in the host's cache."""
 
 from __future__ import annotations
 
 import pytest
+from django.core.cache import cache as hosts_cache
 
 from medblocks_connect.patients import Patient
 from medblocks_connect.views import start_connection, throttling
 from medblocks_connect.views.throttling import count_request
 
 ANN, BOB = Patient("ann"), Patient("bob")
+
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
@@ -31,14 +34,17 @@ def count_allowed(patient: Patient, action: str, times: int = 30) -> int:
     return [count_request(patient, action) for _ in range(times)].count(0)
 
 
-def test_throttle_allows_the_rate(now, rate):
-    rate(start="3/m")
-    assert count_allowed(ANN, "start") == 3
+@pytest.mark.parametrize("action", ["search", "start", "return", "disconnect"])
+def test_throttle_allows_the_rate(now, rate, action):
+    rate(**{action: "3/m"})
+    assert count_allowed(ANN, action) == 3
 
 
-def test_throttle_by_default_allows_20_starts_and_120_searches(now):
-    assert count_allowed(ANN, "start", 25) == 20
-    assert count_allowed(ANN, "search", 125) == 120
+@pytest.mark.parametrize(
+    ("action", "allowed"), [("search", 120), ("start", 20), ("return", 60), ("disconnect", 20)]
+)
+def test_throttle_by_default_allows_so_many(now, action, allowed):
+    assert count_allowed(ANN, action, allowed + 5) == allowed
 
 
 def test_throttle_of_another_patient_is_untouched(now, rate):
@@ -81,31 +87,39 @@ def test_throttle_of_none_allows_all(now, rate):
     assert count_allowed(ANN, "start", 50) == 50
 
 
-def test_throttle_key_names_nobody(now, rate, monkeypatch):
+def test_search_throttle_key_names_nobody(now, rate, monkeypatch):
     keys = []
     monkeypatch.setattr(throttling.cache, "add", lambda key, *_rest: keys.append(key) or True)
-    count_request(Patient("ann@mail.example"), "start")
+    count_request(Patient("ann@mail.example"), "search")
     assert "ann" not in keys[0]
 
 
-def test_throttle_whose_counter_vanishes_allows(now, rate, monkeypatch):
+def test_search_throttle_whose_counter_vanishes_allows(now, rate, monkeypatch):
     """Evicted between two steps: better one request too many than an error."""
-    rate(start="1/m")
-    count_request(ANN, "start")
+    rate(search="1/m")
+    count_request(ANN, "search")
 
     monkeypatch.setattr(throttling.cache, "incr", lambda *_given: None)
-    assert count_request(ANN, "start") == 0
+    assert count_request(ANN, "search") == 0
 
 
-def test_throttle_outlives_the_caches_own_time(now, rate, settings, tmp_path):
+def test_search_throttle_outlives_the_caches_own_time(now, rate, settings, tmp_path):
     """Caches in files and databases count by keeping anew, for as long as the site's TIMEOUT."""
     in_files = "django.core.cache.backends.filebased.FileBasedCache"
     settings.CACHES = {"default": {"BACKEND": in_files, "LOCATION": str(tmp_path)}}
-    rate(start="3/h")
+    rate(search="3/h")
     now[0] -= now[0] % 3600
-    assert count_allowed(ANN, "start", 5) == 3
+    assert count_allowed(ANN, "search", 5) == 3
     now[0] += 400
-    assert count_allowed(ANN, "start", 5) == 0
+    assert count_allowed(ANN, "search", 5) == 0
+
+
+@pytest.mark.parametrize("action", ["start", "return", "disconnect"])
+def test_throttle_that_must_hold_survives_a_cleared_cache(now, rate, action):
+    rate(**{action: "1/m"})
+    count_request(ANN, action)
+    hosts_cache.clear()
+    assert count_request(ANN, action) > 0
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,15 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from medblocks_connect.api.clock import TimeLimit
 from medblocks_connect.attempts.outbox import send_due_signals, send_given_up_signals
+from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
+from medblocks_connect.management.stoppable_command import StoppableCommand
 
 
-class Command(BaseCommand):
+class Command(StoppableCommand):
     """Send the signals of the workspace that were not sent yet."""
 
     help = (
@@ -27,6 +30,7 @@ class Command(BaseCommand):
             default=1000,
             help="the most signals to send in this run (default: 1000)",
         )
+        add_max_seconds(parser)
         parser.add_argument(
             "--given-up",
             action="store_true",
@@ -40,7 +44,7 @@ class Command(BaseCommand):
         if limit < 1:
             raise CommandError("--limit takes a number, 1 or more.")
         send = send_given_up_signals if given_up else send_due_signals
-        sent, failed = send(limit)
+        sent, failed = send(limit, TimeLimit(read_seconds(options["max_seconds"])))
         line = f"medblocks_send_signals: {sent} sent"
         if failed:
             raise CommandError(f"{line}, {failed} failed again.", returncode=1)

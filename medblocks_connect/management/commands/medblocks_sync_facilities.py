@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from medblocks_connect.api import MedblocksError
 from medblocks_connect.attempts.place_ids import adopt_place_ids
@@ -16,11 +16,12 @@ from medblocks_connect.facilities.sync import (
     SyncRunningError,
     sync_catalog,
 )
+from medblocks_connect.management.stoppable_command import StoppableCommand
 
 _BAR_WIDTH: Final = 30
 
 
-class Command(BaseCommand):
+class Command(StoppableCommand):
     """Bring Medblocks' whole catalog of facilities here."""
 
     help = (

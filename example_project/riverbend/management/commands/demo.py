@@ -47,7 +47,9 @@ class Command(BaseCommand):
                 "The demo runs on the make-believe Medblocks: unset MEDBLOCKS_API_KEY, and leave "
                 "DEBUG on. For the real Medblocks use manage.py migrate and manage.py runserver."
             )
-        signal.signal(signal.SIGTERM, _interrupt)
+        # SIGINT too: a shell lets the jobs that a script starts in the background ignore it.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt)
         server = _take_port(options["port"])
         try:
             self._serve(server)

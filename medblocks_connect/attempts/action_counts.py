@@ -1,0 +1,64 @@
+"""Counts of starts, returns and disconnections, in the database: these throttles must hold.
+
+A cache may evict a counter at any time, and Django's default one is each process' own.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from typing import Final
+
+from django.db import router
+from django.db.models import Case, F, Q, QuerySet, When
+
+from medblocks_connect.attempts.database_retry import retry_on_deadlock
+from medblocks_connect.cache import build_key
+from medblocks_connect.conf import find_rate
+from medblocks_connect.models import ActionCount
+from medblocks_connect.timezones import to_stored_time
+
+RETURN: Final = "return"
+"""A question to Medblocks for the page of a return or an outcome."""
+
+
+def count_action(patient_id: str, action: str) -> int:
+    """Count one ``action``, a key of the setting ``THROTTLES``, of the patient.
+
+    Returns 0 when it is allowed, else the seconds to wait (for ``Retry-After``, RFC 9110). Raises
+    what the database raises.
+    """
+    rate = find_rate(action)
+    if rate is None:
+        return 0
+    now = time.time()
+    ends_at = to_stored_time(datetime.fromtimestamp(rate.find_end(now), timezone.utc))
+    key = build_key("throttle", action, patient_id, str(rate.seconds))
+    database = router.db_for_write(ActionCount)
+    rows = ActionCount.objects.using(database).filter(key=key)
+    if _add_one(rows, ends_at, rate.allowed):
+        return 0
+    defaults = {"count": 1, "ends_at": ends_at}
+    _row, is_new = retry_on_deadlock(
+        lambda: rows.get_or_create(key=key, defaults=defaults), database
+    )
+    # One that is not new has reached the limit, or another request has just made it.
+    if is_new or _add_one(rows, ends_at, rate.allowed):
+        return 0
+    return rate.count_seconds_left(now)
+
+
+def _add_one(rows: QuerySet[ActionCount], ends_at: datetime | None, allowed: int) -> bool:
+    """Count one up where that is allowed, in one statement: of many at once no more pass."""
+    has_ended = Q(ends_at__lt=ends_at)
+    counted = rows.filter(has_ended | Q(count__lt=allowed))
+    return bool(
+        retry_on_deadlock(
+            lambda: counted.update(
+                # In this order: MySQL reads what it has just assigned.
+                count=Case(When(has_ended, then=1), default=F("count") + 1),
+                ends_at=Case(When(has_ended, then=ends_at), default=F("ends_at")),
+            ),
+            rows.db,
+        )
+    )
