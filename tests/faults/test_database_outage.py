@@ -67,8 +67,6 @@ class ReadOnly:
         self._kept = {key: connection.settings_dict[key] for key in ("NAME", "OPTIONS")}
 
     def begin(self) -> None:
-        # A site has it since its first search; here another test may have emptied the table.
-        Installation.objects.get_or_create(pk=1)
         connection.close()
         connection.settings_dict["NAME"] = f"file:{quote(str(self._kept['NAME']))}?mode=ro"
         connection.settings_dict["OPTIONS"] = {**self._kept["OPTIONS"], "uri": True}
