@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from django.db import Error as AnyDatabaseError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from medblocks_connect.api import InvalidSignatureError, verify
 from medblocks_connect.attempts.webhook_deliveries import FollowUp, receive_delivery
@@ -24,6 +24,7 @@ from medblocks_connect.attempts.webhook_events import read_delivery
 from medblocks_connect.conf import conf
 from medblocks_connect.views.base import HostIndependentView
 from medblocks_connect.views.database_outage import is_outage, name_database_error
+from medblocks_connect.views.requests import BodyRefusedError, read_body
 from medblocks_connect.views.responses import report_unavailable
 
 logger = logging.getLogger("medblocks_connect.webhooks")
@@ -87,11 +88,9 @@ class WebhookView(HostIndependentView):
         if not header:
             return _refuse_unbelieved("There is no signature.", "missing")
         try:
-            body = request.read(BODY_MAX_BYTES + 1)
-        except UnreadablePostError:  # who sent it went away in the middle: no error of the site's
-            return _refuse("The body did not arrive.")
-        if len(body) > BODY_MAX_BYTES:
-            return _refuse("The body is too large.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            body = read_body(request, BODY_MAX_BYTES)
+        except BodyRefusedError as error:
+            return _refuse(str(error), error.status)
         try:
             verify(body, header, conf.webhook_secrets, now=time.time())
         except InvalidSignatureError as error:
