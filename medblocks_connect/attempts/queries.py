@@ -11,7 +11,7 @@ from typing import Final
 from django.db import router
 from django.db.models import Q
 
-from medblocks_connect.attempts.connection_state import ACTIVE
+from medblocks_connect.attempts.connection_state import ACTIVE, DISCONNECTED
 from medblocks_connect.error_messages import PATIENTS_CHOICES
 from medblocks_connect.models import (
     AttemptEvent,
@@ -48,13 +48,15 @@ class Standing:
     """How the patient stands now at the place of an attempt, whatever came of the attempt.
 
     ``is_later``: by a later attempt than this one. ``was_regained``: the access had ended
-    meanwhile. ``was_ended_here``: the patient disconnected it. ``lacks_records``: some did not
-    arrive, and have not all come since. Times are as stored.
+    meanwhile. ``is_disconnected``: not lost, but ended by somebody; ``was_ended_here``: by the
+    patient on our own page. ``lacks_records``: some did not arrive, and have not all come since.
+    Times are as stored.
     """
 
     is_connected: bool = False
     is_later: bool = False
     was_regained: bool = False
+    is_disconnected: bool = False
     was_ended_here: bool = False
     lacks_records: bool = False
     records_at: datetime | None = None
@@ -68,9 +70,13 @@ def find_standing(attempt: PatientConnectionAttempt) -> Standing:
     connections = PatientConnection.objects.where_written().of_patient(attempt.patient_id)
     connection = connections.filter(place_id=attempt.place_id).first()
     if connection is None:  # a row that a host made itself
-        return Standing(attempt.is_connected)
+        was_disconnected = attempt.connection_status == DISCONNECTED
+        return Standing(attempt.is_connected, is_disconnected=was_disconnected)
     if not connection.is_connected:
-        return Standing(was_ended_here=connection.was_ended_here)
+        return Standing(
+            is_disconnected=connection.state == PatientConnection.State.DISCONNECTED,
+            was_ended_here=connection.was_ended_here,
+        )
     is_later = (connection.attempt_id or 0) > attempt.pk
     return Standing(
         is_connected=True,

@@ -52,7 +52,7 @@ class Records:
     missed: bool
 
 
-@dataclass
+@dataclass(eq=False)
 class Attempt:
     """A patient's try, and what the site was told of it."""
 
@@ -65,6 +65,7 @@ class Attempt:
     link: str = ""  # that it connected
     connected: set[str] = field(default_factory=set)  # the places
     came_back: int = -1  # when they came back last
+    claims_success: bool = False
     claims_failure: bool = False
 
     @property
@@ -115,9 +116,17 @@ class Model:
 
     # 6. An attempt is what Medblocks said of it, else what the patient came back with.
     def outcome(self, attempt: Attempt) -> str:
-        if attempt.outcome == OPEN and attempt.claims_failure:
-            return FAILED
-        return attempt.outcome
+        return FAILED if self.is_claimed(attempt) else attempt.outcome
+
+    def is_claimed(self, attempt: Attempt) -> bool:
+        """Return whether the patient alone says that it failed."""
+        return attempt.outcome == OPEN and attempt.claims_failure
+
+    def disagrees(self, attempt: Attempt) -> bool:
+        """Return whether the patient came back with another outcome than Medblocks tells."""
+        if attempt.outcome == CONNECTED:
+            return attempt.claims_failure
+        return attempt.claims_success and attempt.outcome in {FAILED, EXPIRED}
 
     # 7. A later attempt connected the place where Medblocks said so of it, and it works now.
     def is_connected_later(self, attempt: Attempt) -> bool:
@@ -131,12 +140,13 @@ class Model:
     def was_won_again(self, attempt: Attempt) -> bool:
         links = self.links_at(attempt.place)
         own = [word.moment for word in self._of(attempt.link) if word.says == WORKS]
-        connected = min((moment for moment in own if moment > attempt.began), default=attempt.began)
+        after = attempt.began + 1  # where it is not told to have worked
+        connected = min((moment for moment in own if moment >= after), default=after)
         moments = {word.was_so_at for link in links for word in self._of(link)}
         return self.state(attempt.place) == CONNECTED and any(
             not any(self._worked_at(link, moment) for link in links)
             for moment in moments
-            if moment > connected
+            if moment >= connected  # a link may end in the moment that it is first seen to work
         )
 
     # 9. An attempt lost its access where it heard that its own link ended after it began.

@@ -16,7 +16,7 @@ from tests.connected import create_attempt
 from tests.faults.clinic import SETTINGS, Clinic, catch_calls
 from tests.statements import expected
 from tests.statements.clock import Clock
-from tests.statements.history import NAMES, PLACES, URLS, Story
+from tests.statements.history import ELSEWHERE, NAMES, PLACES, URLS, Story
 from tests.statements.medblocks import KEYS, TwoWorkspaces
 
 # More histories, others, or a look at every surface after each step: for a run by hand.
@@ -50,6 +50,15 @@ def staff(db, clock) -> Client:
 
 
 @pytest.fixture
+def stranger(db, clock) -> Client:
+    """A patient who did nothing."""
+    user = get_user_model().objects.create_user("strange", password="strange")
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
 def tell(db, clock, settings):
     """Return the story of a history, before its first step."""
 
@@ -76,7 +85,7 @@ def tell(db, clock, settings):
 
 
 @pytest.mark.parametrize("number", range(FIRST, FIRST + HISTORIES))
-def test_every_surface_says_what_is_true(tell, staff, number):
+def test_every_surface_says_what_is_true(tell, staff, stranger, number):
     story = tell(number)
     if number % 2:
         _add_catalog()
@@ -86,7 +95,7 @@ def test_every_surface_says_what_is_true(tell, staff, number):
     for step in range(length):
         story.play_step()
         if LOOKS_ALWAYS or step in looks:
-            expected.check(story, staff, is_last=step == length - 1)
+            expected.check(story, staff, stranger, is_last=step == length - 1)
 
 
 def _add_catalog() -> None:
@@ -112,7 +121,7 @@ def _add_catalog() -> None:
 
 def _add_somebody_else() -> None:
     """Connect another patient to one place, and let them have lost another."""
-    for place, lost in ((PLACES[0], {}), (PLACES[1], {"lost_at": timezone.now()})):
+    for place, lost in zip(ELSEWHERE, ({}, {"lost_at": timezone.now()}), strict=True):
         create_attempt(
             patient_id="somebody-else",
             connection_id=place,
