@@ -130,8 +130,9 @@ def has_failed_twice(attempt: PatientConnectionAttempt) -> bool:
     """
     if not _is_failure(attempt):
         return False
-    own = PatientConnectionAttempt.objects.of_patient(attempt.patient_id).in_workspace()
+    own = PatientConnectionAttempt.objects.of_patient(attempt.patient_id)
     earlier = own.filter(
+        workspace=attempt.workspace,
         place_id=attempt.place_id,
         created_at__gte=attempt.created_at - _RECENT,
         id__lt=attempt.pk,

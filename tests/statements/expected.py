@@ -198,9 +198,11 @@ def tell_patient_counts(story: Story) -> Mapping:
 
 
 def tell_outcome(story: Story, attempt: Attempt) -> str:
-    outcome = story.models[attempt.workspace].outcome(attempt)
+    told = story.models[attempt.workspace]
+    outcome = told.outcome(attempt)
+    not_connected = "not connected, twice" if told.has_failed_twice(attempt) else "not connected"
     if attempt.workspace != story.workspace:
-        return "not connected, ended" if outcome == model.CONNECTED else "not connected"
+        return "not connected, ended" if outcome == model.CONNECTED else not_connected
     now = story.model
     is_connected = now.state(attempt.place) == model.CONNECTED
     if outcome == model.CONNECTED and is_connected:
@@ -224,7 +226,7 @@ def tell_outcome(story: Story, attempt: Attempt) -> str:
     if outcome == model.CONNECTED:
         was_lost = now.state(attempt.place) == model.LOST
         return "not connected, ended" if was_lost else "not connected, ended, turned off"
-    return "still connected, unchanged" if is_connected else "not connected"
+    return "still connected, unchanged" if is_connected else not_connected
 
 
 STATUSES = {

@@ -205,6 +205,7 @@ class Story:
         attempt.came_back = max(attempt.came_back, self.clock.step)
         attempt.claims_success |= "success=true" in address
         attempt.claims_failure |= "success=false" in address
+        attempt.was_refused |= "error=user_denied" in address
         self._log("back", attempt.number, address.rpartition("success=")[2])
         self.hear_session(attempt)
 
@@ -241,9 +242,9 @@ class Story:
             assert answered.status_code == 503
             return
         assert answered.status_code == 303
-        self.just_disconnected = place
         if self.model.state(place) in {model.DISCONNECTED, model.ENDED_HERE}:
             return
+        self.just_disconnected = place
         links = self.model.links_at(place)
         # It is the place that is disconnected, whichever link the page named. Where none works any
         # more, the newest is what is left to end.
@@ -363,6 +364,7 @@ class Story:
             pass
         elif rows or told["status"] == "complete":
             attempt.outcome = model.FAILED
+            attempt.was_refused = any(row["failure_code"] == "user_denied" for row in rows)
         elif told["status"] == "expired":
             attempt.outcome = model.EXPIRED
 

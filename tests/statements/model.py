@@ -67,6 +67,7 @@ class Attempt:
     came_back: int = -1  # when they came back last
     claims_success: bool = False
     claims_failure: bool = False
+    was_refused: bool = False  # by the patient, with their own "no"
 
     @property
     def is_back(self) -> bool:
@@ -127,6 +128,19 @@ class Model:
         if attempt.outcome == CONNECTED:
             return attempt.claims_failure
         return attempt.claims_success and attempt.outcome in {FAILED, EXPIRED}
+
+    def has_failed_twice(self, attempt: Attempt) -> bool:
+        """Return whether it failed, as the one before did, a patient's own "no" aside."""
+        told = [
+            self.outcome(each) in {FAILED, EXPIRED}
+            for each in self.attempts
+            if each.place == attempt.place
+            and each.number <= attempt.number
+            and not each.was_refused
+            and self.outcome(each) != OPEN
+        ]
+        is_own = self.outcome(attempt) in {FAILED, EXPIRED} and not attempt.was_refused
+        return is_own and told[-2:] == [True, True]
 
     # 7. A later attempt connected the place where Medblocks said so of it, and it works now.
     def is_connected_later(self, attempt: Attempt) -> bool:

@@ -166,6 +166,8 @@ def read_outcome(story: Story, attempt: Attempt) -> str:
     words += [word for phrase, word in RECORDS.items() if phrase in page]
     if "Nothing has changed" in page:
         words.append("unchanged")
+    if "It did not work twice now" in page:
+        words.append("twice")
     lead = re.search(r'medblocks-lead">(.*?)</p>', page, re.DOTALL)
     named = _find_named(lead.group(1)) if lead else ""
     if named in NAMES and named != attempt.place:
