@@ -48,16 +48,14 @@ class Standing:
     """How the patient stands now at the place of an attempt, whatever came of the attempt.
 
     ``is_later``: by a later attempt than this one. ``was_regained``: the access had ended
-    meanwhile. ``is_disconnected``: not lost, but ended by somebody; ``was_ended_here``: by the
-    patient on our own page. ``lacks_records``: some did not arrive, and have not all come since.
-    Times are as stored.
+    meanwhile. ``is_disconnected``: not lost, but ended by somebody. ``lacks_records``: some did not
+    arrive, and have not all come since. Times are as stored.
     """
 
     is_connected: bool = False
     is_later: bool = False
     was_regained: bool = False
     is_disconnected: bool = False
-    was_ended_here: bool = False
     lacks_records: bool = False
     records_at: datetime | None = None
     records_failed_at: datetime | None = None
@@ -73,10 +71,8 @@ def find_standing(attempt: PatientConnectionAttempt) -> Standing:
         was_disconnected = attempt.connection_status == DISCONNECTED
         return Standing(attempt.is_connected, is_disconnected=was_disconnected)
     if not connection.is_connected:
-        return Standing(
-            is_disconnected=connection.state == PatientConnection.State.DISCONNECTED,
-            was_ended_here=connection.was_ended_here,
-        )
+        state = PatientConnection.State.DISCONNECTED
+        return Standing(is_disconnected=connection.state == state)
     is_later = (connection.attempt_id or 0) > attempt.pk
     return Standing(
         is_connected=True,
@@ -105,6 +101,25 @@ def _worked_at(link: ConnectionLink, moment: datetime) -> bool:
     was_never_lost = link.told_lost_at is None and link.seen_lost_at is None
     is_older = link.since is not None and link.since <= moment
     return link.status == ACTIVE and was_never_lost and is_older
+
+
+def was_ended_here(attempt: PatientConnectionAttempt) -> bool:
+    """Return whether the access that ``attempt`` had was ended on our own page.
+
+    Its own link was since it began, be the place connected again or not; or the place was, as it
+    stands.
+    """
+    if attempt.lost_at is None or attempt.status != _Status.SUCCEEDED:
+        return False
+    # In the attempt's own workspace, which need not be the one in force.
+    connections = PatientConnection.objects.where_written().filter(
+        workspace=attempt.workspace, patient_id=attempt.patient_id, place_id=attempt.place_id
+    )
+    own_link = Q(
+        links__patient_connection_id=attempt.patient_connection_id,
+        links__ended_here_at__gt=attempt.created_at,
+    )
+    return connections.filter(own_link | Q(was_ended_here=True)).exists()
 
 
 def has_never_left(attempt: PatientConnectionAttempt) -> bool:

@@ -357,8 +357,6 @@ class Story:
         if made:
             first = min(made, key=lambda row: row["created_at"])
             attempt.place, attempt.link = find_place(first["connection_id"]), first["id"]
-            if attempt.outcome != model.CONNECTED:
-                attempt.heard = self.clock.step
             attempt.outcome = model.CONNECTED
         elif attempt.outcome == model.CONNECTED:
             pass

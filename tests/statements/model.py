@@ -61,7 +61,6 @@ class Attempt:
     place: str  # "" where the patient chooses at Medblocks, until that is told
     began: int
     outcome: str = OPEN
-    heard: int = -1  # when it was told to have connected
     link: str = ""  # that it connected
     connected: set[str] = field(default_factory=set)  # the places
     came_back: int = -1  # when they came back last
@@ -172,12 +171,9 @@ class Model:
         )
 
     def was_ended_here(self, attempt: Attempt) -> bool:
-        """Return whether its own link was ended on our own page, or the place was, as it stands.
-
-        What ended before the attempt was heard to have connected is told of the place alone.
-        """
+        """Return whether its own link was ended on our own page, or the place was, as it stands."""
         was_own = any(
-            word.says == ENDED_HERE and word.moment > attempt.heard
+            word.says == ENDED_HERE and word.moment > attempt.began
             for word in self._of(attempt.link)
         )
         is_over = self.state(attempt.place) == ENDED_HERE
