@@ -239,11 +239,20 @@ STATUSES = {
 
 
 def tell_badge(story: Story, attempt: Attempt) -> str:
-    outcome = story.models[attempt.workspace].outcome(attempt)
-    if outcome == model.OPEN and attempt.workspace == story.workspace:
-        return STATUSES["returned" if attempt.is_back else "started"]
-    words = {model.FAILED: "failed", model.CONNECTED: "succeeded"}
-    return STATUSES[words.get(outcome, "expired")]
+    status = tell_stored_status(story, attempt)
+    is_open = status in {"started", "returned"}
+    # What another workspace left open is over.
+    return STATUSES["expired" if is_open and attempt.workspace != story.workspace else status]
+
+
+def tell_stored_status(story: Story, attempt: Attempt) -> str:
+    words = {
+        model.OPEN: "returned" if attempt.is_back else "started",
+        model.FAILED: "failed",
+        model.EXPIRED: "expired",
+        model.CONNECTED: "succeeded",
+    }
+    return words[story.models[attempt.workspace].outcome(attempt)]
 
 
 def tell_status(story: Story, attempt: Attempt) -> str:
@@ -352,4 +361,7 @@ def tell_summary(story: Story, attempt: Attempt) -> str:
     if since and not is_connected:
         times = "once" if len(since) == 1 else f"{len(since)} times"
         said.append(f"tried again {times}: {tell_badge(story, since[-1])}")
+    said.append(f"bundle: {tell_stored_status(story, attempt)}")
+    if told.has_lost_access(attempt):
+        said.append("access lost")
     return ", ".join(said)

@@ -279,6 +279,10 @@ def read_attempt_page(staff: Client, attempt: Attempt) -> str:
     again = re.search(r"has tried again (once|\d+ times) since, (?:last )?at .*?“(.*?)”", text)
     if again:
         words.append(f"tried again {again.group(1)}: {again.group(2)}")
+    bundle = re.search(r'<pre id="medblocks-bundle">(.*?)</pre>', page, re.DOTALL).group(1)
+    words.append("bundle: " + re.search(r"status here: (\w+)", bundle).group(1))
+    if "access lost: " in bundle:
+        words.append("access lost")
     return ", ".join(words)
 
 
