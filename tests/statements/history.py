@@ -111,6 +111,8 @@ class Story:
         if self.random.random() < 0.85:
             self._finish(attempt, may_keep=True)
             if self.random.random() < 0.5:
+                if self.random.random() < 0.15:
+                    self.go_away()  # so that nobody can confirm what they come back with
                 self._come_back(attempt)
 
     def finish_later(self) -> None:
@@ -202,7 +204,8 @@ class Story:
             address = self._forge(address)
         answered = self.clinic.client.get(address.removeprefix("http://testserver"))
         assert answered.status_code == 303, answered.content.decode()
-        attempt.came_back = max(attempt.came_back, self.clock.step)
+        if not attempt.is_back:
+            attempt.came_back = self.clock.step
         attempt.claims_success |= "success=true" in address
         attempt.claims_failure |= "success=false" in address
         attempt.was_refused |= "error=user_denied" in address

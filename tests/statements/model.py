@@ -63,7 +63,7 @@ class Attempt:
     outcome: str = OPEN
     link: str = ""  # that it connected
     connected: set[str] = field(default_factory=set)  # the places
-    came_back: int = -1  # when they came back last
+    came_back: int = -1  # when they came back first
     claims_success: bool = False
     claims_failure: bool = False
     was_refused: bool = False  # by the patient, with their own "no"
