@@ -257,15 +257,18 @@ def tell_stored_status(story: Story, attempt: Attempt) -> str:
 
 def tell_status(story: Story, attempt: Attempt) -> str:
     told = story.models[attempt.workspace]
+    badge = tell_badge(story, attempt)
     notes = {
         "access lost later": told.has_lost_access(attempt),
-        "claimed, not confirmed": told.is_claimed(attempt),
+        "claimed, not confirmed": _is_unconfirmed(attempt) and badge != STATUSES["returned"],
         "claim and fact disagree": told.disagrees(attempt),
         f"workspace {attempt.workspace}": attempt.workspace != story.workspace,
     }
-    return ", ".join(
-        [tell_badge(story, attempt), *(note for note, holds in notes.items() if holds)]
-    )
+    return ", ".join([badge, *(note for note, holds in notes.items() if holds)])
+
+
+def _is_unconfirmed(attempt: Attempt) -> bool:
+    return attempt.is_back and attempt.outcome == model.OPEN
 
 
 def tell_concerns(story: Story) -> Mapping[str, Collection[int]]:
@@ -299,7 +302,7 @@ def tell_export(story: Story) -> Mapping:
         told = story.models[attempt.workspace]
         notes = {
             "access lost": told.has_lost_access(attempt),
-            "claimed, not confirmed": attempt.is_back and attempt.outcome == model.OPEN,
+            "claimed, not confirmed": _is_unconfirmed(attempt),
             "claim and fact disagree": told.disagrees(attempt),
         }
         words = [tell_badge(story, attempt), *(note for note, holds in notes.items() if holds)]

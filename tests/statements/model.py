@@ -116,11 +116,9 @@ class Model:
 
     # 6. An attempt is what Medblocks said of it, else what the patient came back with.
     def outcome(self, attempt: Attempt) -> str:
-        return FAILED if self.is_claimed(attempt) else attempt.outcome
-
-    def is_claimed(self, attempt: Attempt) -> bool:
-        """Return whether the patient alone says that it failed."""
-        return attempt.outcome == OPEN and attempt.claims_failure
+        if attempt.outcome == OPEN and attempt.claims_failure:
+            return FAILED
+        return attempt.outcome
 
     def disagrees(self, attempt: Attempt) -> bool:
         """Return whether the patient came back with another outcome than Medblocks tells."""
