@@ -27,6 +27,7 @@ import argparse
 import dataclasses
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -80,6 +81,8 @@ def print_table(rows: list[Row]) -> None:
 
 
 def main() -> int:
+    # An end from outside is an exit, too: databases are dropped and processes ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     chosen = read_options()
     services = Services(chosen.postgres, chosen.redis)
     services.check_loopback()

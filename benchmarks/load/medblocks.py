@@ -357,6 +357,8 @@ class Medblocks:
         try:
             for _try in range(WEBHOOK_TRIES):
                 await asyncio.sleep(self.chance.uniform(*self.switch.webhook_delay))
+                if not self.switch.webhook_url:  # that host is not served any more
+                    return
                 async with self.webhook_gate:
                     began = time.monotonic()
                     status = await self.post_event(body)

@@ -210,7 +210,7 @@ class WebhookSender(Browser):
 
     @task
     def play(self) -> None:
-        number = take_number()
+        number = JOB["first"] + take_number()
         connection = {
             "id": f"conn_{number}",
             "connection_id": "fhirsrc_1",
