@@ -10,7 +10,8 @@
 
 Prints what was answered, as JSON. Of the flows one in five cancels at the portal, one in ten never
 comes back (half of these have decided there), one in twenty presses the facility twice at once. A
-patient whose browser shows that the connection broke tries the same again. ``reloads`` plays flows
+patient whose browser shows that the connection broke tries the same again, one whose start is
+refused presses "Try again" after a while, three times at most. ``reloads`` plays flows
 for half of the time, and for the other half two more patients reload a return URL, twenty times at
 once each.
 """
@@ -40,7 +41,9 @@ from benchmarks.load.medblocks import FACILITIES, sign
 from benchmarks.names import make_names
 
 LETTERS_TYPED = (3, 5, 8, 12)
-TRIES = 3
+TRIES = 3  # while the connection breaks
+TRIES_AGAIN = 3  # where the start is refused
+SECONDS_UNTIL_NEXT_TRY = (1.0, 3.0)
 RELOADERS, RELOADS_AT_ONCE = 2, 20
 BUTTON = re.compile(r'name="connection_id" value="([^"]*)"')
 HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
@@ -64,6 +67,14 @@ class Account:
         if answer.status_code >= 500:
             title = read_title(answer)
             self.server_errors[f"{name} {answer.status_code} {title or 'without a page'}"] += 1
+
+
+def read_form(page: str) -> dict[str, str]:
+    """Return what the page's form sends by its first facility; nothing where it has none."""
+    buttons = BUTTON.findall(page)
+    if not buttons:
+        return {}
+    return dict(HIDDEN.findall(page)) | {"connection_id": html.unescape(buttons[0])}
 
 
 def read_title(answer: Any) -> str:
@@ -132,12 +143,11 @@ class FlowBrowser(Browser):
     def go(self, chance: random.Random) -> str:
         """Return how the flow ended."""
         page = self.search(chance)
-        buttons = BUTTON.findall(page)
-        if not buttons:
+        form = read_form(page)
+        if not form:
             return "no result"
         fate = chance.random()
-        form = dict(HIDDEN.findall(page)) | {"connection_id": html.unescape(buttons[0])}
-        portal = self.open_portal(form, twice=chance.random() < 0.05)
+        portal = self.open_portal(form, chance, twice=chance.random() < 0.05)
         if "/c/" not in portal:
             return "start refused"
         self.pause(chance)
@@ -163,8 +173,18 @@ class FlowBrowser(Browser):
             page = self.ask("results", "GET", f"/records/search/?q={text}", headers=headers).text
         return page or ""
 
-    def open_portal(self, form: dict[str, str], *, twice: bool) -> str:
-        """Press the facility; return where the browser is led, by the last answer of two."""
+    def open_portal(
+        self,
+        form: dict[str, str],
+        chance: random.Random,
+        *,
+        twice: bool = False,
+        tries: int = TRIES_AGAIN,
+    ) -> str:
+        """Press the facility; return where the browser is led, by the last answer of two.
+
+        Where the start is refused, press "Try again" on its page after a while.
+        """
         body = urlencode(form)
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -174,9 +194,11 @@ class FlowBrowser(Browser):
         presses = [gevent.spawn(press) for _ in range(1 + twice)]
         gevent.joinall(presses, raise_error=True)
         location = presses[-1].value.headers.get("Location", "")
-        if "/c/" not in location and location:
-            self.ask("outcome", "GET", location)
-        return location
+        if not location or "/c/" in location or tries == 0:
+            return location
+        page = self.ask("outcome", "GET", location).text or ""
+        gevent.sleep(chance.uniform(*SECONDS_UNTIL_NEXT_TRY))
+        return self.open_portal(read_form(page) or form, chance, tries=tries - 1)
 
     def come_back(self, back: str) -> str:
         """Return by the portal's redirect; note what the patient is told in the end."""
@@ -255,8 +277,7 @@ class Reloader(FlowBrowser):
     def play(self) -> None:
         chance = self.become(next(NUMBERS) + 1_000_000)
         page = self.search(chance)
-        form = dict(HIDDEN.findall(page)) | {"connection_id": BUTTON.findall(page)[0]}
-        portal = self.open_portal(form, twice=False)
+        portal = self.open_portal(read_form(page), chance)
         answer = self.ask("portal", "GET", f"{portal}?answer=approve")
         back = answer.headers["Location"]
 
