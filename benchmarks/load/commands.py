@@ -133,6 +133,7 @@ def judge(told_file: str) -> dict[str, Any]:
     return {
         "attempts": len(rows),
         "statuses": Counter(row.status for row in rows),
+        "errors": Counter(row.error for row in rows if row.error),
         "heard": Counter(name for name, _attempt in heard),
         "kinds": kinds,
         "problems": problems[:50],

@@ -158,6 +158,7 @@ def break_things(options: Options, stand_in: StandIn) -> Iterator[Row]:
         f"{options.flows} flows in {played['seconds']:.0f} s ({rate:.1f} a second), "
         f"{judged['attempts']} attempts: {write_counts(judged['statuses'])}",
     )
+    yield Row(scenario, "errors of failed attempts", write_counts(judged["errors"]))
     ended = sum(played["ends"].values())
     yield Row(
         scenario,
