@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -147,10 +148,10 @@ def is_right(row: Any, outcomes: list[str]) -> bool:
     the start or never finished.
     """
     if "active" in outcomes:
-        return row.status == "succeeded"
+        return bool(row.status == "succeeded")
     failures = [outcome for outcome in outcomes if outcome]
     if failures:
-        return row.status == "failed" and row.error in failures
+        return bool(row.status == "failed" and row.error in failures)
     return row.status in {"failed", "expired"}
 
 
@@ -164,18 +165,20 @@ def judge_pages(told: dict[str, str], statuses: dict[str | None, str]) -> list[s
     return problems
 
 
+COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+    "prepare": prepare,
+    "make_attempts": make_attempts,
+    "reconcile": reconcile,
+    "age": age,
+    "settle": settle,
+    "judge": judge,
+}
+
+
 def main() -> None:
     configure()
     name, *arguments = sys.argv[1:]
-    command = {
-        "prepare": prepare,
-        "make_attempts": make_attempts,
-        "reconcile": reconcile,
-        "age": age,
-        "settle": settle,
-        "judge": judge,
-    }[name]
-    sys.stdout.write(json.dumps(command(*arguments)))
+    sys.stdout.write(json.dumps(COMMANDS[name](*arguments)))
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ class Medblocks:
         self.slowest_webhook = 0.0
         self.webhook_gate = asyncio.Semaphore(WEBHOOKS_AT_ONCE)
         self.tasks: set[asyncio.Task[None]] = set()
-        self.facilities = [
+        self.facilities: list[dict[str, Any]] = [
             {
                 "id": f"fhirsrc_{number}",
                 "resource_type": "fhir_source",

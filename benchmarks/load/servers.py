@@ -63,16 +63,18 @@ class StandIn:
 
     def count(self) -> dict[str, Any]:
         with urlopen(f"{self.portal}/control", timeout=10) as answer:
-            return json.load(answer)
+            counts: dict[str, Any] = json.load(answer)
+        return counts
 
     def read_truth(self) -> list[dict[str, str]]:
         with urlopen(f"{self.portal}/truth", timeout=60) as answer:
-            return json.load(answer)
+            truth: list[dict[str, str]] = json.load(answer)
+        return truth
 
     def wait_for_webhooks(self, seconds: float) -> int:
         """Return how many copies are still on their way after at most ``seconds``."""
         until = time.monotonic() + seconds
-        while (left := self.count()["open_webhooks"]) and time.monotonic() < until:
+        while (left := int(self.count()["open_webhooks"])) and time.monotonic() < until:
             time.sleep(0.5)
         return left
 
@@ -128,7 +130,8 @@ class Host:
             text=True,
             check=True,
         )
-        return json.loads(done.stdout)
+        printed: dict[str, Any] = json.loads(done.stdout)
+        return printed
 
     @contextmanager
     def serve(self, application: str = OURS) -> Iterator[None]:
@@ -168,11 +171,13 @@ class Host:
             text=True,
             check=True,
         )
-        return json.loads(done.stdout)
+        account: dict[str, Any] = json.loads(done.stdout)
+        return account
 
     def find_workers(self) -> list[psutil.Process]:
         assert self.gunicorn is not None
-        return psutil.Process(self.gunicorn.pid).children()
+        workers: list[psutil.Process] = psutil.Process(self.gunicorn.pid).children()
+        return workers
 
     @contextmanager
     def kill_workers(self, seconds: float) -> Iterator[None]:
@@ -231,7 +236,7 @@ class Host:
             row = connection.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [self.database]
             ).fetchone()
-        return row[0]
+        return int(row[0])
 
 
 @contextmanager
