@@ -97,6 +97,11 @@ def compare(options: Options, stand_in: StandIn) -> Iterator[Row]:
         "search p95 without pauses",
         f"{ours['busy search']:.0f} ms, the recipe {recipe['busy search']:.0f} ms",
     )
+    yield Row(
+        scenario,
+        "processor time of the workers per flow, webhooks included",
+        f"{ours['cpu'] * 1000:.0f} ms, the recipe {recipe['cpu'] * 1000:.0f} ms",
+    )
     for name, told in figures.items():
         yield Row(scenario, f"ends of flows, {name}", write_counts(told["ends"]))
         yield Row(scenario, f"5xx, {name}", write_counts(told["server_errors"]))
@@ -108,8 +113,10 @@ STEADY_PAUSE = (0.5, 1.5)
 
 def measure_flows(host: Host, options: Options) -> dict[str, Any]:
     host.play(plays="flows", users=4, count=NO_LIMIT, seconds=5)  # imports, indexes, pools
+    cpu_before = host.count_cpu_seconds()
     busy = host.play(plays="flows", users=options.users, count=NO_LIMIT, seconds=options.seconds)
     host.stand_in.wait_for_webhooks(WEBHOOK_PATIENCE)
+    cpu_seconds = host.count_cpu_seconds() - cpu_before
     steady = host.play(
         plays="flows",
         users=STEADY_USERS,
@@ -122,6 +129,7 @@ def measure_flows(host: Host, options: Options) -> dict[str, Any]:
     finished = sum(number for end, number in busy["ends"].items() if end in whole)
     return {
         "rate": finished / busy["seconds"],
+        "cpu": cpu_seconds / finished,
         "busy search": percentile(busy["milliseconds"]["results"], 0.95),
         "search": percentile(steady["milliseconds"]["results"], 0.95),
         "ends": ends,

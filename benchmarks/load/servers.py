@@ -218,6 +218,11 @@ class Host:
             over.set()
             cron.join()
 
+    def count_cpu_seconds(self) -> float:
+        """Return the processor time that the workers have used."""
+        times = [worker.cpu_times() for worker in self.find_workers()]
+        return float(sum(used.user + used.system for used in times))
+
     def measure(self) -> dict[str, float]:
         """Return what the workers hold: memory, threads, sockets and connections."""
         workers = self.find_workers()
