@@ -64,5 +64,8 @@ def verify_if_due(attempt: PatientConnectionAttempt) -> None:
         return
     long_enough = Q(asked_at__isnull=True) | Q(asked_at__lt=latest)
     # The UPDATE decides: of several pages that wait for one attempt, one asks.
-    if PatientConnectionAttempt.objects.filter(long_enough, pk=attempt.pk).update(asked_at=now):
-        _verify_now(attempt)
+    free = PatientConnectionAttempt.objects.filter(long_enough, pk=attempt.pk)
+    # A page that only looks must not break over a lock: it looks again.
+    with suppress(OperationalError):
+        if free.update(asked_at=now):
+            _verify_now(attempt)
