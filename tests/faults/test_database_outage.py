@@ -338,3 +338,16 @@ def test_error_of_mysql_is_named_by_its_kind_and_code():
 )
 def test_write_that_the_database_cannot_take_is_not_repeated(error, is_it):
     assert is_repeatable(error) is is_it
+
+
+@needs_sqlite
+def test_page_of_an_attempt_that_is_checked_is_served_from_a_read_only_database(
+    waiting, read_only, staff_mail
+):
+    waiting.come_back()  # while the session is open: Medblocks is asked again
+    PatientConnectionAttempt.objects.update(asked_at=None)
+    address = waiting.attempt.get_absolute_url()
+    read_only.begin()
+    answered = waiting.client.get(address)
+    assert (answered.status_code, staff_mail) == (200, [])
+    assert "Checking your connection" in answered.text
