@@ -99,7 +99,7 @@ PRIVATE_APIS = {
     "HTTPAdapter.poolmanager": Use("api/deadline.py", "It opens the pools of requests."),
     "ConnectTimeoutError": Use("api/deadline.py", "It means to requests: nothing was sent."),
     "Session.get_redirect_target": Use(
-        "api/transport.py", "Without a target no redirect's body is read."
+        "api/kept_connections.py", "Without a target no redirect's body is read."
     ),
     "ConnectionError.args": Use(
         "api/transport.py", "The first one's reason tells that nothing was sent."
