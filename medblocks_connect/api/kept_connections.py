@@ -1,4 +1,4 @@
-"""Kept connections: each thread's own, in each process, and none that idled under a call.
+"""Kept connections: each thread's own, in each process, by the route that the caller names.
 
 What ``requests``' session does of its own accord (``.netrc``, proxies and certificates from the
 environment, cookies, redirects) is what a call with a Bearer key must not do: it is all off.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Final
 
@@ -15,17 +16,39 @@ import requests
 
 from medblocks_connect.api import clock
 from medblocks_connect.api.deadline import Exchange, MeteredAdapter
+from medblocks_connect.api.redaction import Secret
 
 IDLE_SECONDS: Final = 30.0
 """A gateway forgets a connection that idles, some after a minute, and resets it at the next byte:
 a call that may not be repeated is then lost, so it gets a fresh one where the kept one is older."""
 
 
-class KeptConnections:
-    """The connections to one Medblocks. Safe to share between threads and after a fork."""
+@dataclass(frozen=True)
+class Route:
+    """The way to Medblocks, as the caller names it: never as the environment does.
 
-    def __init__(self, connect_timeout: float) -> None:
+    ``proxy`` is an ``http://`` URL, ``""`` for none; ``ca_bundle`` is the path of a PEM file with
+    the certificates to trust, ``""`` for the public ones (certifi's).
+    """
+
+    proxy: Secret  # its user's password may be in it
+    ca_bundle: str
+
+    @property
+    def proxies(self) -> dict[str, str]:
+        """Return the proxy as ``requests`` takes it."""
+        return dict.fromkeys(("http", "https"), self.proxy.reveal()) if self.proxy else {}
+
+
+class KeptConnections:
+    """The connections to one Medblocks. Safe to share between threads and after a fork.
+
+    ``route`` says by which proxy they go, and whose certificates they trust.
+    """
+
+    def __init__(self, connect_timeout: float, route: Route) -> None:
         self._connect_timeout = connect_timeout
+        self._route = route
         self._local = threading.local()
 
     def send(
@@ -40,9 +63,9 @@ class KeptConnections:
             request,
             stream=True,
             timeout=(min(self._connect_timeout, seconds), seconds),
-            verify=True,
+            verify=self._route.ca_bundle or True,
             cert=None,
-            proxies={},
+            proxies=self._route.proxies,
             allow_redirects=False,
         )
 

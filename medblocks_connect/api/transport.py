@@ -10,10 +10,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import requests
+import urllib3
 from urllib3.exceptions import NewConnectionError
 
 from medblocks_connect import __version__
@@ -27,12 +29,14 @@ from medblocks_connect.api.errors import (
     UnexpectedReplyError,
 )
 from medblocks_connect.api.gate import Gate, Visit
-from medblocks_connect.api.kept_connections import KeptConnections
+from medblocks_connect.api.kept_connections import KeptConnections, Route
 from medblocks_connect.api.redaction import Redactor, Secret
 from medblocks_connect.api.replies import read_reply, read_request_id
 from medblocks_connect.api.retries import RetryPolicy
 
 Result = TypeVar("Result")
+
+_FAILURES_OF_HTTP = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException)
 
 logger = logging.getLogger("medblocks_connect.api")
 
@@ -68,6 +72,7 @@ class Transport:
         connect_timeout: float,
         retries: RetryPolicy,
         gate: Gate | None,
+        route: Route,
     ) -> None:
         self._api_key = api_key
         self._base_url = base_url
@@ -76,7 +81,7 @@ class Transport:
         self._connect_timeout = connect_timeout
         self._retries = retries
         self._gate = gate
-        self._kept_connections = KeptConnections(connect_timeout)
+        self._kept_connections = KeptConnections(connect_timeout, route)
 
     def call(self, call: Call, read: Callable[[object], Result]) -> Result:
         """Return what ``read`` makes of the answer's JSON; raises ``MedblocksError``."""
@@ -208,8 +213,12 @@ def _classify_failure(error: Exception, exchange: Exchange, request_id: str) -> 
 
 def _is_before_sending(error: Exception) -> bool:
     """Return whether an error of this kind can only come before anything was sent."""
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError):
+    # The latter: whatever the proxy answered, it opened no way.
+    before = (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)
+    if isinstance(error, before):
         return True
+    if not isinstance(error, _FAILURES_OF_HTTP):
+        return isinstance(error, OSError)  # requests' own, of a CA file that is gone
     reason = error.args[0] if error.args else None
     causes = (reason, getattr(reason, "reason", None), error.__cause__)
     return isinstance(error, requests.ConnectionError) and any(
