@@ -29,13 +29,18 @@ from medblocks_connect.api.resources import (
 from medblocks_connect.api.retries import RetryPolicy
 from medblocks_connect.api.text import clean_text
 from medblocks_connect.api.transport import Call, Transport, check_timeout
-from medblocks_connect.api.validation import check_base_url, check_ca_bundle, check_proxy, is_token
+from medblocks_connect.api.validation import (
+    MAX_LABEL_LENGTH,
+    check_base_url,
+    check_ca_bundle,
+    check_proxy,
+    is_token,
+)
 
 Item = TypeVar("Item")
 
 _LIMITS = range(1, 101)
 _EXPIRY_SECONDS = range(60, 86401)
-_MAX_LABEL_LENGTH = 60
 
 
 class MedblocksClient:
@@ -386,7 +391,7 @@ def _build_session_body(parameters: dict[str, Any]) -> bytes:
         raise ValueError("Give connection_id or recommended_connection_ids, not both.")
     if isinstance(parameters["recommended_connection_ids"], str):
         raise ValueError("recommended_connection_ids must be a list of ids.")  # noqa: TRY004 - a ValueError is promised
-    if len(label) > _MAX_LABEL_LENGTH:
+    if len(label) > MAX_LABEL_LENGTH:
         raise ValueError("return_button_label must be 1 to 60 characters.")
     if expires_in is not None and expires_in not in _EXPIRY_SECONDS:
         raise ValueError("expires_in must be 60 to 86400 seconds.")

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import ssl
+from typing import Final
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+
+MAX_LABEL_LENGTH: Final = 60
+"""Characters of the label of the hosted page's button (the contract, PatientSessionInitInput)."""
 
 
 def is_token(value: str) -> bool:
