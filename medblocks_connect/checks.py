@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from django.apps import AppConfig
@@ -12,7 +12,8 @@ from django.core.checks import Warning as CheckWarning
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from medblocks_connect.api.validation import is_token
+from medblocks_connect.api import clean_text, validation
+from medblocks_connect.api.validation import MAX_LABEL_LENGTH, is_token
 from medblocks_connect.conf import (
     CALLABLE_SETTINGS,
     DEFAULTS,
@@ -47,6 +48,7 @@ def check_settings(
         *_check_api_version(),
         *_check_numbers(configured),
         *_check_urls(configured),
+        *_check_network(configured),
         *_check_resolver(),
         *_check_switches(configured),
         *_check_webhook_secrets(configured),
@@ -232,6 +234,33 @@ def _check_urls(configured: dict[str, Any]) -> Iterator[CheckMessage]:
         )
 
 
+def _check_network(configured: dict[str, Any]) -> Iterator[CheckMessage]:
+    """Report a proxy or a file of certificates that no call could use."""
+    if not names_callable("PROXY") and not _is_taken(
+        validation.check_proxy, configured.get("PROXY")
+    ):
+        yield Error(
+            "MEDBLOCKS_CONNECT['PROXY'] must be the http:// URL of a proxy.",
+            hint="Such as http://proxy.example:3128, or http://user:password@proxy.example:3128 "
+            "with both percent-encoded; leave it out where the site reaches Medblocks by itself.",
+            id="medblocks_connect.E029",
+        )
+    if not _is_taken(validation.check_ca_bundle, configured.get("CA_BUNDLE")):
+        yield Error(
+            "MEDBLOCKS_CONNECT['CA_BUNDLE'] must be a readable file of certificates in PEM form.",
+            hint="Give its absolute path; leave it out to trust the public authorities alone.",
+            id="medblocks_connect.E030",
+        )
+
+
+def _is_taken(check: Callable[[Any], object], value: object) -> bool:
+    try:
+        check(value or "")
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
+
+
 def _check_resolver() -> Iterator[CheckMessage]:
     if not _is_importable_callable(conf.patient_resolver):
         yield Error(
@@ -329,6 +358,14 @@ def _check_pages(configured: dict[str, Any]) -> Iterator[CheckMessage]:
             hint="Put {% block title %}{% endblock %} into its <title>: a screen reader reads the "
             "title first, and WCAG 2.4.2 asks for one that tells the page.",
             id="medblocks_connect.W002",
+        )
+    label = conf.return_button_label
+    if clean_text(label, MAX_LABEL_LENGTH) != label:
+        yield Error(
+            "MEDBLOCKS_CONNECT['RETURN_BUTTON_LABEL'] must be one line of up to "
+            f"{MAX_LABEL_LENGTH} characters.",
+            hint="It is the bare name of your site, such as 'Riverbend Clinic'.",
+            id="medblocks_connect.E031",
         )
     if conf.contact_url and not is_contact_url(conf.contact_url):
         yield Error(

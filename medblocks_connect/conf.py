@@ -44,6 +44,16 @@ def _read_secrets(configured: str | Iterable[str]) -> tuple[Secret, ...]:
     return tuple(Secret(secret) for secret in secrets if secret)
 
 
+def _read_optional_text(configured: object) -> str:
+    # None is what os.environ.get returns, a Path what BASE_DIR / "ca.pem" is, and a label may be
+    # translated lazily.
+    return str(configured or "")
+
+
+def _read_optional_secret(configured: str | None) -> Secret:
+    return Secret(configured or "")
+
+
 def _read_throttles(configured: Mapping[str, str | None] | None) -> Mapping[str, str | None]:
     return {**_THROTTLES, **(configured or {})}
 
@@ -85,6 +95,10 @@ class MedblocksSettings:
     """The number of times that a call that is safe to repeat is repeated; once for a patient."""
     max_waiting: int = _setting(4, int)
     """The number of patients' calls that may wait for Medblocks at once, in each process."""
+    proxy: Secret = _setting("", _read_optional_secret, callable_returns="a text")
+    """The ``http://`` URL of a proxy to Medblocks, its user and password included; empty: none."""
+    ca_bundle: str = _setting("", _read_optional_text)
+    """The path of a PEM file with the certificates to trust; empty: the public ones."""
     webhook_secrets: tuple[Secret, ...] = _setting(
         (), _read_secrets, callable_returns="a list of texts"
     )
@@ -97,6 +111,8 @@ class MedblocksSettings:
     """Absolute URL of the ``return`` view; empty: built from the request's own host."""
     session_expires_in: int = _setting(1800, int)
     """Seconds that a patient has to sign in at the portal (60 to 86400)."""
+    return_button_label: str = _setting("", _read_optional_text)
+    """The bare name of the site, for the button on Medblocks' own page that leads back to it."""
     search_cache_seconds: int = _setting(300, int)
     """Seconds that a page of search results is kept in Django's cache."""
     logos: bool = _setting(False, bool)

@@ -6,12 +6,14 @@ A command has all the time that Medblocks asks for.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Final
 
 from django.core.exceptions import ImproperlyConfigured
 
 from medblocks_connect.api import Gate, GateState, MedblocksClient, WaitingRoom
+from medblocks_connect.api.redaction import Secret
 from medblocks_connect.conf import conf
 from medblocks_connect.url_safety import is_safe_base_url
 
@@ -52,41 +54,43 @@ def forget_clients() -> None:
 def _get_client(*, is_command: bool) -> MedblocksClient:
     try:
         if is_command:
-            return _make_command_client(
-                conf.api_key, conf.base_url, conf.api_version, conf.timeout, conf.max_retries
-            )
+            return _make_command_client(_read_settings(), conf.max_retries)
         return _make_client(
-            conf.api_key,
-            conf.base_url,
-            conf.api_version,
-            conf.timeout,
-            min(conf.max_retries, _MOST_RETRIES),
-            conf.max_waiting,
+            _read_settings(), min(conf.max_retries, _MOST_RETRIES), conf.max_waiting
         )
     except ValueError as error:
         raise ImproperlyConfigured(f"MEDBLOCKS_CONNECT: {error}") from None
 
 
+@dataclass(frozen=True)
+class _ClientSettings:
+    """What both clients have in common; its ``repr`` masks the key and the proxy's password."""
+
+    api_key: Secret
+    base_url: str
+    api_version: str
+    timeout: float
+    proxy: Secret
+    ca_bundle: str
+
+
+def _read_settings() -> _ClientSettings:
+    names = (setting.name for setting in fields(_ClientSettings))
+    settings = _ClientSettings(**{name: getattr(conf, name) for name in names})
+    if not is_safe_base_url(settings.base_url):  # of a callable: no check has seen it
+        raise ValueError("BASE_URL must be an https URL without query.")
+    return settings
+
+
 @lru_cache(maxsize=_CLIENTS_MAX)
-def _make_client(
-    api_key: str,
-    base_url: str,
-    api_version: str,
-    timeout: float,
-    max_retries: int,
-    max_waiting: int,
-) -> MedblocksClient:
-    _check_base_url(base_url)
+def _make_client(settings: _ClientSettings, max_retries: int, max_waiting: int) -> MedblocksClient:
     # The threads that wait are the process's, and all tenants' Medblocks is one: they share its
     # seats. A gate is a key's own: a tenant whose key is limited closes no other tenant's.
     return MedblocksClient(
-        api_key,
-        base_url=base_url,
-        api_version=api_version,
-        timeout=timeout,
+        **vars(settings),
         max_retries=max_retries,
         max_retry_wait=_LONGEST_RETRY_WAIT,
-        gate=Gate(_make_waiting_room(base_url, max_waiting)),
+        gate=Gate(_make_waiting_room(settings.base_url, max_waiting)),
     )
 
 
@@ -96,19 +100,5 @@ def _make_waiting_room(base_url: str, max_waiting: int) -> WaitingRoom:  # noqa:
 
 
 @lru_cache(maxsize=_CLIENTS_MAX)
-def _make_command_client(
-    api_key: str, base_url: str, api_version: str, timeout: float, max_retries: int
-) -> MedblocksClient:
-    _check_base_url(base_url)
-    return MedblocksClient(
-        api_key,
-        base_url=base_url,
-        api_version=api_version,
-        timeout=timeout,
-        max_retries=max_retries,
-    )
-
-
-def _check_base_url(base_url: str) -> None:
-    if not is_safe_base_url(base_url):  # of a callable: no check has seen it
-        raise ValueError("BASE_URL must be an https URL without query.")
+def _make_command_client(settings: _ClientSettings, max_retries: int) -> MedblocksClient:
+    return MedblocksClient(**vars(settings), max_retries=max_retries)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
+import certifi
 import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from medblocks_connect.checks import check_catalog, check_deployment, check_settings
 from medblocks_connect.conf import DEFAULTS
@@ -91,6 +94,15 @@ def test_settings_that_are_no_dict_are_one_error(settings):
         ({"BASE_URL": "https://app.medblocks.com\n"}, "E007"),
         ({"BASE_URL": "https://app .medblocks.com"}, "E007"),
         ({"BASE_URL": "https://.medblocks.com"}, "E007"),
+        ({"PROXY": "proxy.example:3128"}, "E029"),
+        ({"PROXY": "https://proxy.example"}, "E029"),
+        ({"PROXY": 3128}, "E029"),
+        ({"PROXY": "proxy.example"}, "E025"),
+        ({"CA_BUNDLE": "/nowhere/ca.pem"}, "E030"),
+        ({"CA_BUNDLE": Path(__file__)}, "E030"),
+        ({"CA_BUNDLE": 7}, "E030"),
+        ({"RETURN_BUTTON_LABEL": "n" * 61}, "E031"),
+        ({"RETURN_BUTTON_LABEL": "two\nlines"}, "E031"),
         ({"RETURN_URL": "https://clinic.example/\treturn/"}, "E008"),
         ({"RETURN_URL": "http://clinic.example/return/"}, "E008"),
         ({"RETURN_URL": "/records/return/"}, "E008"),
@@ -124,6 +136,13 @@ def test_misuse_is_reported_with_its_mend(settings, changes, identifier):
     [
         {"BASE_URL": "http://127.0.0.1:8000/medblocks-sandbox"},
         {"RETURN_URL": "https://clinic.example/records/return/"},
+        {"PROXY": "http://user:p%40ss@proxy.example:3128/"},
+        {"PROXY": None, "CA_BUNDLE": None, "RETURN_BUTTON_LABEL": None},
+        {"PROXY": "tests.test_checks.fail"},
+        {"CA_BUNDLE": certifi.where()},
+        {"CA_BUNDLE": Path(certifi.where())},
+        {"RETURN_BUTTON_LABEL": "n" * 60},
+        {"RETURN_BUTTON_LABEL": gettext_lazy("Riverbend Clinic")},
         {"THROTTLES": {"start": None}},
         {"BASE_TEMPLATE": "admin/base.html"},
         {"BASE_TEMPLATE": "hosts/plain.html"},
@@ -144,6 +163,12 @@ def test_base_without_a_title_is_no_matter_where_it_is_not_used(settings, tmp_pa
     engines[0]["DIRS"].insert(0, tmp_path)
     settings.TEMPLATES = engines
     assert check(settings, BASE_TEMPLATE="hosts/bare.html", BASE_BLOCK="main") == []
+
+
+def test_proxy_that_is_none_is_not_quoted(settings):
+    """A password may be in it."""
+    (message,) = check(settings, PROXY="https://clinic:opensesame@proxy.example")
+    assert "opensesame" not in f"{message}"
 
 
 RETURN_URL = "https://clinic.example/records/return/"

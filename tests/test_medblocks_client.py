@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import certifi
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
@@ -9,6 +12,7 @@ from medblocks_connect.api import MedblocksBusyError, ServerError
 from medblocks_connect.api.gate import FAILURES_IN_A_ROW
 from medblocks_connect.medblocks_client import (
     _CLIENTS_MAX,
+    _read_settings,
     find_gate_state,
     get_client,
     get_command_client,
@@ -31,6 +35,8 @@ def test_client_follows_the_settings(settings):
         ({"API_KEY": ""}, "api_key"),
         ({"BASE_URL": "app.medblocks.com"}, "BASE_URL"),
         ({"BASE_URL": "http://app.medblocks.com"}, "BASE_URL"),
+        ({"PROXY": "https://proxy.example"}, "proxy"),
+        ({"CA_BUNDLE": "/nowhere/ca.pem"}, "ca_bundle"),
     ],
 )
 def test_client_of_settings_that_cannot_work_names_the_mend(settings, changes, named):
@@ -96,3 +102,16 @@ def test_gate_state_is_that_of_the_settings_in_force(settings):
 
 def test_client_shows_no_key(settings):
     assert settings.MEDBLOCKS_CONNECT["API_KEY"] not in repr(get_client())
+
+
+@pytest.mark.parametrize("get", [get_client, get_command_client])
+def test_client_goes_by_the_proxy_and_trusts_the_file_of_the_settings(settings, get):
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "PROXY": "http://clinic:opensesame@proxy.example:3128",
+        "CA_BUNDLE": Path(certifi.where()),
+    }
+    route = get().connections._transport._kept_connections._route
+    assert route.proxies["https"] == "http://clinic:opensesame@proxy.example:3128"
+    assert route.ca_bundle == certifi.where()
+    assert "opensesame" not in repr(_read_settings())

@@ -93,7 +93,8 @@ def _text(show: Callable[[str], str]) -> _Show:
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, int | float) and -_LARGEST < value < _LARGEST:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and -_LARGEST < value < _LARGEST:
         return value
     return None if value is None else LEFT_OUT
 

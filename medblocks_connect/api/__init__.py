@@ -19,7 +19,7 @@ from medblocks_connect.api.errors import (
     UnexpectedReplyError,
 )
 from medblocks_connect.api.gate import Gate, GateState, WaitingRoom
-from medblocks_connect.api.json_fields import parse_time
+from medblocks_connect.api.json_fields import parse_time, read_count
 from medblocks_connect.api.resources import (
     Connection,
     DisconnectedConnection,
@@ -80,6 +80,7 @@ __all__ = [
     "clean_text",
     "parse_return_url",
     "parse_time",
+    "read_count",
     "sign",
     "verify",
     "write_return_query",

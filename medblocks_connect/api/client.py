@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 from medblocks_connect.api.errors import UnexpectedReplyError, without_frames
 from medblocks_connect.api.gate import Gate
 from medblocks_connect.api.json_fields import MAX_ID_LENGTH
+from medblocks_connect.api.kept_connections import Route
 from medblocks_connect.api.redaction import Secret
 from medblocks_connect.api.resources import (
     DisconnectedConnection,
@@ -27,13 +29,18 @@ from medblocks_connect.api.resources import (
 from medblocks_connect.api.retries import RetryPolicy
 from medblocks_connect.api.text import clean_text
 from medblocks_connect.api.transport import Call, Transport, check_timeout
-from medblocks_connect.api.validation import check_base_url, is_token
+from medblocks_connect.api.validation import (
+    MAX_LABEL_LENGTH,
+    check_base_url,
+    check_ca_bundle,
+    check_proxy,
+    is_token,
+)
 
 Item = TypeVar("Item")
 
 _LIMITS = range(1, 101)
 _EXPIRY_SECONDS = range(60, 86401)
-_MAX_LABEL_LENGTH = 60
 
 
 class MedblocksClient:
@@ -43,6 +50,9 @@ class MedblocksClient:
     reach Medblocks once; ``max_retries`` how often a call is tried again where that is safe, and
     ``max_retry_wait`` the longest wait before that: where Medblocks asks for a longer one, the call
     fails. With a ``gate``, calls fail with ``MedblocksBusyError`` where it lets none through.
+    ``proxy`` is the ``http://`` URL of a proxy that all calls go through, with its user and
+    password where it asks for them; ``ca_bundle`` the path of a PEM file with the certificates that
+    are trusted in place of the public ones. What the environment says of either is ignored.
     Share one client freely between threads. Raises ``ValueError`` for a setting that cannot work.
     """
 
@@ -57,6 +67,8 @@ class MedblocksClient:
         max_retries: int = 2,
         max_retry_wait: float = math.inf,
         gate: Gate | None = None,
+        proxy: str = "",
+        ca_bundle: str | os.PathLike[str] = "",
     ) -> None:
         if not is_token(api_key):
             raise ValueError("api_key must be a non-empty text of visible ASCII characters.")
@@ -74,6 +86,7 @@ class MedblocksClient:
             connect_timeout=check_timeout(connect_timeout),
             retries=RetryPolicy(max_retries, max_retry_wait),
             gate=gate,
+            route=_check_route(proxy, ca_bundle),
         )
         self.gate = gate
         self.connections = Connections(self._transport)
@@ -320,6 +333,10 @@ class Patients:
         return self._transport.call(call, read)
 
 
+def _check_route(proxy: str, ca_bundle: str | os.PathLike[str]) -> Route:
+    return Route(Secret(check_proxy(Secret(proxy).reveal())), check_ca_bundle(ca_bundle))
+
+
 def _check_same_id(answered_id: str, requested_id: str, noun: str) -> None:
     if answered_id != requested_id:
         raise UnexpectedReplyError(f"The answer is about another {noun}.")
@@ -374,7 +391,7 @@ def _build_session_body(parameters: dict[str, Any]) -> bytes:
         raise ValueError("Give connection_id or recommended_connection_ids, not both.")
     if isinstance(parameters["recommended_connection_ids"], str):
         raise ValueError("recommended_connection_ids must be a list of ids.")  # noqa: TRY004 - a ValueError is promised
-    if len(label) > _MAX_LABEL_LENGTH:
+    if len(label) > MAX_LABEL_LENGTH:
         raise ValueError("return_button_label must be 1 to 60 characters.")
     if expires_in is not None and expires_in not in _EXPIRY_SECONDS:
         raise ValueError("expires_in must be 60 to 86400 seconds.")

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
 
 import requests
 import urllib3
@@ -53,13 +53,32 @@ class Exchange:
     def __init__(self, deadline: float, connect_timeout: float) -> None:
         self.sent = False
         self.too_large = False
-        self.connect_timeout = connect_timeout
+        self._connect_timeout = connect_timeout
         self._deadline = deadline
+        self._connect_deadline: float | None = None
         self._received = 0
+
+    @contextmanager
+    def connecting(self) -> Iterator[None]:
+        """Hold all of a connection's making to the time to connect.
+
+        That is to resolve and reach, to have a proxy open a tunnel, and to agree on TLS.
+        """
+        self._connect_deadline = clock.monotonic() + self._connect_timeout
+        try:
+            yield
+        finally:
+            self._connect_deadline = None
+
+    def note_sending(self) -> None:
+        """Note that the request may have reached Medblocks; what asks a proxy for a way may not."""
+        if self._connect_deadline is None:
+            self.sent = True
 
     def seconds_left(self) -> float:
         """Return the seconds that are left; raises ``TimeoutError`` when there are none."""
-        left = self._deadline - clock.monotonic()
+        ends = (self._deadline, self._connect_deadline or self._deadline)
+        left = min(ends) - clock.monotonic()
         if left <= 0:
             raise TimeoutError("the call's time is used up")
         return max(left, _SHORTEST_WAIT)
@@ -135,7 +154,8 @@ class _MeteredHTTPConnection(HTTPConnection):
     def connect(self) -> None:
         """Connect; every failure here is one before the request, and is named as such."""
         try:
-            super().connect()
+            with _current_exchange.get().connecting():
+                super().connect()
         except TimeoutError:
             raise ConnectTimeoutError(self, "The connection was not ready in time.") from None
         except ssl.SSLError:
@@ -146,12 +166,17 @@ class _MeteredHTTPConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         exchange = _current_exchange.get()
-        seconds = min(exchange.connect_timeout, exchange.seconds_left())
+        seconds = exchange.seconds_left()
         give_up_at = clock.monotonic() + seconds
         connected = _connect_to_any(_resolve(self.host, self.port, seconds), give_up_at)
         # What is left of the time to connect is what a TLS handshake has.
-        connected.settimeout(max(give_up_at - clock.monotonic(), _SHORTEST_WAIT))
+        connected.settimeout(exchange.seconds_left())
         return connected
+
+    def _tunnel(self) -> None:
+        """Have the proxy open a way to Medblocks; the rest of the time is the handshake's."""
+        super()._tunnel()
+        self.sock.settimeout(_current_exchange.get().seconds_left())
 
     def send(self, data: Any) -> None:
         """Send, and note that from now on the request may have reached Medblocks."""
@@ -161,7 +186,7 @@ class _MeteredHTTPConnection(HTTPConnection):
         view = memoryview(data)
         for start in range(0, len(view), _SEND_BYTES):
             self.sock.settimeout(exchange.seconds_left())
-            exchange.sent = True
+            exchange.note_sending()
             super().send(view[start : start + _SEND_BYTES])
 
 
@@ -232,6 +257,9 @@ class _MeteredHTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _MeteredHTTPSConnection
 
 
+_METERED_POOLS: Final = {"http": _MeteredHTTPPool, "https": _MeteredHTTPSPool}
+
+
 class MeteredAdapter(HTTPAdapter):
     """``requests``' adapter over metered connections; one thread's, with one kept connection."""
 
@@ -241,7 +269,10 @@ class MeteredAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pool manager open metered connections."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": _MeteredHTTPPool,
-            "https": _MeteredHTTPSPool,
-        }
+        self.poolmanager.pool_classes_by_scheme = _METERED_POOLS
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        """Make the pool manager of a proxy open metered connections."""
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        manager.pool_classes_by_scheme = _METERED_POOLS
+        return manager

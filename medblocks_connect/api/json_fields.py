@@ -32,6 +32,7 @@ _TIME = re.compile(
 )
 # Far outside any database's limits and any time zone's shift near them.
 _YEARS = range(1900, 3000)
+_COUNTS_END = 2**53  # JSON's numbers are exact below, in every language and database
 
 
 class Fields:
@@ -92,6 +93,10 @@ class Fields:
         """Return an aware time in UTC, ``None`` when missing or unreadable."""
         return parse_time(self._fields.get(name))
 
+    def count(self, name: str) -> int | None:
+        """Return a count, ``None`` when missing or none, as :func:`read_count` reads it."""
+        return read_count(self._fields.get(name))
+
     def flag(self, name: str, *, default: bool | None = None) -> bool:
         """Return a boolean; without ``default`` it must be there."""
         value = self._fields.get(name)
@@ -143,6 +148,18 @@ class Fields:
                 for key, item in value.items()
             }
         return value
+
+
+def read_count(value: object) -> int | None:
+    """Return a JSON number that counts something as an ``int`` from 0 to 2**53 - 1, else ``None``.
+
+    JSON tells 3 from 3.0 no more than it tells 1e3 from 1000 (JSON Schema 2020-12, "integer"), so
+    these are counts; ``true``, -1, 1.5, 10**30 and NaN are none. Never raises: a count is not worth
+    losing the answer for.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 0 <= value < _COUNTS_END and value == int(value) else None
 
 
 def parse_time(value: object) -> datetime | None:

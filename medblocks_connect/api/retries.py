@@ -34,6 +34,10 @@ class RetryPolicy:
     max_retries: int
     longest_wait: float = math.inf
 
+    def may_repeat_unanswered(self, method: str) -> bool:
+        """Return whether a call that was sent and not answered is repeated."""
+        return method == "GET" and self.max_retries > 0
+
     def choose_wait(self, method: str, failure: MedblocksError, tries: int) -> float | None:
         """Return the seconds before the next of ``tries`` so far; None where there is none."""
         if tries > self.max_retries or not _is_repeatable(method, failure):

@@ -1,28 +1,26 @@
 """The one door to the network: every call to Medblocks goes through ``Transport.call``.
 
-It owns the key, the kept connections, the deadline and the names of what goes wrong.
-What ``requests``' session does of its own accord (``.netrc``, proxies and certificates from the
-environment, cookies, redirects) is what a call with a Bearer key must not do: it is all off.
+It owns the key, the deadline, the retries and the names of what goes wrong.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
+from http.client import HTTPException
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import requests
+import urllib3
 from urllib3.exceptions import NewConnectionError
 
 from medblocks_connect import __version__
 from medblocks_connect.api import clock
-from medblocks_connect.api.deadline import NETWORK_FAILURES, Exchange, MeteredAdapter, meter_sockets
+from medblocks_connect.api.deadline import NETWORK_FAILURES, Exchange, meter_sockets
 from medblocks_connect.api.errors import (
     InvalidRequestError,
     MedblocksConnectionError,
@@ -31,11 +29,14 @@ from medblocks_connect.api.errors import (
     UnexpectedReplyError,
 )
 from medblocks_connect.api.gate import Gate, Visit
+from medblocks_connect.api.kept_connections import KeptConnections, Route
 from medblocks_connect.api.redaction import Redactor, Secret
 from medblocks_connect.api.replies import read_reply, read_request_id
 from medblocks_connect.api.retries import RetryPolicy
 
 Result = TypeVar("Result")
+
+_FAILURES_OF_HTTP = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException)
 
 logger = logging.getLogger("medblocks_connect.api")
 
@@ -71,6 +72,7 @@ class Transport:
         connect_timeout: float,
         retries: RetryPolicy,
         gate: Gate | None,
+        route: Route,
     ) -> None:
         self._api_key = api_key
         self._base_url = base_url
@@ -79,7 +81,7 @@ class Transport:
         self._connect_timeout = connect_timeout
         self._retries = retries
         self._gate = gate
-        self._local = threading.local()
+        self._kept_connections = KeptConnections(connect_timeout, route)
 
     def call(self, call: Call, read: Callable[[object], Result]) -> Result:
         """Return what ``read`` makes of the answer's JSON; raises ``MedblocksError``."""
@@ -145,7 +147,11 @@ class Transport:
         request_id = ""
         try:
             with meter_sockets(exchange):
-                answer = self._send(request, exchange)
+                answer = self._kept_connections.send(
+                    request,
+                    exchange,
+                    is_repeatable=self._retries.may_repeat_unanswered(call.method),
+                )
                 status, request_id = answer.status_code, read_request_id(answer, redactor)
                 try:
                     return read_reply(answer, read, redactor), request_id
@@ -164,28 +170,6 @@ class Transport:
                 milliseconds,
             )
         raise failure
-
-    def _send(self, request: requests.PreparedRequest, exchange: Exchange) -> requests.Response:
-        seconds = exchange.seconds_left()
-        return self._get_session().send(
-            request,
-            stream=True,
-            timeout=(min(self._connect_timeout, seconds), seconds),
-            verify=True,
-            cert=None,
-            proxies={},
-            allow_redirects=False,
-        )
-
-    def _get_session(self) -> _Session:
-        # Two threads, or a parent and its child, on one connection would read each other's
-        # answers.
-        owner = os.getpid()
-        session: _Session | None = getattr(self._local, "session", None)
-        if session is None or self._local.owner != owner:
-            session = _Session()
-            self._local.session, self._local.owner = session, owner
-        return session
 
     def _prepare_request(self, call: Call) -> requests.PreparedRequest:
         path = call.template.format(
@@ -212,21 +196,6 @@ class Transport:
         raise MedblocksConnectionError("The request could not be built.")
 
 
-class _Session(requests.Session):
-    """A session that keeps connections, and nothing else."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        self.mount("https://", MeteredAdapter())
-        self.mount("http://", MeteredAdapter())
-
-    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
-        """Return None: of a redirect, ``send`` would read the whole body, however large."""
-        return
-
-
 def check_timeout(seconds: float) -> float:
     """Return ``seconds``; raises ``ValueError`` unless it is a positive, finite number."""
     if not 0 < seconds < threading.TIMEOUT_MAX:
@@ -244,8 +213,12 @@ def _classify_failure(error: Exception, exchange: Exchange, request_id: str) -> 
 
 def _is_before_sending(error: Exception) -> bool:
     """Return whether an error of this kind can only come before anything was sent."""
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError):
+    # The latter: whatever the proxy answered, it opened no way.
+    before = (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)
+    if isinstance(error, before):
         return True
+    if not isinstance(error, _FAILURES_OF_HTTP):
+        return isinstance(error, OSError)  # requests' own, of a CA file that is gone
     reason = error.args[0] if error.args else None
     causes = (reason, getattr(reason, "reason", None), error.__cause__)
     return isinstance(error, requests.ConnectionError) and any(

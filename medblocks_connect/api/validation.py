@@ -1,13 +1,20 @@
-"""Validation of settings before any request: a base URL to build on, a text for a header.
+"""Validation of settings before any request: URLs to build on, a text for a header, a CA file.
 
 What cannot be sent would fail at each call, with the key and the patient's id in hand.
 """
 
 from __future__ import annotations
 
+import os
+import ssl
+from typing import Final
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+
+MAX_LABEL_LENGTH: Final = 60
+"""Characters of the label of the hosted page's button (the contract, PatientSessionInitInput)."""
 
 
 def is_token(value: str) -> bool:
@@ -23,6 +30,39 @@ def check_base_url(base_url: str) -> str:
     if not _is_base_url(base_url):
         raise ValueError("base_url must be like https://app.medblocks.com.")
     return base_url.rstrip("/")
+
+
+def check_proxy(proxy: str) -> str:
+    """Return ``proxy``; raises ``ValueError``, which does not quote it, if it is no proxy's URL.
+
+    Plain ``http://`` alone: to Medblocks it is TLS inside of the proxy's tunnel from end to end.
+    """
+    if proxy and not _is_proxy(proxy):
+        raise ValueError("proxy must be like http://proxy.example:3128.")
+    return proxy
+
+
+def _is_proxy(proxy: str) -> bool:
+    try:
+        parts = urlsplit(proxy)
+        host, _port = parts.hostname, parts.port
+        requests.Request("GET", proxy).prepare()
+        HTTPAdapter().proxy_headers(proxy)  # with the user and password, where they are
+    except (ValueError, requests.RequestException):
+        return False
+    extras = parts.path.strip("/") or "?" in proxy or "#" in proxy or "\\" in proxy
+    return parts.scheme == "http" and bool(host) and is_token(proxy) and not extras
+
+
+def check_ca_bundle(path: str | os.PathLike[str]) -> str:
+    """Return ``path`` as text; raises ``ValueError`` unless it is a file of PEM certificates."""
+    text = os.fspath(path)
+    if text:
+        try:
+            ssl.create_default_context(cafile=text)
+        except (OSError, ValueError):
+            raise ValueError("ca_bundle must be a file of certificates in PEM form.") from None
+    return text
 
 
 def _is_base_url(base_url: str) -> bool:

@@ -31,6 +31,7 @@ from medblocks_connect.api import (
     PatientSession,
     clean_text,
 )
+from medblocks_connect.api.validation import MAX_LABEL_LENGTH
 from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import Failure, Outcome, Rank
 from medblocks_connect.attempts.session_evidence import read_place
@@ -120,6 +121,7 @@ def _start_at_medblocks(
             "return_url": return_url,
             "connection_id": connection_id,
             "recommended_connection_ids": () if connection_id else recommended,
+            "return_button_label": "" if connection_id else _read_label(),
             "expires_in": conf.session_expires_in,
             "metadata": {**patient.metadata, "attempt": attempt.public_id},
         }
@@ -130,6 +132,11 @@ def _start_at_medblocks(
         return _settle_started(attempt, session)
     _settle_refusal(attempt, refusal)
     raise StartRefusedError(attempt, _status_code(refusal))
+
+
+def _read_label() -> str:
+    """Return the name for the hosted page's button, made valid: no translation is too long."""
+    return clean_text(conf.return_button_label, MAX_LABEL_LENGTH)
 
 
 def _read_demographics(patient: Patient) -> dict[str, Any]:

@@ -15,7 +15,13 @@ from typing import Any, Final, TypeGuard
 from django.dispatch import Signal
 
 from medblocks_connect import signals
-from medblocks_connect.api import PatientSession, UnexpectedReplyError, clean_text, parse_time
+from medblocks_connect.api import (
+    PatientSession,
+    UnexpectedReplyError,
+    clean_text,
+    parse_time,
+    read_count,
+)
 from medblocks_connect.api.json_fields import (
     MAX_CODE_LENGTH,
     MAX_ID_LENGTH,
@@ -127,11 +133,7 @@ def read_effect(delivery: WebhookDelivery) -> EventEffect:
 def _read_records(delivery: WebhookDelivery) -> Mapping[str, int | None]:
     """Return how many records a sync brought and missed, as far as the event says."""
     event_object = _event_object(json.loads(delivery.payload))
-    counts = {name: event_object.get(name) for name in ("total", "errors")}
-    return {
-        name: count if isinstance(count, int) and 0 <= count < 2**53 else None
-        for name, count in counts.items()
-    }
+    return {name: read_count(event_object.get(name)) for name in ("total", "errors")}
 
 
 def _event_object(event: Mapping[str, Any]) -> Mapping[str, Any]:

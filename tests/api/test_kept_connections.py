@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from medblocks_connect.api import NoAnswerError
-from tests.api.conftest import MakeClient, Request, Serve, reply_json
+from medblocks_connect.api import MedblocksClient, NoAnswerError
+from medblocks_connect.api.kept_connections import IDLE_SECONDS
+from tests.api.conftest import HeldClock, MakeClient, Request, Serve, reply_json
 from tests.api.strict import session
 
 
@@ -104,3 +106,82 @@ def test_fork_case_17_shares_no_socket(serve: Serve, make_client: MakeClient) ->
     }
     assert connections_of["before"] == connections_of["parent"]
     assert not connections_of["child"] & connections_of["parent"]
+
+
+class Gateway:
+    """Answers the first request of a connection, and resets the connection under the next."""
+
+    def __init__(self) -> None:
+        self.known: set[int] = set()
+
+    def __call__(self, connection: socket.socket, request: Request) -> bool:
+        if request.connection in self.known:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            return False
+        self.known.add(request.connection)
+        answer = {**session("p1", "ps_1"), "disconnected": True}
+        if request.method == "DELETE":
+            answer["id"] = "conn_1"
+        connection.sendall(reply_json(answer))
+        return True
+
+
+def post(client: MedblocksClient) -> object:
+    return client.patient_sessions.create(patient_id="p1", return_url="https://r.example/")
+
+
+def delete(client: MedblocksClient) -> object:
+    return client.patients.disconnect_connection("p1", "conn_1")
+
+
+def get(client: MedblocksClient) -> object:
+    return client.patient_sessions.retrieve("ps_1")
+
+
+@pytest.mark.parametrize(("send", "method"), [(post, "POST"), (delete, "DELETE")])
+def test_connection_reset_after_long_idleness_case_59_does_not_cost_the_call(
+    serve: Serve,
+    make_client: MakeClient,
+    held_clock: HeldClock,
+    send: Callable[[MedblocksClient], object],
+    method: str,
+) -> None:
+    server = serve(Gateway())
+    client = make_client(server.url, max_retries=2)
+    get(client)
+    held_clock.time += 600
+    send(client)
+    assert [(r.method, r.connection) for r in server.requests] == [("GET", 1), (method, 2)]
+
+
+def test_get_that_is_never_repeated_case_59_gets_a_fresh_connection_too(
+    serve: Serve, make_client: MakeClient, held_clock: HeldClock
+) -> None:
+    server = serve(Gateway())
+    client = make_client(server.url, max_retries=0)
+    get(client)
+    held_clock.time += 600
+    get(client)
+    assert [request.connection for request in server.requests] == [1, 2]
+
+
+def test_get_case_59_is_repeated_on_a_fresh_connection(
+    serve: Serve, make_client: MakeClient, held_clock: HeldClock
+) -> None:
+    server = serve(Gateway())
+    client = make_client(server.url, max_retries=1)
+    get(client)
+    held_clock.time += 600
+    get(client)
+    assert [request.connection for request in server.requests] == [1, 1, 2]
+
+
+def test_connection_that_idled_for_a_moment_is_kept_for_a_post(
+    serve: Serve, make_client: MakeClient, held_clock: HeldClock
+) -> None:
+    server = serve(reply_json(session("p1", "ps_1")))
+    client = make_client(server.url)
+    get(client)
+    held_clock.time += IDLE_SECONDS
+    post(client)
+    assert server.connection_count == 1

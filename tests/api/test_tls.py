@@ -77,3 +77,25 @@ def test_tls_handshake_reset_is_a_connection_error(make_client: MakeClient) -> N
         with pytest.raises(MedblocksConnectionError):
             make_client(f"https://127.0.0.1:{listener.getsockname()[1]}").health()
         resetting.join()
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_tls_ca_bundle_is_trusted_in_place_of_the_public_ones(
+    serve: Serve, make_client: MakeClient, certificate: Path, kind: type
+) -> None:
+    server = serve(HEALTHY, certificate=certificate)
+    assert make_client(server.url, ca_bundle=kind(certificate)).health().ok
+
+
+def test_tls_ca_bundle_that_is_gone_is_a_connection_error(
+    serve: Serve, make_client: MakeClient, certificate: Path, tmp_path: Path
+) -> None:
+    """Nothing was sent, and the row says so."""
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text(certificate.read_text())
+    server = serve(HEALTHY, certificate=certificate)
+    client = make_client(server.url, ca_bundle=bundle)
+    bundle.unlink()
+    with pytest.raises(MedblocksConnectionError):
+        client.health()
+    assert server.requests == []

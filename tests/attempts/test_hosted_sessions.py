@@ -36,6 +36,24 @@ def test_hosted_start_recommends_and_names_no_facility(medblocks, patient):
     assert (started.attempt.status, started.attempt.connection_id) == ("started", "")
 
 
+@pytest.mark.parametrize(
+    ("label", "sent"),
+    [("Riverbend", "Riverbend"), ("n" * 80, "n" * 59 + "\u2026"), ("", None), (None, None)],
+)
+def test_hosted_start_names_the_site_on_the_button(medblocks, patient, settings, label, sent):
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "RETURN_BUTTON_LABEL": label}
+    medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json(connection_id=None))
+    start_attempt(patient, "", RETURN_URL)
+    assert json.loads(medblocks.calls[-1].request.body).get("return_button_label") == sent
+
+
+def test_start_at_a_facility_names_no_site(medblocks, patient, settings):
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "RETURN_BUTTON_LABEL": "Riverbend"}
+    medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json())
+    start_attempt(patient, FACILITY, RETURN_URL)
+    assert "return_button_label" not in json.loads(medblocks.calls[-1].request.body)
+
+
 def test_start_at_a_facility_recommends_none(medblocks, patient):
     medblocks.post(f"{BASE_URL}/patient-sessions", json=session_json())
     start_attempt(patient, FACILITY, RETURN_URL, recommended=["fhirsrc_1"])

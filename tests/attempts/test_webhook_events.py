@@ -21,11 +21,14 @@ from tests.attempts.conftest import FACILITY
         ({"total": 128, "errors": 0}, {"total": 128, "errors": 0}),
         ({"total": -1, "errors": "3"}, {"total": None, "errors": None}),
         ({"total": 10**30}, {"total": None, "errors": None}),
+        ({"total": True, "errors": 0.0}, {"total": None, "errors": 0}),
+        ({"total": float("nan"), "errors": 1e3}, {"total": None, "errors": 1000}),
     ],
 )
 def test_records_synced_carries_valid_counts_alone(
     make_delivery, make_attempt, counts, about, expected
 ):
+    """Case 65."""
     make_attempt(status="succeeded")
     about = {"patient_id": "p-1", "connection_id": FACILITY, **about}
     process_delivery(make_delivery(about, event_type="records.sync.completed"))

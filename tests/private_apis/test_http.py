@@ -11,7 +11,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from tests.private_apis.uses import proves
@@ -81,6 +81,34 @@ def get_through_failing_pool():
 def test_request_goes_through_the_pool_class_and_connection_class():
     with pytest.raises(ReachedError):
         get_through_failing_pool()
+
+
+class TunnellingConnection(HTTPSConnection):
+    def _new_conn(self):
+        return socket.socket()  # urllib3 closes it
+
+    def _tunnel(self):
+        raise ReachedError
+
+
+class TunnellingPool(HTTPSConnectionPool):
+    ConnectionCls = TunnellingConnection
+
+
+@proves("HTTPConnection._tunnel")
+@proves("HTTPAdapter.proxy_manager_for")
+def test_request_through_a_proxy_opens_a_tunnel_by_the_managers_pool_class():
+    class Adapter(HTTPAdapter):
+        def proxy_manager_for(self, proxy, **options):
+            manager = super().proxy_manager_for(proxy, **options)
+            manager.pool_classes_by_scheme = {"https": TunnellingPool}
+            return manager
+
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("https://", Adapter(max_retries=0))
+        with pytest.raises(ReachedError):
+            session.get("https://nowhere.example", proxies={"https": "http://proxy.example"})
 
 
 @proves("ConnectTimeoutError")

@@ -97,9 +97,13 @@ PRIVATE_APIS = {
     "HTTPConnectionPool.ConnectionCls": Use("api/deadline.py", "Connections are ours."),
     "PoolManager.pool_classes_by_scheme": Use("api/deadline.py", "Pools are ours."),
     "HTTPAdapter.poolmanager": Use("api/deadline.py", "It opens the pools of requests."),
+    "HTTPConnection._tunnel": Use(
+        "api/deadline.py", "What a proxy left of the time to connect is what TLS has."
+    ),
+    "HTTPAdapter.proxy_manager_for": Use("api/deadline.py", "A proxy's pools are ours, too."),
     "ConnectTimeoutError": Use("api/deadline.py", "It means to requests: nothing was sent."),
     "Session.get_redirect_target": Use(
-        "api/transport.py", "Without a target no redirect's body is read."
+        "api/kept_connections.py", "Without a target no redirect's body is read."
     ),
     "ConnectionError.args": Use(
         "api/transport.py", "The first one's reason tells that nothing was sent."
