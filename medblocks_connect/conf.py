@@ -34,6 +34,11 @@ _WINDOWS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 _THROTTLES: Final = {"search": "120/m", "start": "20/m", "return": "60/m", "disconnect": "20/m"}
 
 
+def read_configured() -> Any:
+    """Return ``settings.MEDBLOCKS_CONNECT`` as the host wrote it, a dict unless it is misused."""
+    return getattr(settings, "MEDBLOCKS_CONNECT", {})
+
+
 def is_dotted_path(configured: object) -> bool:
     """Return whether a setting names a callable, such as ``"clinic.tenants.get_api_key"``."""
     return isinstance(configured, str) and _DOTTED_PATH.fullmatch(configured) is not None
@@ -41,7 +46,8 @@ def is_dotted_path(configured: object) -> bool:
 
 def _read_secrets(configured: str | Iterable[str]) -> tuple[Secret, ...]:
     secrets = [configured] if isinstance(configured, str) else configured
-    return tuple(Secret(secret) for secret in secrets if secret)
+    # White space around one, such as a file's last line break, is never part of it.
+    return tuple(Secret(secret.strip()) for secret in secrets if secret.strip())
 
 
 def _read_optional_text(configured: object) -> str:
@@ -168,7 +174,7 @@ class _LiveSettings:
     def __getattr__(self, name: str) -> Any:
         if name not in _FIELDS:
             raise AttributeError(name)
-        configured: Mapping[str, Any] = getattr(settings, "MEDBLOCKS_CONNECT", {})
+        configured: Mapping[str, Any] = read_configured()
         metadata = _FIELDS[name].metadata
         value = configured.get(name.upper(), metadata["default"])
         if metadata["callable_returns"] and is_dotted_path(value):
@@ -245,5 +251,5 @@ def find_workspace() -> str:
 
 def names_callable(key: str) -> bool:
     """Return whether the setting ``key`` is the dotted path of a callable."""
-    configured: Mapping[str, Any] = getattr(settings, "MEDBLOCKS_CONNECT", {})
+    configured: Mapping[str, Any] = read_configured()
     return key in CALLABLE_SETTINGS and is_dotted_path(configured.get(key))

@@ -7,17 +7,26 @@ from pathlib import Path
 
 import certifi
 import pytest
-from django.core.checks import run_checks
+from django.core.checks import ERROR, Error, run_checks
+from django.core.checks import Warning as CheckWarning
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from medblocks_connect.checks import check_catalog, check_deployment, check_settings
-from medblocks_connect.conf import DEFAULTS
+from medblocks_connect.conf import DEFAULTS, conf
 from medblocks_connect.models import CatalogSync
 
 GOOD = {"API_KEY": "mb_sk_live_1"}
+
+
+@pytest.fixture(autouse=True)
+def production(settings):
+    """A site that serves patients: behind a proxy that ends TLS, with a cache for all processes."""
+    settings.DEBUG = False
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
 
 
 def check(settings, **changes):
@@ -29,10 +38,10 @@ def test_good_settings_pass(settings):
     assert check(settings) == []
 
 
-def test_defaults_pass(settings):
-    """To migrate, to collect static files and to test takes no key."""
+def test_defaults_lack_the_key_alone(settings):
+    """A warning: to migrate, to collect static files and to test takes no key."""
     settings.MEDBLOCKS_CONNECT = dict(DEFAULTS)
-    assert check_settings(None) == []
+    assert [message.id for message in check_settings(None)] == ["medblocks_connect.W005"]
 
 
 def test_defaults_lack_the_key_in_production(settings):
@@ -211,6 +220,7 @@ def test_hosts_are_checked_before_a_deployment_alone(settings):
     [("check", {}), ("migrate", {}), ("collectstatic", {"dry_run": True, "interactive": False})],
 )
 def test_command_runs_without_a_key(settings, tmp_path, db, command, options):
+    settings.DEBUG = True  # for the sandbox
     settings.MEDBLOCKS_CONNECT = {}
     settings.STATIC_ROOT = tmp_path
     call_command(command, **options, verbosity=0)
@@ -252,3 +262,134 @@ def test_catalog_is_not_checked_before_its_table_is_there(settings, north_catalo
     settings.MEDBLOCKS_CONNECT = GOOD
     monkeypatch.setattr(connection.introspection, "table_names", list)
     assert check_catalog(None, databases=["default"]) == []
+
+
+def test_unknown_key_is_named_with_the_nearest(settings):
+    (message,) = check(settings, WEBHOOK_SECRET=["whsec_1"])
+    assert message == CheckWarning(
+        "MEDBLOCKS_CONNECT has a key that means nothing: 'WEBHOOK_SECRET'.",
+        hint="Is it 'WEBHOOK_SECRETS'? Correct it, or remove it.",
+        id="medblocks_connect.W001",
+    )
+
+
+def test_empty_key_is_a_warning(settings):
+    assert check(settings, API_KEY="") == [
+        CheckWarning(
+            "MEDBLOCKS_CONNECT['API_KEY'] is empty: Medblocks will refuse every call.",
+            hint="Set it to the key of your Medblocks workspace (mb_sk_live_… or mb_sk_sbx_…). To "
+            "migrate, to collect static files and to test takes none.",
+            id="medblocks_connect.W005",
+        )
+    ]
+
+
+def test_empty_key_of_a_deployment_is_an_error(settings):
+    settings.MEDBLOCKS_CONNECT = {"API_KEY": ""}
+    assert check_deployment(None) == [
+        Error(
+            "MEDBLOCKS_CONNECT['API_KEY'] is missing.",
+            hint="Set it to the key of your Medblocks workspace (mb_sk_live_… or mb_sk_sbx_…).",
+            id="medblocks_connect.E002",
+        )
+    ]
+
+
+def test_live_key_under_debug_is_a_warning(settings):
+    settings.DEBUG = True
+    assert check(settings) == [
+        CheckWarning(
+            "MEDBLOCKS_CONNECT['API_KEY'] is a live workspace's, while DEBUG is on.",
+            hint="Develop with a sandbox workspace's key, mb_sk_sbx_…, or with the sandbox of this "
+            "package: a live key opens patients' records.",
+            id="medblocks_connect.W010",
+        )
+    ]
+
+
+def test_sandbox_key_of_a_deployment_is_a_warning(settings):
+    settings.MEDBLOCKS_CONNECT = {"API_KEY": "mb_sk_sbx_1"}
+    assert check_deployment(None) == [
+        CheckWarning(
+            "MEDBLOCKS_CONNECT['API_KEY'] is a sandbox workspace's: nobody is really connected.",
+            hint="Set it to the live workspace's key, mb_sk_live_…, where patients come.",
+            id="medblocks_connect.W009",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "return_url", "found"),
+    [
+        pytest.param(None, "", ["W006"], id="case-62-nothing-tells-django"),
+        pytest.param(("HTTP_X", "https"), "", [], id="case-62-the-proxy-does"),
+        pytest.param(None, "https://clinic.example/records/return/", [], id="case-62-the-setting"),
+    ],
+)
+def test_tls_that_ends_at_a_proxy_is_warned_of(settings, header, return_url, found):
+    settings.SECURE_PROXY_SSL_HEADER = header
+    settings.MEDBLOCKS_CONNECT = {**GOOD, "RETURN_URL": return_url}
+    assert [message.id[-4:] for message in check_deployment(None)] == found
+    assert all("http://" in message.msg and message.hint for message in check_deployment(None))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("SECURE_CSP", {"form-action": ["'self'"]}, ["W007"]),
+        ("SECURE_CSP", {"form-action": ["'self'", "https:"]}, []),
+        ("SECURE_CSP", {"default-src": ["'self'"]}, []),
+        ("CONTENT_SECURITY_POLICY", {"DIRECTIVES": {"form-action": ["'self'"]}}, ["W007"]),
+        ("CONTENT_SECURITY_POLICY", {"DIRECTIVES": {"form-action": ["https:"]}}, []),
+        ("CSP_FORM_ACTION", ("'self'",), ["W007"]),
+        ("CSP_FORM_ACTION", "*", []),
+    ],
+)
+def test_policy_that_keeps_forms_from_portals_is_warned_of(settings, name, value, found):
+    settings.MEDBLOCKS_CONNECT = GOOD
+    setattr(settings, name, value)
+    assert [message.id[-4:] for message in check_deployment(None)] == found
+    assert all("https:" in message.hint for message in check_deployment(None))
+
+
+def test_cache_of_one_process_is_warned_of_in_production(settings):
+    settings.MEDBLOCKS_CONNECT = GOOD
+    backend = "django.core.cache.backends.locmem.LocMemCache"
+    settings.CACHES = {"default": {"BACKEND": backend}}
+    assert check_deployment(None) == [
+        CheckWarning(
+            "The default cache is each process' own memory: a search is cached, and its throttle "
+            "counted, in each process apart.",
+            hint="Name a cache that all processes share in CACHES, such as Redis; with a single "
+            "process, silence this check.",
+            id="medblocks_connect.W008",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("secret", "fault"),
+    [
+        pytest.param("", "is blank", id="case-57-empty"),
+        pytest.param(" \n", "is blank", id="case-57-blank"),
+        pytest.param("mb_sk_live_1", "is an API key", id="case-57-api-key"),
+        pytest.param('"whsec_1"', "stands in quotes", id="case-57-quotes"),
+        pytest.param("whsec_1 # the new one", "has a comment", id="case-57-comment"),
+        pytest.param("whsec_1,whsec_2", "is two in one", id="case-57-two-in-one"),
+        pytest.param("whsec_1 whsec_2", "white space inside", id="case-57-space-inside"),
+        pytest.param("whsec_1\nwhsec_2", "white space inside", id="case-57-line-break-inside"),
+        pytest.param("\ufeffwhsec_1", "byte order mark", id="case-57-byte-order-mark"),
+    ],
+)
+def test_secret_that_is_none_is_named(settings, secret, fault):
+    (message,) = check(settings, WEBHOOK_SECRETS=["whsec_good", secret])
+    assert (message.id, message.level) == ("medblocks_connect.E032", ERROR)
+    assert "secret 2" in message.msg
+    assert fault in message.msg
+    assert "whsec_1" not in message.msg + message.hint
+
+
+@pytest.mark.parametrize("secret", ["whsec_1\n", " whsec_1", "whsec_1\r\n", "\twhsec_1 "])
+def test_secret_case_57_is_forgiven_white_space_around(settings, secret):
+    assert check(settings, WEBHOOK_SECRETS=[secret]) == []
+    assert [bare.reveal() for bare in conf.webhook_secrets] == ["whsec_1"]

@@ -17,7 +17,6 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOT_MODULES = {
     "__init__": "the version",
     "apps": "Django's",
-    "checks": "Django's: misuse of the settings",
     "conf": "the settings",
     "signals": "Django's: what a host can listen to",
     "urls": "Django's: what a host includes",
@@ -188,7 +187,7 @@ def test_module_states_its_decision(path):
 def test_settings_are_read_in_one_place():
     reading = re.compile(r"settings\.MEDBLOCKS_CONNECT|settings, \"MEDBLOCKS_CONNECT\"")
     readers = {_name(path) for path in MODULES if reading.search(path.read_text(encoding="utf-8"))}
-    assert readers == {"medblocks_connect.conf", "medblocks_connect.checks"}
+    assert readers == {"medblocks_connect.conf"}
 
 
 def test_cache_is_used_through_one_door():

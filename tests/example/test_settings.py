@@ -14,6 +14,8 @@ PRODUCTION = {
     "MEDBLOCKS_API_KEY": "mb_sk_live_only_for_tests",
     "MEDBLOCKS_WEBHOOK_SECRET": "whsec_only_for_tests",
     "DATABASE_URL": "sqlite://:memory:",
+    "BEHIND_HTTPS_PROXY": "on",
+    "CACHE_URL": "rediscache://127.0.0.1:6379/0",
 }
 
 

@@ -1,15 +1,16 @@
-"""System checks: misuse of the settings, each with a hint that names the mend."""
+"""Checks of the settings' values: each misuse has a hint that names the mend."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
-from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from medblocks_connect.api import clean_text, validation
@@ -21,12 +22,10 @@ from medblocks_connect.conf import (
     WORKSPACE_LABEL,
     WORKSPACE_MAX_LENGTH,
     conf,
-    find_workspace,
     names_callable,
+    read_configured,
 )
-from medblocks_connect.facilities.catalog import find_catalog, find_other_workspace
 from medblocks_connect.layout import find_frame, lacks_title
-from medblocks_connect.models import CatalogSync
 from medblocks_connect.url_safety import is_contact_url, is_safe_base_url
 
 
@@ -35,8 +34,8 @@ def check_settings(
     app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - Django passes it by name
     **kwargs: Any,  # noqa: ARG001
 ) -> list[CheckMessage]:
-    """Report every misuse of ``settings.MEDBLOCKS_CONNECT``."""
-    configured = getattr(settings, "MEDBLOCKS_CONNECT", {})
+    """Report every misuse of ``MEDBLOCKS_CONNECT``."""
+    configured = read_configured()
     if not isinstance(configured, dict):
         hint = "MEDBLOCKS_CONNECT = {'API_KEY': …}"
         return [Error("MEDBLOCKS_CONNECT must be a dict.", hint=hint, id="medblocks_connect.E001")]
@@ -58,72 +57,20 @@ def check_settings(
     ]
 
 
-@register("medblocks_connect", deploy=True)
-def check_deployment(
-    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - Django passes it by name
-    **kwargs: Any,  # noqa: ARG001
-) -> list[CheckMessage]:
-    """Report what a site may do without until patients come: its key, its own address."""
-    configured = getattr(settings, "MEDBLOCKS_CONNECT", {})
-    if not isinstance(configured, dict):  # E001 says so
-        return []
-    return [*_check_key_is_set(configured), *_check_hosts(configured)]
-
-
-@register(Tags.database)
-def check_catalog(
-    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - Django passes it by name
-    databases: Sequence[str] | None = None,
-    **kwargs: Any,  # noqa: ARG001
-) -> list[CheckMessage]:
-    """Report a local catalog of another workspace than the key's: patients search without it.
-
-    Django runs it for the databases that ``check --database`` names, and before ``migrate``. Not
-    where a setting is a callable: it may take a tenant.
-    """
-    alias = router.db_for_read(CatalogSync)
-    is_asked = alias in (databases or ()) and not any(map(names_callable, CALLABLE_SETTINGS))
-    table = CatalogSync._meta.db_table  # noqa: SLF001 - Django documents it
-    if not is_asked or table not in connections[alias].introspection.table_names():
-        return []
-    other = "" if find_catalog() else find_other_workspace()
-    if not other:
-        return []
-    return [
-        CheckWarning(
-            f"The local catalog is of the workspace {other!r}, and the API key opens "
-            f"{find_workspace()!r}: every search asks Medblocks.",
-            hint="Run manage.py medblocks_sync_facilities with this key; or, where the key opens "
-            "the same facilities as before, set WORKSPACE to the label that it had.",
-            id="medblocks_connect.W004",
-        )
-    ]
-
-
-def _check_key_is_set(configured: dict[str, Any]) -> Iterator[CheckMessage]:
-    if not configured.get("API_KEY"):
-        yield _bad_api_key("is missing")
-
-
-def _check_hosts(configured: dict[str, Any]) -> Iterator[CheckMessage]:
-    """Report a site that lets whoever sends a request say where its patients come back to."""
-    if not configured.get("RETURN_URL") and "*" in settings.ALLOWED_HOSTS:
-        yield CheckWarning(
-            "MEDBLOCKS_CONNECT['RETURN_URL'] is not set, while ALLOWED_HOSTS takes every host.",
-            hint="Set it to the address of this app's return view, such as "
-            "https://clinic.example/records/return/, or name the site's own hosts in "
-            "ALLOWED_HOSTS: a forged Host header would send a patient elsewhere.",
-            id="medblocks_connect.W003",
-        )
-
-
 def _check_keys(configured: dict[str, Any]) -> Iterator[CheckMessage]:
     for key in sorted(set(configured) - set(DEFAULTS), key=str):
         yield CheckWarning(
             f"MEDBLOCKS_CONNECT has a key that means nothing: {key!r}.",
-            hint=f"Remove it, or correct it to one of: {', '.join(DEFAULTS)}.",
+            hint=_describe_known_keys(key),
             id="medblocks_connect.W001",
         )
+
+
+def _describe_known_keys(key: object) -> str:
+    nearest = get_close_matches(str(key).upper(), DEFAULTS, n=1)
+    if nearest:
+        return f"Is it {nearest[0]!r}? Correct it, or remove it."
+    return f"Remove it, or correct it to one of: {', '.join(DEFAULTS)}."
 
 
 def _check_callables(configured: dict[str, Any]) -> Iterator[CheckMessage]:
@@ -156,8 +103,22 @@ def _check_api_key(configured: dict[str, Any]) -> Iterator[CheckMessage]:
                 "key: without it two live keys would both be 'live', and share what they tell.",
                 id="medblocks_connect.E026",
             )
-    elif conf.api_key and not (conf.api_key.startswith("mb_sk_") and is_token(conf.api_key)):
+    elif not conf.api_key:
+        yield CheckWarning(
+            "MEDBLOCKS_CONNECT['API_KEY'] is empty: Medblocks will refuse every call.",
+            hint="Set it to the key of your Medblocks workspace (mb_sk_live_… or mb_sk_sbx_…). To "
+            "migrate, to collect static files and to test takes none.",
+            id="medblocks_connect.W005",
+        )
+    elif not (conf.api_key.startswith("mb_sk_") and is_token(conf.api_key)):
         yield _bad_api_key("is no Medblocks secret key")
+    elif settings.DEBUG and conf.api_key.startswith("mb_sk_live_"):
+        yield CheckWarning(
+            "MEDBLOCKS_CONNECT['API_KEY'] is a live workspace's, while DEBUG is on.",
+            hint="Develop with a sandbox workspace's key, mb_sk_sbx_…, or with the sandbox of this "
+            "package: a live key opens patients' records.",
+            id="medblocks_connect.W010",
+        )
 
 
 def _bad_api_key(why: str) -> CheckMessage:
@@ -321,6 +282,31 @@ def _check_webhook_secrets(configured: dict[str, Any]) -> Iterator[CheckMessage]
             hint="List the endpoint's secret (whsec_…), and during a rotation the new one too.",
             id="medblocks_connect.E011",
         )
+        return
+    for number, secret in enumerate(secrets, start=1):
+        if fault := _find_fault(secret):
+            yield Error(
+                f"MEDBLOCKS_CONNECT['WEBHOOK_SECRETS']: secret {number} {fault}.",
+                hint="Copy it again as Medblocks shows it, whsec_… and nothing else, one entry of "
+                "the list for each; no webhook's signature holds otherwise.",
+                id="medblocks_connect.E032",
+            )
+
+
+def _find_fault(secret: str) -> str:
+    """Return what is wrong with a webhook secret, "" for nothing. Shows nothing of it."""
+    bare = secret.strip()  # white space around it is forgiven
+    if not bare:
+        return "is blank"
+    if bare.startswith("mb_sk_"):
+        return "is an API key"
+    if bare[0] in "\"'`" or bare[-1] in "\"'`":
+        return "stands in quotes"
+    if "#" in bare:
+        return "has a comment"
+    if len(re.split(r"[\s,;]+", bare)) > 1:
+        return "is two in one, or has white space inside"
+    return "" if is_token(bare) else "has a character that none has, such as a byte order mark"
 
 
 def _check_throttles(configured: dict[str, Any]) -> Iterator[CheckMessage]:
