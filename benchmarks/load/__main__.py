@@ -17,6 +17,7 @@ on this machine. The scenarios:
 - ``memory``: memory, threads, sockets and connections over many searches and webhooks, whose
   receiver would take 3 s, with ``DEFER_SIGNALS``.
 - ``reloads``: two patients reload a return URL, twenty times at once each, beside others.
+- ``modes``: Medblocks is slow, fails, limits the rate, hangs, resets, answers garbage, or is gone.
 
 The exit status is 1 where an aim is missed. ``--json`` prints the table as JSON.
 """

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import IO, Any
 
+from benchmarks.load.medblocks import MODES
 from benchmarks.load.servers import (
     OURS,
     RECIPE,
@@ -22,6 +23,7 @@ from benchmarks.load.servers import (
     make_host,
 )
 
+STEADY_USERS, STEADY_PAUSE = 8, (0.5, 1.5)
 LEAST_FLOWS_RATIO, LEAST_SEARCH_RATIO = 1.5, 10.0
 FAULTS = {"fails": 0.05, "limits": 0.05, "hangs": 0.03, "resets": 0.03, "garbage": 0.02}
 SECONDS_BETWEEN_KILLS = 20.0
@@ -30,6 +32,7 @@ WEBHOOK_PATIENCE = 180.0
 RECEIVER_SECONDS = "3"
 MOST_GROWTH = 1.1  # of memory, threads, sockets and connections
 MEMORY_USERS, WARM_UP, WARM_UP_ROUNDS = 32, 500, 6
+MODE_SECONDS, MODE_PAUSE = 12.0, 11.0  # what hangs is over after the app's TIMEOUT of 10 s
 KEPT_SECONDS = 4.0  # gunicorn keeps an idle connection for two
 MOST_CHANGE = 1.2  # of the others' median beside those who reload
 NO_LIMIT = 10**6
@@ -105,10 +108,6 @@ def compare(options: Options, stand_in: StandIn) -> Iterator[Row]:
     for name, told in figures.items():
         yield Row(scenario, f"ends of flows, {name}", write_counts(told["ends"]))
         yield Row(scenario, f"5xx, {name}", write_counts(told["server_errors"]))
-
-
-STEADY_USERS = 8
-STEADY_PAUSE = (0.5, 1.5)
 
 
 def measure_flows(host: Host, options: Options) -> dict[str, Any]:
@@ -246,6 +245,30 @@ def watch_memory(options: Options, stand_in: StandIn) -> Iterator[Row]:
         )
 
 
+def turn_modes(options: Options, stand_in: StandIn) -> Iterator[Row]:
+    """What patients are answered in each mode of Medblocks; searches need none of it."""
+    scenario = f"modes, {options.services.name}"
+    with make_host(options.services, stand_in, options.log) as host, host.serve():
+        host.play(plays="flows", users=4, count=NO_LIMIT, seconds=5)
+        for mode in MODES:
+            stand_in.turn(mode=mode)
+            played = host.play(
+                plays="flows", users=STEADY_USERS, count=NO_LIMIT, seconds=MODE_SECONDS
+            )
+            stand_in.turn(mode="answers")
+            time.sleep(MODE_PAUSE)
+            errors = played["server_errors"]
+            late = percentile(played["milliseconds"]["results"], 0.95)
+            yield Row(
+                scenario,
+                f"Medblocks {mode}",
+                f"search p95 {late:.0f} ms; ends: {write_counts(played['ends'])}; "
+                f"5xx: {write_counts(errors)}",
+                "no 5xx",
+                not errors,
+            )
+
+
 def measure_idle(host: Host) -> dict[str, float]:
     """Return what the workers hold once browsers' kept connections are closed."""
     time.sleep(KEPT_SECONDS)
@@ -295,4 +318,5 @@ SCENARIOS = {
     "faults": break_things,
     "memory": watch_memory,
     "reloads": reload_returns,
+    "modes": turn_modes,
 }
