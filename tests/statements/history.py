@@ -39,6 +39,8 @@ PLACES = (
 ELSEWHERE = PLACES[:2]  # somebody else connected these in the sandbox, and lost the second
 URLS = {place: find_facility(place).fhir_base_url for place in PLACES}
 NAMES = {place: find_facility(place).name for place in PLACES}
+HOW_OFTEN = (("approve", 7, 2), ("cancel", 2, 1), ("fail", 1, 5), ("expire", 0.5, 1))
+"""What patients do at a portal: how often, and how often in a history in which much fails."""
 ENDS = {"refresh_failed": model.LOST, "disconnected": model.DISCONNECTED}
 
 
@@ -72,6 +74,8 @@ class Story:
     def __post_init__(self) -> None:
         self.random = random.Random(self.number)
         self.medblocks.repeats_urls = self.random.random() < 0.3
+        is_unlucky = self.random.random() < 0.15
+        self.how_often = {how: often[is_unlucky] for how, *often in HOW_OFTEN}
 
     @property
     def model(self) -> Model:
@@ -149,7 +153,7 @@ class Story:
     def _finish(self, attempt: Attempt, *, may_keep: bool = False) -> None:
         self.clock.move_on()
         session = self._session(attempt)
-        how = self.random.choices(("approve", "cancel", "fail", "expire"), (7, 2, 1, 0.5))[0]
+        how = self.random.choices([*self.how_often], [*self.how_often.values()])[0]
         if how == "expire":
             flows.let_expire(session)
             self._log(how, attempt.number)
