@@ -271,9 +271,10 @@ def return_url_with_outcome(session: SandboxSession) -> str:
             }
         else:
             query |= {"success": "true", "connection_id": connection.connection_id}
-    parts = urlsplit(session.return_url)
-    query_string = "&".join(part for part in (parts.query, urlencode(query)) if part)
-    return parts._replace(query=query_string).geturl()
+    address, hash_sign, fragment = session.return_url.partition("#")
+    address, _, own_query = address.partition("?")
+    query_string = "&".join(part for part in (own_query, urlencode(query)) if part)
+    return f"{address}?{query_string}{hash_sign}{fragment}"
 
 
 def _get_session(token: str) -> SandboxSession:
@@ -323,7 +324,15 @@ def _send_back(request: HttpRequest, session: SandboxSession) -> HttpResponse:
     # A browser shows the answer to the last click, so every click leads where the first one did.
     if session.completed_at is None:
         return _render_closed_session(request, session)
-    return HttpResponseRedirect(return_url_with_outcome(session))
+    return _ReturnRedirect(return_url_with_outcome(session))
+
+
+class _ReturnRedirect(HttpResponseRedirect):
+    """A redirect to the ``return_url`` of a session, which may be an app's own scheme."""
+
+    def __init__(self, url: str) -> None:
+        self.allowed_schemes = [urlsplit(url).scheme]
+        super().__init__(url)
 
 
 def _render_closed_session(request: HttpRequest, session: SandboxSession) -> HttpResponse:
@@ -339,5 +348,6 @@ def _render(
     *,
     status: int = 200,
 ) -> HttpResponse:
-    common = {"session": session, "site": urlsplit(session.return_url).hostname}
+    parts = urlsplit(session.return_url)
+    common = {"session": session, "site": parts.hostname or parts.scheme}
     return render(request, f"medblocks_sandbox/{page}.html", common | context, status=status)

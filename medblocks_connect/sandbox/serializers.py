@@ -55,7 +55,9 @@ def serialize_session(session: SandboxSession) -> dict[str, Any]:
         "url": session.url,
         "patient_id": session.patient_id,
         "connection_id": session.connection_id or None,
-        "recommended_connection_ids": session.recommended_connection_ids,
+        "recommended_connection_ids": (
+            session.recommended_connection_ids if session.is_hosted else None
+        ),
         "return_url": session.return_url,
         "return_button_label": session.return_button_label or None,
         "connections": [

@@ -31,12 +31,19 @@ def test_session_has_documented_shape(caller):
         "status": "open",
         "patient_id": "pat-1",
         "connection_id": RIVERSIDE,
-        "recommended_connection_ids": [],
+        "recommended_connection_ids": None,
         "return_url": RETURN_URL,
         "return_button_label": None,
         "connections": [],
         "metadata": {"attempt": "a1"},
     }
+
+
+def test_session_without_facility_names_recommended_ones(caller, hosted):
+    chosen = caller.start_hosted(recommended_connection_ids=[RIVERSIDE])
+    for session, recommended in ((hosted, []), (chosen, [RIVERSIDE])):
+        shown = caller.get(f"/patient-sessions/{session.session_id}").json()
+        assert shown["recommended_connection_ids"] == recommended
 
 
 def test_session_url_ends_in_32_hexadecimal_digits(session):
