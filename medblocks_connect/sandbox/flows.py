@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from medblocks_connect.sandbox.fictional_records import MAX_RECORDS
 from medblocks_connect.sandbox.models import (
     ConnectionStatus,
     SandboxConnection,
@@ -97,22 +98,27 @@ def disconnect(connection: SandboxConnection) -> None:
 def sync_records(
     connection: SandboxConnection, *, ok: bool = True, total: int = 128
 ) -> SandboxEvent:
-    """Report that ``total`` records were fetched, or that none could be.
+    """Let ``total`` records arrive and report it, or report that none could be fetched.
 
     Raises ``ConnectionNotActive``.
     """
-    if connection.status != ConnectionStatus.ACTIVE:
-        raise ConnectionNotActive
     resource = {
         "resource_type": "records_sync",
         "patient_id": connection.patient_id,
         "connection_id": connection.connection_id,
     }
-    if ok:
+    with transaction.atomic():
+        if not ok:
+            _update_active(connection, status=ConnectionStatus.ACTIVE)
+            message = {"error_message": "The hospital's server stopped answering."}
+            return record_event("records.sync.failed", resource | message)
+        _update_active(
+            connection,
+            records_total=min(total, MAX_RECORDS),
+            records_synced_at=timezone.now(),
+        )
         counts = {"total": total, "errors": 0, "duration_ms": 4_200}
         return record_event("records.sync.completed", resource | counts)
-    message = {"error_message": "The hospital's server stopped answering."}
-    return record_event("records.sync.failed", resource | message)
 
 
 def _complete(session: SandboxSession, now: datetime) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
+from medblocks_connect.sandbox.endpoint_decorators import MAX_REQUEST_BYTES
 from medblocks_connect.sandbox.error_envelope import ApiError, invalid_data
 from medblocks_connect.sandbox.fictional_catalog import FictionalFacility, find_facility
 from medblocks_connect.sandbox.json_body import parse_object, read_metadata, read_text
@@ -65,7 +66,7 @@ def _read_patient_id(name: str, value: Any) -> str:
 
 
 def _read_patient_name(name: str, value: Any) -> str:
-    return read_text(name, value, 0, 500)
+    return read_text(name, value, 0, MAX_REQUEST_BYTES)
 
 
 def _read_label(name: str, value: Any) -> str:

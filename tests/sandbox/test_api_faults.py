@@ -87,6 +87,17 @@ def test_fault_of_any_operation_answers_one_call(caller, operation):
         caller.get("/patients/x/patient-sessions"),
         caller.get("/patients/x"),
         caller.delete("/patients/x/connections/y"),
+        caller.get("/patients"),
+        caller.delete("/patients/x"),
+        caller.get("/patients/x/records"),
+        caller.post("/webhooks", {}),
+        caller.get("/webhooks"),
+        caller.get("/webhooks/x"),
+        caller.patch("/webhooks/x", {}),
+        caller.delete("/webhooks/x"),
+        caller.post("/webhooks/x/rotate-secret", {}),
+        caller.get("/webhooks/x/events"),
+        caller.post("/events/x/redeliver", {}),
     ]
     assert [answer.status_code for answer in answers].count(503) == 1
 
