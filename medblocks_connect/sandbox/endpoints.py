@@ -38,7 +38,7 @@ from medblocks_connect.sandbox.serializers import (
     serialize_datetime,
     serialize_facility,
     serialize_patient,
-    serialize_patient_detail,
+    serialize_patient_row,
     serialize_session,
 )
 from medblocks_connect.sandbox.session_request import SessionRequest, read_session_request
@@ -150,14 +150,14 @@ def list_patients(request: HttpRequest) -> dict[str, Any]:
         **{name: make_storable(query[name]) for name in ("patient_id", "email") if name in query}
     )
     return list_newest_first(
-        SandboxPatient.objects.all(), page, "patient_id", serialize_patient, wanted=wanted
+        SandboxPatient.objects.all(), page, "patient_id", serialize_patient_row, wanted=wanted
     )
 
 
 @endpoint("GET", Operation.GET_PATIENT)
 def get_patient(_request: HttpRequest, patient_id: str) -> dict[str, Any]:
     """GET /patients/{id}."""
-    return serialize_patient_detail(_get_patient(patient_id))
+    return serialize_patient(_get_patient(patient_id))
 
 
 @endpoint("DELETE", Operation.DELETE_PATIENT)

@@ -8,6 +8,7 @@ from django.utils import timezone as django_timezone
 from medblocks_connect.sandbox.endpoint_decorators import API_VERSION
 from medblocks_connect.sandbox.fictional_catalog import FictionalFacility
 from medblocks_connect.sandbox.models import (
+    ConnectionStatus,
     SandboxConnection,
     SandboxEvent,
     SandboxPatient,
@@ -47,13 +48,18 @@ def serialize_facility(facility: FictionalFacility) -> dict[str, Any]:
 
 
 def serialize_connection(connection: SandboxConnection) -> dict[str, Any]:
-    """Return a connection as it stands inside a PatientSession."""
+    """Return a connection as it stands inside a PatientSession.
+
+    The code and the time of a failure are told only while it is failed: of access that was lost
+    later, ``updated_at`` and the event tell the time.
+    """
+    has_failed = connection.status == ConnectionStatus.FAILED
     return {
         "id": connection.conn_id,
         "connection_id": connection.connection_id,
         "status": connection.status,
-        "failure_code": connection.failure_code or None,
-        "failure_at": serialize_datetime(connection.failure_at),
+        "failure_code": connection.failure_code if has_failed else None,
+        "failure_at": serialize_datetime(connection.failure_at) if has_failed else None,
         "created_at": serialize_datetime(connection.created_at),
     }
 
@@ -81,7 +87,7 @@ def serialize_session(session: SandboxSession) -> dict[str, Any]:
     }
 
 
-def serialize_patient(patient: SandboxPatient) -> dict[str, Any]:
+def serialize_patient_row(patient: SandboxPatient) -> dict[str, Any]:
     """Return a patient as a list shows it, without connections."""
     return {
         "id": patient.patient_id,
@@ -93,10 +99,10 @@ def serialize_patient(patient: SandboxPatient) -> dict[str, Any]:
     }
 
 
-def serialize_patient_detail(patient: SandboxPatient) -> dict[str, Any]:
+def serialize_patient(patient: SandboxPatient) -> dict[str, Any]:
     """Return a patient with every connection, newest first."""
     connections = patient.connections.select_related("session").order_by("-pk")
-    return serialize_patient(patient) | {
+    return serialize_patient_row(patient) | {
         "connections": [
             serialize_connection(connection)
             | {

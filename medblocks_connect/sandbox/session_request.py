@@ -111,7 +111,7 @@ def _read_expires_in(name: str, value: Any) -> int:
 
 
 def _read_facility(name: str, value: Any) -> FictionalFacility:
-    facility = find_facility(read_text(name, value, 1, 500))
+    facility = find_facility(read_text(name, value, 1, MAX_REQUEST_BYTES))
     if facility is None:
         raise ApiError("resource_not_found", "No such connection.", param=name)
     return facility

@@ -37,8 +37,9 @@ from medblocks_connect.sandbox.webhook_sender import (
 @endpoint("POST", Operation.CREATE_WEBHOOK)
 def create_webhook(request: HttpRequest) -> dict[str, Any]:
     """POST /webhooks: the one answer with the secret, but for a rotation's."""
+    now = timezone.now()
     webhook: SandboxWebhookEndpoint = SandboxWebhookEndpoint.objects.create(
-        **read_webhook_request(request.body)
+        created_at=now, updated_at=now, **read_webhook_request(request.body)
     )
     return _serialize_with_secret(webhook)
 

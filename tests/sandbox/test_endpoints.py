@@ -121,6 +121,14 @@ def test_failed_session_shows_failed_connection(caller, session):
     assert connection["failure_at"].endswith("Z")
 
 
+@pytest.mark.parametrize("end", [flows.lose_access, flows.disconnect])
+def test_connection_that_ended_later_shows_no_failure(caller, session, end):
+    end(flows.approve(session))
+    (connection,) = caller.get("/patients/pat-1").json()["connections"]
+    assert (connection["failure_code"], connection["failure_at"]) == (None, None)
+    assert connection["updated_at"] > connection["created_at"]
+
+
 def test_list_is_newest_first(caller):
     first, second = caller.start(), caller.start()
     caller.start(patient_id="pat-2")
