@@ -28,14 +28,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.endpoint_decorators import (
-    API_VERSION,
     SandboxView,
     exempt_from_host_middleware,
     require_debug,
 )
 from medblocks_connect.sandbox.fictional_catalog import (
     FictionalFacility,
-    all_facilities,
     find_facility,
     search_catalog,
 )
@@ -163,18 +161,6 @@ def _call_page(
 
 def _render_problem(request: HttpRequest, problem: str, status: int) -> HttpResponse:
     return render(request, "medblocks_sandbox/problem.html", {"problem": problem}, status=status)
-
-
-@portal_page
-@require_safe
-def show_index(request: HttpRequest) -> HttpResponse:
-    """Show what the sandbox is, what it is not, and the address of its API."""
-    base_url = request.build_absolute_uri(reverse("medblocks_sandbox:index")).rstrip("/")
-    return render(
-        request,
-        "medblocks_sandbox/index.html",
-        {"base_url": base_url, "api_version": API_VERSION, "facilities": len(all_facilities())},
-    )
 
 
 @portal_page

@@ -6,7 +6,7 @@ of a facility and of a webhook are read from their ends, where no identifier is.
 
 from django.urls import path, re_path
 
-from medblocks_connect.sandbox import endpoints, portal, webhook_endpoints
+from medblocks_connect.sandbox import endpoints, index_page, portal, webhook_endpoints
 from medblocks_connect.sandbox.endpoint_decorators import by_method
 
 app_name = "medblocks_sandbox"
@@ -16,7 +16,12 @@ _PATIENT = r"^patients/(?P<patient_id>[\s\S]+)"
 _WEBHOOK = r"^webhooks/(?P<endpoint_id>[\s\S]+)"
 
 urlpatterns = [
-    path("", portal.show_index, name="index"),
+    path("", index_page.show_index, name="index"),
+    re_path(
+        r"^page/endpoints/(?P<endpoint_id>[^/]+)\Z",
+        index_page.act_on_endpoint,
+        name="act-on-endpoint",
+    ),
     re_path(rf"{_PORTAL}\Z", portal.show_portal, name="portal"),
     re_path(rf"{_PORTAL}/sign-in\Z", portal.sign_in, name="sign-in"),
     re_path(rf"{_PORTAL}/consent\Z", portal.show_consent, name="consent"),
