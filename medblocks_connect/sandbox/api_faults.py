@@ -18,9 +18,9 @@ def queue_fault(
 ) -> SandboxFault:
     """Make the next ``times`` calls of ``operation`` answer ``status`` with error ``code``.
 
-    ``retry_after`` (seconds) becomes the header. With ``after_the_work`` the call first does
-    its work, as when an answer is lost on its way. Raises ``ValueError`` for an
-    operation that the API does not have.
+    ``retry_after`` (seconds) becomes the header; a 429 has it in any case, and 1 at least. With
+    ``after_the_work`` the call first does its work, as when an answer is lost on its way. Raises
+    ``ValueError`` for an operation that the API does not have.
     """
     return SandboxFault.objects.create(
         operation=Operation(operation),
@@ -45,5 +45,4 @@ def consume_fault(operation: str) -> SandboxFault | None:
 
 def build_error(fault: SandboxFault) -> ApiError:
     """Return the error that ``fault`` makes the API answer with."""
-    headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-    return ApiError(fault.code, fault.message, status=fault.status, headers=headers)
+    return ApiError(fault.code, fault.message, status=fault.status, retry_after=fault.retry_after)

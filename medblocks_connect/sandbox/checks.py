@@ -72,6 +72,11 @@ def _check_types(configured: dict[str, Any]) -> list[CheckMessage]:
         for key in ("WEBHOOK_URL", "WEBHOOK_SECRET")
         if not isinstance(configured.get(key, ""), str)
     ]
+    mistyped += [
+        (key, "True or False")
+        for key in conf.SWITCHES
+        if not isinstance(configured.get(key, False), bool)
+    ]
     return [
         Error(
             f"MEDBLOCKS_SANDBOX['{key}'] is not {expected}.",

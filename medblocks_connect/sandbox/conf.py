@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-KEYS = ("API_KEYS", "WEBHOOK_URL", "WEBHOOK_SECRET")
+SWITCHES = ("FAILED_CONNECTIONS_HAVE_IDS", "DISABLED_ENDPOINTS_RECORD_EVENTS")
+KEYS = ("API_KEYS", "WEBHOOK_URL", "WEBHOOK_SECRET", *SWITCHES)
 
 
 def raw_settings() -> Any:
@@ -32,6 +33,17 @@ def webhook_url() -> str:
 def webhook_secret() -> str:
     """Return the secret (``whsec_…``) that webhooks are signed with."""
     return str(_value("WEBHOOK_SECRET") or "")
+
+
+def failed_connections_have_ids() -> bool:
+    """Return whether a failed connection has a ``conn_…`` id, as one of two documents says."""
+    return bool(_value("FAILED_CONNECTIONS_HAVE_IDS"))
+
+
+def disabled_endpoints_record_events() -> bool:
+    """Return whether events are kept for an endpoint while it is disabled; no document says."""
+    configured = _value("DISABLED_ENDPOINTS_RECORD_EVENTS")
+    return True if configured is None else bool(configured)
 
 
 def is_loopback_url(url: str) -> bool:

@@ -58,6 +58,19 @@ def endpoint(
     return make_view
 
 
+def by_method(**views: SandboxView) -> SandboxView:
+    """Make a view of several endpoints with one address, such as ``GET=..., DELETE=...``."""
+
+    @endpoint("", "", needs_key=False)
+    def refuse_method(_request: HttpRequest, **_arguments: str) -> dict[str, Any]:
+        raise _wrong_method(", ".join(views))
+
+    def dispatch(request: HttpRequest, **arguments: str) -> HttpResponseBase:
+        return views.get(request.method or "", refuse_method)(request, **arguments)
+
+    return exempt_from_host_middleware(dispatch)
+
+
 def exempt_from_host_middleware(view: SandboxView) -> SandboxView:
     """Exempt ``view`` from the host's CSRF and login middleware and its ``ATOMIC_REQUESTS``."""
     return login_not_required(csrf_exempt(transaction.non_atomic_requests(view)))
@@ -83,12 +96,16 @@ def _call_with_faults(
 
 def _check_method(request: HttpRequest, method: str) -> None:
     if request.method != method:
-        raise ApiError(
-            "bad_request",
-            f"This address answers {method} only.",
-            status=405,
-            headers={"Allow": method},
-        )
+        raise _wrong_method(method)
+
+
+def _wrong_method(allowed: str) -> ApiError:
+    return ApiError(
+        "bad_request",
+        f"This address answers {allowed} only.",
+        status=405,
+        headers={"Allow": allowed},
+    )
 
 
 def _check_key(header: str) -> None:

@@ -11,23 +11,26 @@ from django.utils import timezone
 
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.endpoint_decorators import endpoint
-from medblocks_connect.sandbox.error_envelope import invalid_data, not_found
+from medblocks_connect.sandbox.error_envelope import invalid_data, not_found, not_implemented
 from medblocks_connect.sandbox.fictional_catalog import (
     FictionalFacility,
     find_facility,
     search_catalog,
 )
+from medblocks_connect.sandbox.fictional_records import list_records
 from medblocks_connect.sandbox.models import (
     Operation,
     SandboxConnection,
     SandboxPatient,
     SandboxSession,
     SessionStatus,
+    make_storable,
     new_token,
 )
 from medblocks_connect.sandbox.pagination import (
     build_list,
     invalid_cursor,
+    list_newest_first,
     read_page_request,
     read_parameters,
 )
@@ -35,6 +38,7 @@ from medblocks_connect.sandbox.serializers import (
     serialize_datetime,
     serialize_facility,
     serialize_patient,
+    serialize_patient_row,
     serialize_session,
 )
 from medblocks_connect.sandbox.session_request import SessionRequest, read_session_request
@@ -110,7 +114,7 @@ def _create_session(session_request: SessionRequest, token: str, url: str) -> Sa
 @endpoint("GET", Operation.GET_PATIENT_SESSION)
 def get_patient_session(_request: HttpRequest, session_id: str) -> dict[str, Any]:
     """GET /patient-sessions/{id}."""
-    session = SandboxSession.objects.filter(session_id=_make_storable(session_id)).first()
+    session = SandboxSession.objects.filter(session_id=make_storable(session_id)).first()
     if session is None:
         raise not_found("patient session")
     return serialize_session(session)
@@ -121,17 +125,9 @@ def list_patient_sessions(request: HttpRequest, patient_id: str) -> dict[str, An
     """GET /patients/{id}/patient-sessions, newest first."""
     query = read_parameters(request.GET, "status", "limit", "starting_after")
     page = read_page_request(query)
-    of_patient = SandboxSession.objects.filter(patient=_get_patient(patient_id))
-    sessions = of_patient.order_by("-pk")
-    if "status" in query:
-        sessions = sessions.filter(_status_filter(query["status"]))
-    if page.after:
-        last = of_patient.filter(session_id=_make_storable(page.after)).first()
-        if last is None:
-            raise invalid_cursor()
-        sessions = sessions.filter(pk__lt=last.pk)
-    rows = list(sessions[: page.limit + 1])
-    return build_list(rows, page, lambda session: session.session_id, serialize_session)
+    sessions = SandboxSession.objects.filter(patient=_get_patient(patient_id))
+    wanted = _status_filter(query["status"]) if "status" in query else None
+    return list_newest_first(sessions, page, "session_id", serialize_session, wanted=wanted)
 
 
 def _status_filter(status: str) -> Q:
@@ -145,17 +141,65 @@ def _status_filter(status: str) -> Q:
     raise invalid_data("status", f"must be one of {', '.join(SessionStatus.values)}")
 
 
+@endpoint("GET", Operation.LIST_PATIENTS)
+def list_patients(request: HttpRequest) -> dict[str, Any]:
+    """GET /patients, newest first."""
+    query = read_parameters(request.GET, "patient_id", "email", "limit", "starting_after")
+    page = read_page_request(query)
+    wanted = Q(
+        **{name: make_storable(query[name]) for name in ("patient_id", "email") if name in query}
+    )
+    return list_newest_first(
+        SandboxPatient.objects.all(), page, "patient_id", serialize_patient_row, wanted=wanted
+    )
+
+
 @endpoint("GET", Operation.GET_PATIENT)
 def get_patient(_request: HttpRequest, patient_id: str) -> dict[str, Any]:
     """GET /patients/{id}."""
     return serialize_patient(_get_patient(patient_id))
 
 
+@endpoint("DELETE", Operation.DELETE_PATIENT)
+def delete_patient(_request: HttpRequest, patient_id: str) -> dict[str, Any]:
+    """DELETE /patients/{id}, with all sessions, connections and records. Events stay."""
+    patient = _get_patient(patient_id)
+    patient.delete()
+    return {"id": patient.patient_id, "resource_type": "patient", "deleted": True}
+
+
+@endpoint("GET", Operation.LIST_RECORDS)
+def get_patient_records(request: HttpRequest, patient_id: str) -> dict[str, Any]:
+    """GET /patients/{id}/records."""
+    query = read_parameters(
+        request.GET, "type", "since", "count", "starting_after", "ending_before"
+    )
+    return list_records(_get_patient(patient_id), query)
+
+
+@endpoint("POST", "")
+def create_patient(_request: HttpRequest) -> dict[str, Any]:
+    """POST /patients, which the sandbox does not do."""
+    raise not_implemented("create a patient without a session")
+
+
+@endpoint("PUT", "")
+def replace_patient(_request: HttpRequest, patient_id: str) -> dict[str, Any]:  # noqa: ARG001
+    """PUT /patients/{id}, which the sandbox does not do."""
+    raise not_implemented("replace a patient")
+
+
+@endpoint("GET", "")
+def get_launch_context(_request: HttpRequest, launch_id: str) -> dict[str, Any]:  # noqa: ARG001
+    """GET /launch-contexts/{id}, which the sandbox does not do."""
+    raise not_implemented("launch from a hospital's system")
+
+
 @endpoint("DELETE", Operation.DISCONNECT)
 def disconnect_connection(_request: HttpRequest, patient_id: str, conn_id: str) -> dict[str, Any]:
     """DELETE /patients/{id}/connections/{conn_…}."""
     connection = SandboxConnection.objects.filter(
-        patient=_get_patient(patient_id), conn_id=_make_storable(conn_id)
+        patient=_get_patient(patient_id), conn_id=make_storable(conn_id)
     ).first()
     if connection is None:
         raise not_found("connection")
@@ -170,12 +214,7 @@ def unknown_address(_request: HttpRequest) -> dict[str, Any]:
 
 
 def _get_patient(patient_id: str) -> SandboxPatient:
-    patient = SandboxPatient.objects.filter(patient_id=_make_storable(patient_id)).first()
+    patient = SandboxPatient.objects.filter(patient_id=make_storable(patient_id)).first()
     if patient is None:
         raise not_found("patient")
     return patient
-
-
-def _make_storable(identifier: str) -> str:
-    # PostgreSQL raises for a NUL in a comparison; nothing that it keeps has one.
-    return identifier.replace("\x00", "\N{REPLACEMENT CHARACTER}")

@@ -12,6 +12,8 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from medblocks_connect.sandbox import conf
+from medblocks_connect.sandbox.fictional_records import MAX_RECORDS
 from medblocks_connect.sandbox.models import (
     ConnectionStatus,
     SandboxConnection,
@@ -23,7 +25,6 @@ from medblocks_connect.sandbox.serializers import serialize_connection, serializ
 from medblocks_connect.sandbox.webhook_sender import record_event
 
 SCOPES = ["openid", "fhirUser", "offline_access", "patient/*.read"]
-LOST_ACCESS = "token_unavailable"
 
 
 class SessionClosed(Exception):  # noqa: N818 - a state, not an error of the caller
@@ -75,13 +76,7 @@ def lose_access(connection: SandboxConnection) -> SandboxEvent:
     """Let the hospital stop renewing the access. Raises ``ConnectionNotActive``."""
     now = timezone.now()
     with transaction.atomic():
-        _update_active(
-            connection,
-            status=ConnectionStatus.REFRESH_FAILED,
-            failure_code=LOST_ACCESS,
-            failure_at=now,
-            updated_at=now,
-        )
+        _update_active(connection, status=ConnectionStatus.REFRESH_FAILED, updated_at=now)
         return record_event("connection.token_refresh_failed", serialize_connection(connection))
 
 
@@ -97,22 +92,27 @@ def disconnect(connection: SandboxConnection) -> None:
 def sync_records(
     connection: SandboxConnection, *, ok: bool = True, total: int = 128
 ) -> SandboxEvent:
-    """Report that ``total`` records were fetched, or that none could be.
+    """Let ``total`` records arrive and report it, or report that none could be fetched.
 
     Raises ``ConnectionNotActive``.
     """
-    if connection.status != ConnectionStatus.ACTIVE:
-        raise ConnectionNotActive
     resource = {
         "resource_type": "records_sync",
         "patient_id": connection.patient_id,
         "connection_id": connection.connection_id,
     }
-    if ok:
+    with transaction.atomic():
+        if not ok:
+            _update_active(connection, status=ConnectionStatus.ACTIVE)
+            message = {"error_message": "The hospital's server stopped answering."}
+            return record_event("records.sync.failed", resource | message)
+        _update_active(
+            connection,
+            records_total=min(total, MAX_RECORDS),
+            records_synced_at=timezone.now(),
+        )
         counts = {"total": total, "errors": 0, "duration_ms": 4_200}
         return record_event("records.sync.completed", resource | counts)
-    message = {"error_message": "The hospital's server stopped answering."}
-    return record_event("records.sync.failed", resource | message)
 
 
 def _complete(session: SandboxSession, now: datetime) -> None:
@@ -132,6 +132,7 @@ def _record_outcome(session: SandboxSession, facility_id: str, code: str) -> San
     facility = session.connection_id or facility_id
     if not facility:
         raise ValueError("this session names no facility: say which one the patient picked")
+    has_id = not code or conf.failed_connections_have_ids()
     now = timezone.now()
     with transaction.atomic():
         if session.is_hosted:
@@ -139,7 +140,7 @@ def _record_outcome(session: SandboxSession, facility_id: str, code: str) -> San
         else:
             _complete(session, now)
         connection: SandboxConnection = SandboxConnection.objects.create(
-            conn_id=None if code else new_id("conn"),
+            conn_id=new_id("conn") if has_id else None,
             session=session,
             patient_id=session.patient_id,
             connection_id=facility,

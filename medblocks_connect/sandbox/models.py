@@ -1,4 +1,4 @@
-"""The sandbox's tables: patients, sessions, connections, webhook events and queued faults.
+"""The sandbox's tables: patients, sessions, connections, webhooks and queued faults.
 
 No ``__str__`` shows an email, a name or a session's ``url``.
 """
@@ -25,6 +25,24 @@ def new_event_id() -> str:
     return new_id("evt")
 
 
+def new_endpoint_id() -> str:
+    """Return a new ``wh_…``."""
+    return new_id("wh")
+
+
+def new_secret() -> str:
+    """Return a new ``whsec_…``."""
+    return new_id("whsec")
+
+
+def make_storable(identifier: str) -> str:
+    """Return an identifier that every database can look for.
+
+    PostgreSQL raises for a NUL in a comparison; nothing that it keeps has one.
+    """
+    return identifier.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
 def new_token() -> str:
     """Return the 32 hexadecimal digits that end a session's ``url``."""
     return secrets.token_hex(16)
@@ -35,7 +53,7 @@ class SandboxPatient(models.Model):
 
     patient_id = models.CharField(max_length=200, unique=True)
     email = models.CharField(max_length=320, blank=True, default="")
-    name = models.CharField(max_length=500, blank=True, default="")
+    name = models.TextField(blank=True, default="")
     metadata = models.JSONField(blank=True, default=dict)
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -109,6 +127,8 @@ class SandboxConnection(models.Model):
     failure_code = models.CharField(max_length=100, blank=True, default="")
     failure_at = models.DateTimeField(null=True, blank=True)
     scopes = models.JSONField(blank=True, default=list)
+    records_total = models.PositiveIntegerField(default=0)
+    records_synced_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
 
@@ -116,18 +136,67 @@ class SandboxConnection(models.Model):
         return self.conn_id or f"failed sandbox connection {self.pk}"
 
 
+class EndpointStatus(models.TextChoices):
+    """The states of a webhook endpoint."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
+class SandboxWebhookEndpoint(models.Model):
+    """A receiver of webhooks: an address, the types of events it asked for, and its secret."""
+
+    endpoint_id = models.CharField(max_length=64, unique=True, default=new_endpoint_id)
+    url = models.TextField()
+    events = models.JSONField(default=list)
+    status = models.CharField(
+        max_length=20, choices=EndpointStatus.choices, default=EndpointStatus.ACTIVE
+    )
+    description = models.TextField(blank=True, default="")
+    metadata = models.JSONField(blank=True, default=dict)
+    secret = models.CharField(max_length=500, default=new_secret)
+    settings_key = models.CharField(
+        max_length=64,
+        unique=True,
+        null=True,
+        blank=True,
+        help_text="Which MEDBLOCKS_SANDBOX made it; empty where the API did.",
+    )
+    fails_deliveries = models.BooleanField(
+        default=False, help_text="Let every delivery fail, as a receiver that is down."
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.endpoint_id
+
+
 class SandboxEvent(models.Model):
-    """A webhook event; it is kept after its delivery, too."""
+    """An event for one endpoint, or for none where nobody asked for it. It is kept for ever."""
 
     event_id = models.CharField(max_length=64, unique=True, default=new_event_id)
+    endpoint = models.ForeignKey(
+        SandboxWebhookEndpoint,
+        on_delete=models.CASCADE,
+        related_name="sandbox_events",
+        null=True,
+        blank=True,
+    )
     type = models.CharField(max_length=100)
     payload = models.JSONField()
     created_at = models.DateTimeField(default=timezone.now)
     delivered_at = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(
+        null=True, blank=True, help_text="Empty once delivered or given up."
+    )
     last_status = models.PositiveIntegerField(
         null=True, blank=True, help_text="HTTP status of the last answer; empty when none came."
     )
+    last_response_body = models.TextField(blank=True, default="")
+    last_redelivered_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.event_id
@@ -143,7 +212,18 @@ class Operation(models.TextChoices):
     GET_PATIENT_SESSION = "get_patient_session"
     LIST_PATIENT_SESSIONS = "list_patient_sessions"
     GET_PATIENT = "get_patient"
+    LIST_PATIENTS = "list_patients"
+    DELETE_PATIENT = "delete_patient"
+    LIST_RECORDS = "list_records"
     DISCONNECT = "disconnect"
+    CREATE_WEBHOOK = "create_webhook"
+    LIST_WEBHOOKS = "list_webhooks"
+    GET_WEBHOOK = "get_webhook"
+    UPDATE_WEBHOOK = "update_webhook"
+    DELETE_WEBHOOK = "delete_webhook"
+    ROTATE_WEBHOOK = "rotate_webhook"
+    LIST_WEBHOOK_EVENTS = "list_webhook_events"
+    REDELIVER_EVENT = "redeliver_event"
 
 
 class SandboxFault(models.Model):

@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from django.db.models import Model, Q, QuerySet
 from django.http import QueryDict
 
 from medblocks_connect.sandbox.error_envelope import ApiError, invalid_data
+from medblocks_connect.sandbox.models import make_storable
 
 Item = TypeVar("Item")
+Row = TypeVar("Row", bound=Model)
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
@@ -36,13 +39,19 @@ def read_parameters(query: QueryDict, *allowed: str) -> dict[str, str]:
 
 def read_page_request(query: dict[str, str]) -> PageRequest:
     """Read ``limit`` (1 to 100) and ``starting_after``; raises ``ApiError`` 400."""
-    limit = query.get("limit", str(DEFAULT_LIMIT))
-    if not (limit.isascii() and limit.isdigit() and len(limit) <= 3):
-        raise invalid_data("limit", "must be an integer")
-    if not 1 <= int(limit) <= MAX_LIMIT:
-        raise invalid_data("limit", f"must be 1 to {MAX_LIMIT}")
+    limit = read_limit(query, "limit", DEFAULT_LIMIT)
     cursor = query.get("starting_after")
-    return PageRequest(int(limit), "" if cursor is None else _decode_cursor(cursor))
+    return PageRequest(limit, "" if cursor is None else _decode_cursor(cursor))
+
+
+def read_limit(query: dict[str, str], name: str, default: int) -> int:
+    """Read how many items a page has at most (1 to 100); raises ``ApiError`` 400."""
+    limit = query.get(name, str(default))
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 3):
+        raise invalid_data(name, "must be an integer")
+    if not 1 <= int(limit) <= MAX_LIMIT:
+        raise invalid_data(name, f"must be 1 to {MAX_LIMIT}")
+    return int(limit)
 
 
 def build_list(
@@ -65,9 +74,33 @@ def build_list(
     }
 
 
-def invalid_cursor() -> ApiError:
+def list_newest_first(
+    rows: QuerySet[Row],
+    page: PageRequest,
+    identifier: str,
+    serialize: Callable[[Row], dict[str, Any]],
+    *,
+    wanted: Q | None = None,
+) -> dict[str, Any]:
+    """Return the list answer for those of ``rows`` that are ``wanted``, newest first.
+
+    ``identifier`` is the field that a cursor names a row by. Raises ``ApiError`` 400 for a cursor
+    that names none of ``rows``.
+    """
+    shown = rows.filter(wanted or Q()).order_by("-pk")
+    if page.after:
+        last = rows.filter(**{identifier: make_storable(page.after)}).first()
+        if last is None:
+            raise invalid_cursor()
+        shown = shown.filter(pk__lt=last.pk)
+    return build_list(
+        list(shown[: page.limit + 1]), page, lambda row: str(getattr(row, identifier)), serialize
+    )
+
+
+def invalid_cursor(name: str = "starting_after") -> ApiError:
     """Return the 400 for a cursor that this API never gave."""
-    return invalid_data("starting_after", "is not a cursor of this list")
+    return invalid_data(name, "is not a cursor of this list")
 
 
 def encode_cursor(identifier: str) -> str:

@@ -28,14 +28,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.endpoint_decorators import (
-    API_VERSION,
     SandboxView,
     exempt_from_host_middleware,
     require_debug,
 )
 from medblocks_connect.sandbox.fictional_catalog import (
     FictionalFacility,
-    all_facilities,
     find_facility,
     search_catalog,
 )
@@ -167,18 +165,6 @@ def _render_problem(request: HttpRequest, problem: str, status: int) -> HttpResp
 
 @portal_page
 @require_safe
-def show_index(request: HttpRequest) -> HttpResponse:
-    """Show what the sandbox is, what it is not, and the address of its API."""
-    base_url = request.build_absolute_uri(reverse("medblocks_sandbox:index")).rstrip("/")
-    return render(
-        request,
-        "medblocks_sandbox/index.html",
-        {"base_url": base_url, "api_version": API_VERSION, "facilities": len(all_facilities())},
-    )
-
-
-@portal_page
-@require_safe
 def show_portal(request: HttpRequest, token: str) -> HttpResponse:
     """Show the facility's sign-in, or the choice of a facility where the session names none."""
     session = _get_session(token)
@@ -271,9 +257,10 @@ def return_url_with_outcome(session: SandboxSession) -> str:
             }
         else:
             query |= {"success": "true", "connection_id": connection.connection_id}
-    parts = urlsplit(session.return_url)
-    query_string = "&".join(part for part in (parts.query, urlencode(query)) if part)
-    return parts._replace(query=query_string).geturl()
+    address, hash_sign, fragment = session.return_url.partition("#")
+    address, _, own_query = address.partition("?")
+    query_string = "&".join(part for part in (own_query, urlencode(query)) if part)
+    return f"{address}?{query_string}{hash_sign}{fragment}"
 
 
 def _get_session(token: str) -> SandboxSession:
@@ -323,7 +310,15 @@ def _send_back(request: HttpRequest, session: SandboxSession) -> HttpResponse:
     # A browser shows the answer to the last click, so every click leads where the first one did.
     if session.completed_at is None:
         return _render_closed_session(request, session)
-    return HttpResponseRedirect(return_url_with_outcome(session))
+    return _ReturnRedirect(return_url_with_outcome(session))
+
+
+class _ReturnRedirect(HttpResponseRedirect):
+    """A redirect to the ``return_url`` of a session, which may be an app's own scheme."""
+
+    def __init__(self, url: str) -> None:
+        self.allowed_schemes = [urlsplit(url).scheme]
+        super().__init__(url)
 
 
 def _render_closed_session(request: HttpRequest, session: SandboxSession) -> HttpResponse:
@@ -339,5 +334,6 @@ def _render(
     *,
     status: int = 200,
 ) -> HttpResponse:
-    common = {"session": session, "site": urlsplit(session.return_url).hostname}
+    parts = urlsplit(session.return_url)
+    common = {"session": session, "site": parts.hostname or parts.scheme}
     return render(request, f"medblocks_sandbox/{page}.html", common | context, status=status)

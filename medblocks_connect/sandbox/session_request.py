@@ -1,20 +1,25 @@
 """The body of POST /patient-sessions: read and validated, or refused with an ``ApiError``."""
 
-import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
+from medblocks_connect.sandbox.endpoint_decorators import MAX_REQUEST_BYTES
 from medblocks_connect.sandbox.error_envelope import ApiError, invalid_data
 from medblocks_connect.sandbox.fictional_catalog import FictionalFacility, find_facility
+from medblocks_connect.sandbox.json_body import parse_object, read_metadata, read_text
 
 MIN_SECONDS = 60
 MAX_SECONDS = 86_400
 DEFAULT_SECONDS = 1_800
+# An app's own scheme is a way back, too: "clinic://return", or "org.clinic.app:/return".
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):.")
+_SCHEMES_OF_BROWSERS = {"about", "blob", "data", "file", "javascript", "view-source", "vbscript"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ def read_session_request(body: bytes) -> SessionRequest:
     ``ApiError``: 400 naming the property, 404 for an unknown facility, and what a facility that
     always refuses answers.
     """
-    properties = _parse_object(body)
+    properties = parse_object(body)
     for name in properties:
         if name not in _BODY_READERS:
             raise invalid_data(name, "is not a property of a patient session")
@@ -56,59 +61,20 @@ def read_session_request(body: bytes) -> SessionRequest:
     return SessionRequest(**values)
 
 
-def _parse_object(body: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
-        _refuse_unstorable(content)
-    except (ValueError, RecursionError) as error:
-        raise ApiError("bad_request", "The body is not valid JSON.") from error
-    if not isinstance(content, dict):
-        raise ApiError("bad_request", "The body is not a JSON object.")
-    return content
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is not JSON"
-    raise ValueError(message)
-
-
-def _refuse_unstorable(value: Any) -> None:
-    # No database keeps a lone surrogate, and PostgreSQL keeps no NUL.
-    if isinstance(value, str):
-        if "\x00" in value:
-            raise ValueError("NUL in a string")
-        value.encode("utf-8")
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            _refuse_unstorable(name)
-            _refuse_unstorable(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _refuse_unstorable(inner)
-
-
-def _read_text(name: str, value: Any, shortest: int, longest: int) -> str:
-    if not isinstance(value, str):
-        raise invalid_data(name, "must be a string")
-    if not shortest <= len(value) <= longest:
-        raise invalid_data(name, f"must have {shortest} to {longest} characters")
-    return value
-
-
 def _read_patient_id(name: str, value: Any) -> str:
-    return _read_text(name, value, 1, 200)
+    return read_text(name, value, 1, 200)
 
 
 def _read_patient_name(name: str, value: Any) -> str:
-    return _read_text(name, value, 0, 500)
+    return read_text(name, value, 0, MAX_REQUEST_BYTES)
 
 
 def _read_label(name: str, value: Any) -> str:
-    return _read_text(name, value, 1, 60)
+    return read_text(name, value, 1, 60)
 
 
 def _read_email(name: str, value: Any) -> str:
-    text = _read_text(name, value, 1, 320)
+    text = read_text(name, value, 1, 320)
     try:
         validate_email(text)
     except ValidationError:
@@ -117,19 +83,26 @@ def _read_email(name: str, value: Any) -> str:
 
 
 def _read_return_url(name: str, value: Any) -> str:
-    text = _read_text(name, value, 1, 2_000)
+    text = read_text(name, value, 1, 2_000)
+    scheme = _SCHEME.match(text)
+    if not scheme or any(character.isspace() or ord(character) < 32 for character in text):
+        raise invalid_data(name, "must be an absolute URL")
+    if scheme[1].lower() in _SCHEMES_OF_BROWSERS:
+        raise invalid_data(name, "must lead to a site or an app")
     try:
         parts = urlsplit(text)
-        absolute = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        has_host = bool(parts.hostname)
     except ValueError:
-        absolute = False
-    if not absolute or any(character.isspace() or ord(character) < 32 for character in text):
-        raise invalid_data(name, "must be an absolute http or https URL")
+        raise invalid_data(name, "must be an absolute URL") from None
+    if parts.scheme in {"http", "https"} and not has_host:
+        raise invalid_data(name, "must name a host")
     return text
 
 
 def _read_expires_in(name: str, value: Any) -> int:
-    # To Python true is the integer 1, which the range below refuses.
+    # To Python true is the integer 1, which the range below refuses; to JSON 60.0 is an integer.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if not isinstance(value, int):
         raise invalid_data(name, "must be an integer")
     if not MIN_SECONDS <= value <= MAX_SECONDS:
@@ -137,14 +110,8 @@ def _read_expires_in(name: str, value: Any) -> int:
     return value
 
 
-def _read_metadata(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise invalid_data(name, "must be an object")
-    return value
-
-
 def _read_facility(name: str, value: Any) -> FictionalFacility:
-    facility = find_facility(_read_text(name, value, 1, 500))
+    facility = find_facility(read_text(name, value, 1, MAX_REQUEST_BYTES))
     if facility is None:
         raise ApiError("resource_not_found", "No such connection.", param=name)
     return facility
@@ -172,5 +139,5 @@ _BODY_READERS: dict[str, Callable[[str, Any], Any]] = {
     "patient_name": _read_patient_name,
     "return_button_label": _read_label,
     "expires_in": _read_expires_in,
-    "metadata": _read_metadata,
+    "metadata": read_metadata,
 }

@@ -34,6 +34,11 @@ class Caller:
             BASE + path, data, content_type="application/json", headers=KEY | (headers or {})
         )
 
+    def patch(self, path, body):
+        return self.client.patch(
+            BASE + path, json.dumps(body), content_type="application/json", headers=KEY
+        )
+
     def delete(self, path):
         return self.client.delete(BASE + path, headers=KEY)
 

@@ -37,6 +37,18 @@ def test_fault_with_retry_after_sends_header(caller):
     assert caller.get("/connections")["Retry-After"] == "2"
 
 
+@pytest.mark.parametrize("retry_after", [None, 0])
+def test_fault_of_429_asks_to_wait_a_second_at_least(caller, retry_after):
+    queue_fault("search_connections", 429, "throttled", retry_after=retry_after)
+    assert caller.get("/connections")["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize(("status", "kind"), [(402, "billing_error"), (429, "rate_limit_error")])
+def test_fault_quota_exceeded_is_typed_by_its_status(caller, status, kind):
+    queue_fault("search_connections", status, "quota_exceeded")
+    assert caller.get("/connections").json()["error"]["type"] == kind
+
+
 def test_fault_after_the_work_creates_session(caller):
     queue_fault("create_patient_session", 504, "internal_error", after_the_work=True)
     assert caller.post("/patient-sessions", BODY).status_code == 504
@@ -75,6 +87,17 @@ def test_fault_of_any_operation_answers_one_call(caller, operation):
         caller.get("/patients/x/patient-sessions"),
         caller.get("/patients/x"),
         caller.delete("/patients/x/connections/y"),
+        caller.get("/patients"),
+        caller.delete("/patients/x"),
+        caller.get("/patients/x/records"),
+        caller.post("/webhooks", {}),
+        caller.get("/webhooks"),
+        caller.get("/webhooks/x"),
+        caller.patch("/webhooks/x", {}),
+        caller.delete("/webhooks/x"),
+        caller.post("/webhooks/x/rotate-secret", {}),
+        caller.get("/webhooks/x/events"),
+        caller.post("/events/x/redeliver", {}),
     ]
     assert [answer.status_code for answer in answers].count(503) == 1
 

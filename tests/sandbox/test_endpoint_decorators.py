@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from django.urls import resolve
 
-from tests.sandbox.conftest import BASE, Caller
+from tests.sandbox.conftest import BASE, KEY, Caller
 
 pytestmark = pytest.mark.django_db
 
@@ -70,7 +70,7 @@ def test_success_has_request_id_of_its_own(caller):
 
 
 @pytest.mark.parametrize(
-    "path", ["/nowhere", "/patient-sessions/", "/patients", "/c/12", "/v1/health"]
+    "path", ["/nowhere", "/patient-sessions/", "/patients/", "/c/12", "/v1/health"]
 )
 def test_unknown_address_is_not_found(caller, path):
     response = caller.get(path)
@@ -80,13 +80,32 @@ def test_unknown_address_is_not_found(caller, path):
 
 @pytest.mark.parametrize(
     ("path", "allowed"),
-    [("/patient-sessions", "POST"), ("/patients/p/connections/conn_1", "DELETE")],
+    [
+        ("/patient-sessions", "POST"),
+        ("/patients/p/connections/conn_1", "DELETE"),
+        ("/patients/p", "GET, PUT, DELETE"),
+        ("/webhooks", "GET, POST"),
+        ("/webhooks/wh_1", "GET, PATCH, DELETE"),
+    ],
 )
-def test_wrong_method_names_allowed_one(caller, path, allowed):
-    response = caller.get(path)
+def test_wrong_method_names_allowed_ones(caller, path, allowed):
+    response = caller.client.generic("TRACE", BASE + path, headers=KEY)
     assert response.status_code == 405
     assert response["Allow"] == allowed
     assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/patients"), ("PUT", "/patients/p"), ("GET", "/launch-contexts/1")],
+)
+def test_operation_that_the_sandbox_cannot_do_says_so(caller, method, path):
+    response = caller.client.generic(method, BASE + path, headers=KEY)
+    error = response.json()["error"]
+    assert response.status_code == 501
+    assert (error["type"], error["code"]) == ("api_error", "not_implemented")
+    assert error["message"].startswith("The sandbox does not ")
+    assert caller.client.generic(method, BASE + path).status_code == 401
 
 
 def test_body_too_large_is_refused(caller):
@@ -114,5 +133,5 @@ def test_strict_host_middleware_lets_sandbox_through(settings, session):
 
 
 def test_views_are_outside_atomic_requests():
-    for path in ("/patient-sessions", "/c/" + "0" * 32 + "/decision"):
+    for path in ("/patient-sessions", "/webhooks", "/c/" + "0" * 32 + "/decision"):
         assert resolve(BASE + path).func._non_atomic_requests == {"default"}

@@ -31,12 +31,19 @@ def test_session_has_documented_shape(caller):
         "status": "open",
         "patient_id": "pat-1",
         "connection_id": RIVERSIDE,
-        "recommended_connection_ids": [],
+        "recommended_connection_ids": None,
         "return_url": RETURN_URL,
         "return_button_label": None,
         "connections": [],
         "metadata": {"attempt": "a1"},
     }
+
+
+def test_session_without_facility_names_recommended_ones(caller, hosted):
+    chosen = caller.start_hosted(recommended_connection_ids=[RIVERSIDE])
+    for session, recommended in ((hosted, []), (chosen, [RIVERSIDE])):
+        shown = caller.get(f"/patient-sessions/{session.session_id}").json()
+        assert shown["recommended_connection_ids"] == recommended
 
 
 def test_session_url_ends_in_32_hexadecimal_digits(session):
@@ -112,6 +119,14 @@ def test_failed_session_shows_failed_connection(caller, session):
     assert connection["id"] is None
     assert (connection["status"], connection["failure_code"]) == ("failed", "oauth_error")
     assert connection["failure_at"].endswith("Z")
+
+
+@pytest.mark.parametrize("end", [flows.lose_access, flows.disconnect])
+def test_connection_that_ended_later_shows_no_failure(caller, session, end):
+    end(flows.approve(session))
+    (connection,) = caller.get("/patients/pat-1").json()["connections"]
+    assert (connection["failure_code"], connection["failure_at"]) == (None, None)
+    assert connection["updated_at"] > connection["created_at"]
 
 
 def test_list_is_newest_first(caller):

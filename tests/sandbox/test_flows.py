@@ -35,6 +35,11 @@ def test_cancel_fails_connection(session):
     assert (connection.status, connection.failure_code) == ("failed", "user_denied")
 
 
+def test_failed_connection_has_an_id_where_so_set(session, settings):
+    settings.MEDBLOCKS_SANDBOX = {"FAILED_CONNECTIONS_HAVE_IDS": True}
+    assert flows.cancel(session).conn_id.startswith("conn_")
+
+
 def test_fail_without_code_raises(session):
     with pytest.raises(ValueError, match="code"):
         flows.fail(session, "")
@@ -139,7 +144,7 @@ def test_lose_access_records_event(session):
         "id", "connection_id", "status", "failure_code", "failure_at", "created_at",
     }  # fmt: skip
     assert (resource["id"], resource["status"]) == (connection.conn_id, "refresh_failed")
-    assert resource["failure_code"]
+    assert (resource["failure_code"], resource["failure_at"]) == (None, None)
 
 
 def test_lose_access_twice_records_one_event(session):

@@ -188,6 +188,25 @@ def test_return_url_with_query_keeps_it(caller):
     assert url.endswith("#top")
 
 
+@pytest.mark.parametrize(
+    ("return_url", "begins"),
+    [
+        ("clinic://return", "clinic://return?patient_id="),
+        ("org.clinic.app:/return?a=b", "org.clinic.app:/return?a=b&patient_id="),
+    ],
+)
+def test_choice_sends_back_to_an_apps_own_scheme(client, caller, return_url, begins):
+    response = decide(client, caller.start(return_url=return_url), "approve")
+    assert response.status_code == 302
+    assert response.url.startswith(begins)
+
+
+def test_return_url_with_fragment_keeps_it_at_the_end(caller):
+    url = return_url_with_outcome(caller.start(return_url="https://clinic.example/#/records"))
+    assert url.startswith("https://clinic.example/?patient_id=")
+    assert url.endswith("#/records")
+
+
 def test_return_url_of_hosted_session_carries_only_two_ids(hosted):
     flows.approve(hosted, RIVERSIDE)
     assert return_url_with_outcome(hosted) == (

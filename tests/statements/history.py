@@ -314,7 +314,7 @@ class Story:
             )
             self._hear_session(attempt, about, self._moment(told["created_at"]))
         elif event.type == "connection.token_refresh_failed":
-            moment = self._moment(about["failure_at"])
+            moment = self._moment(about["failure_at"] or told["created_at"])
             self._tell(Word(about["id"], model.LOST, moment, moment))
         else:
             self._hear_records(event.type, about, self._moment(told["created_at"]))
