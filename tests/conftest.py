@@ -12,11 +12,12 @@ import hypothesis
 import pytest
 import requests
 from django.contrib.auth import get_user_model
-from django.core.cache import cache
+from django.core.cache import cache as hosts_cache
 from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone
 
+from medblocks_connect.cache import cache
 from medblocks_connect.facilities.catalog import catalog_base_url
 from medblocks_connect.medblocks_client import forget_clients
 from medblocks_connect.models import (
@@ -62,10 +63,12 @@ def _known_installation(django_db_setup, django_db_blocker) -> None:
 
 @pytest.fixture(autouse=True)
 def _empty_cache() -> Iterator[None]:
-    """Let no test see what another one cached."""
-    cache.clear()
+    """Let no test see what another one cached, nor that the cache was down in it."""
+    hosts_cache.clear()
+    cache.forget()
     yield
-    cache.clear()
+    hosts_cache.clear()
+    cache.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -29,8 +29,9 @@ ROOT_MODULES = {
     "url_safety": "which URLs a browser may be sent to or shown",
     "cache": "Django's cache: every key, and its errors as misses",
     "timezones": "aware and stored times",
+    "operations": "public: what the commands do, as functions",
 }
-"""Every module in the package's root, with its reason. ``testing``, ``operations``, ``erasure``,
+"""Every module in the package's root, with its reason. ``testing``, ``erasure``,
 ``celery_tasks`` and ``webhook_urls`` will come; nothing else."""
 
 DJANGOS_OWN = {"__init__", "apps", "checks", "conf", "models", "urls", "signals"}
@@ -60,6 +61,7 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
     {"facilities": ("facilities",)},
     {"attempts": ("attempts",)},
     {"patient_connections": ("patient_connections",)},
+    {"operations": ("operations",)},
     {
         "views": ("views",),
         "admin": ("admin",),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +24,7 @@ from medblocks_connect.admin.pending_signals import list_pending_signals
 from medblocks_connect.admin.support_bundle import write_bundle
 from medblocks_connect.admin.workspaces import describe_other_workspace
 from medblocks_connect.api import MedblocksError, NotFoundError
-from medblocks_connect.attempts.queries import Standing, find_standing, has_never_left
+from medblocks_connect.attempts.queries import find_standing, has_never_left, was_ended_here
 from medblocks_connect.attempts.verification import can_ask_about, verify_attempt
 from medblocks_connect.error_messages import describe_error
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
@@ -89,7 +88,6 @@ class TimelineEntry:
 def describe_attempt(request: HttpRequest, attempt: PatientConnectionAttempt) -> dict[str, Any]:
     """Return what the template of an attempt's page needs beside Django's own."""
     events, events_left_out = read_events(attempt)
-    standing = find_standing(attempt)
     may_ask = can_ask_about(attempt) and request.user.has_perm(ASK_PERMISSION)
     return {
         "attempt": attempt,
@@ -98,8 +96,8 @@ def describe_attempt(request: HttpRequest, attempt: PatientConnectionAttempt) ->
             attempt,
             find_later_attempts(attempt),
             timezone.now(),
-            standing=standing,
-            was_disconnected=was_disconnected(attempt, events, events_left_out, standing),
+            standing=find_standing(attempt),
+            was_disconnected=was_ended_here(attempt),
             never_left=has_never_left(attempt),
         ),
         "timeline": [show_event(event) for event in events],
@@ -144,26 +142,6 @@ def find_later_attempts(attempt: PatientConnectionAttempt) -> LaterAttempts:
     counted: Any = later.defer(*described).annotate(count=Window(Count("pk")))
     last = counted.order_by("-created_at", "-id").first()
     return LaterAttempts(last.count, last) if last else LaterAttempts()
-
-
-def was_disconnected(
-    attempt: PatientConnectionAttempt,
-    events: Iterable[AttemptEvent],
-    events_left_out: int,
-    standing: Standing,
-) -> bool:
-    """Return whether the connection of ``attempt`` was ended on our own page."""
-    disconnected = AttemptEvent.Kind.DISCONNECTED
-    if attempt.lost_at is None:
-        return False
-    # A line about a further place of its session names that place.
-    if any(event.kind == disconnected and not event.detail for event in events):
-        return True
-    # The place may have been ended here before the attempt heard that it had connected.
-    if standing.was_ended_here and attempt.status == PatientConnectionAttempt.Status.SUCCEEDED:
-        return True
-    own = attempt.events.filter(kind=disconnected, detail="")
-    return events_left_out > 0 and own.exists()
 
 
 def event_time(event: AttemptEvent) -> datetime:

@@ -74,6 +74,14 @@ class _Known:
         return is_kept and self.attempt.status != Status.SUCCEEDED
 
     @property
+    def may_be_anothers(self) -> bool:
+        """Whether its connection stands, and another patient came back from its portal."""
+        made_it = self.attempt.status == Status.SUCCEEDED and self.standing.is_connected
+        return (
+            made_it and not self.standing.is_later and self.attempt.another_patient_at is not None
+        )
+
+    @property
     def message(self) -> ErrorMessage:
         return describe_error(self.attempt.error, at_start=self.never_left)
 
@@ -241,6 +249,8 @@ def _turn_when_closed(known: _Known) -> str:
 
 def _turn_when_open(known: _Known) -> str:
     attempt = known.attempt
+    if known.may_be_anothers:
+        return _("You: the records may be another person's")
     if attempt.status == Status.SUCCEEDED:
         if known.standing.lacks_records:
             return _("Medblocks: it could not fetch all records")
@@ -276,6 +286,11 @@ def _words_for_patient(known: _Known) -> str:
 
 def _next_step(known: _Known) -> str:
     attempt = known.attempt
+    if known.may_be_anothers:
+        return _(
+            "Ask the patient who signed in at the portal. If it was somebody else, have them "
+            "disconnect it on their connections page, then connect again themselves."
+        )
     if attempt.status == Status.SUCCEEDED:
         if known.standing.lacks_records:
             return _("Wait a day. If they still lack, send Medblocks' support the bundle below.")

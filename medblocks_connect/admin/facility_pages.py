@@ -104,11 +104,16 @@ class MissingFacilityAdmin(ReadOnlyAdmin):
     """
 
     view_permission = "medblocks_connect.view_missingfacility"
-    list_display = ("text", "requests", "searches", "workspace", "first_at", "last_at")
+    list_display = ("looked_for", "requests", "searches", "workspace", "first_at", "last_at")
     list_filter = (filters.WorkspaceFilter,)
     sortable_by = ("requests", "searches", "last_at")
     search_fields = ("text",)
     inlines = (FacilityRequestInline,)
+
+    @admin.display(description=_("looked for"))
+    def looked_for(self, missing: MissingFacility) -> str:
+        """Return the text, or what stands for those that are only counted."""
+        return str(missing)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return whether the delete permission is there."""

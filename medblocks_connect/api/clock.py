@@ -18,3 +18,18 @@ def now() -> float:
 def sleep(seconds: float) -> None:
     """Wait ``seconds`` between two tries."""
     time.sleep(seconds)
+
+
+class TimeLimit:
+    """The time that a piece of work may take, from when this is made; None for no limit."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._until = None if seconds is None else monotonic() + seconds
+
+    def is_over(self) -> bool:
+        """Return whether nothing new should be begun."""
+        return self._until is not None and monotonic() >= self._until
+
+    def fits(self, seconds: float) -> bool:
+        """Return whether ``seconds`` more are left."""
+        return self._until is None or monotonic() + seconds < self._until

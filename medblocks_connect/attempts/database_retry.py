@@ -12,6 +12,23 @@ Result = TypeVar("Result")
 
 _SECONDS: Final = 1.0
 
+# What SQLite says, the classes of PostgreSQL's codes and MySQL's codes of a database that takes no
+# writes now: it is full, has no room for a connection, is read-only, or its disk fails.
+_SQLITE_TAKES_NONE: Final = ("readonly", "is full", "disk I/O", "unable to open")
+_SQLSTATES_TAKE_NONE: Final = ("08", "53", "58")
+_MYSQL_TAKES_NONE: Final = (1021, 1114, 1290, 1836)
+
+
+def is_repeatable(error: OperationalError) -> bool:
+    """Return whether a write that was refused by ``error`` may be taken a moment later."""
+    sqlstate = getattr(error.__cause__, "sqlstate", None) or ""
+    first = error.args[0] if error.args else ""
+    return not (
+        sqlstate.startswith(_SQLSTATES_TAKE_NONE)
+        or first in _MYSQL_TAKES_NONE
+        or any(text in str(first) for text in _SQLITE_TAKES_NONE)
+    )
+
 
 class RetryLimit:
     """The limit of one write's repetitions; its time begins when it is made.
@@ -41,6 +58,6 @@ def retry_on_deadlock(write: Callable[[], Result], database: str) -> Result:
     while True:
         try:
             return write()
-        except OperationalError:  # noqa: PERF203 - the loop is for nothing else
-            if limit.is_reached(database):
+        except OperationalError as error:  # noqa: PERF203 - the loop is for nothing else
+            if not is_repeatable(error) or limit.is_reached(database):
                 raise

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.db import router
+from django.db.models import QuerySet
 
 from medblocks_connect.attempts.connection_state import ACTIVE
 from medblocks_connect.attempts.evidence import Evidence
@@ -39,7 +40,23 @@ def _is_decisive(link: ConnectionLink, attempt: PatientConnectionAttempt) -> boo
     row = link.connection
     if is_further(row, attempt) or not attempt.is_hosted:
         return attempt.patient_connection_id == link.patient_connection_id
-    others = ConnectionLink.objects.using(router.db_for_write(ConnectionLink))
-    others = others.filter(connection=row).exclude(pk=link.pk)
-    made_there = others.filter(since__gte=attempt.created_at - CLOCK_TOLERANCE)
-    return not made_there.filter(status=ACTIVE).exists()
+    return not _list_others_made_with(link, attempt).filter(status=ACTIVE).exists()
+
+
+def _list_others_made_with(
+    link: ConnectionLink, attempt: PatientConnectionAttempt
+) -> QuerySet[ConnectionLink]:
+    """Return the links to the place of ``link`` that the session of ``attempt`` made besides.
+
+    Which session made a link is not kept: these are of its time, and no other attempt's own.
+    """
+    database = router.db_for_write(ConnectionLink)
+    others = ConnectionLink.objects.using(database).filter(
+        connection=link.connection, since__gte=attempt.created_at - CLOCK_TOLERANCE
+    )
+    if attempt.settled_at is not None:
+        others = others.filter(since__lte=attempt.settled_at + CLOCK_TOLERANCE)
+    attempts = PatientConnectionAttempt.objects.using(database)
+    other_attempts = attempts.of_patient(attempt.patient_id).exclude(pk=attempt.pk)
+    their_own = other_attempts.values("patient_connection_id")
+    return others.exclude(pk=link.pk).exclude(patient_connection_id__in=their_own)

@@ -11,7 +11,7 @@ from typing import Final
 from django.db import router
 from django.db.models import Q
 
-from medblocks_connect.attempts.connection_state import ACTIVE
+from medblocks_connect.attempts.connection_state import ACTIVE, DISCONNECTED
 from medblocks_connect.error_messages import PATIENTS_CHOICES
 from medblocks_connect.models import (
     AttemptEvent,
@@ -60,14 +60,14 @@ class Standing:
     """How the patient stands now at the place of an attempt, whatever came of the attempt.
 
     ``is_later``: by a later attempt than this one. ``was_regained``: the access had ended
-    meanwhile. ``was_ended_here``: the patient disconnected it. ``lacks_records``: some did not
+    meanwhile. ``is_disconnected``: not lost, but ended by somebody. ``lacks_records``: some did not
     arrive, and have not all come since. Times are as stored.
     """
 
     is_connected: bool = False
     is_later: bool = False
     was_regained: bool = False
-    was_ended_here: bool = False
+    is_disconnected: bool = False
     lacks_records: bool = False
     records_at: datetime | None = None
     records_failed_at: datetime | None = None
@@ -80,9 +80,11 @@ def find_standing(attempt: PatientConnectionAttempt) -> Standing:
     connections = PatientConnection.objects.where_written().of_patient(attempt.patient_id)
     connection = connections.filter(place_id=attempt.place_id).first()
     if connection is None:  # a row that a host made itself
-        return Standing(attempt.is_connected)
+        was_disconnected = attempt.connection_status == DISCONNECTED
+        return Standing(attempt.is_connected, is_disconnected=was_disconnected)
     if not connection.is_connected:
-        return Standing(was_ended_here=connection.was_ended_here)
+        state = PatientConnection.State.DISCONNECTED
+        return Standing(is_disconnected=connection.state == state)
     is_later = (connection.attempt_id or 0) > attempt.pk
     return Standing(
         is_connected=True,
@@ -113,6 +115,25 @@ def _worked_at(link: ConnectionLink, moment: datetime) -> bool:
     return link.status == ACTIVE and was_never_lost and is_older
 
 
+def was_ended_here(attempt: PatientConnectionAttempt) -> bool:
+    """Return whether the access that ``attempt`` had was ended on our own page.
+
+    Its own link was since it began, be the place connected again or not; or the place was, as it
+    stands.
+    """
+    if attempt.lost_at is None or attempt.status != _Status.SUCCEEDED:
+        return False
+    # In the attempt's own workspace, which need not be the one in force.
+    connections = PatientConnection.objects.where_written().filter(
+        workspace=attempt.workspace, patient_id=attempt.patient_id, place_id=attempt.place_id
+    )
+    own_link = Q(
+        links__patient_connection_id=attempt.patient_connection_id,
+        links__ended_here_at__gt=attempt.created_at,
+    )
+    return connections.filter(own_link | Q(was_ended_here=True)).exists()
+
+
 def has_never_left(attempt: PatientConnectionAttempt) -> bool:
     """Return whether nothing says that the patient of ``attempt`` ever left this site for it.
 
@@ -136,8 +157,9 @@ def has_failed_twice(attempt: PatientConnectionAttempt) -> bool:
     """
     if not _is_failure(attempt):
         return False
-    own = PatientConnectionAttempt.objects.of_patient(attempt.patient_id).in_workspace()
+    own = PatientConnectionAttempt.objects.of_patient(attempt.patient_id)
     earlier = own.filter(
+        workspace=attempt.workspace,
         place_id=attempt.place_id,
         created_at__gte=attempt.created_at - _RECENT,
         id__lt=attempt.pk,

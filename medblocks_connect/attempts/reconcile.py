@@ -21,6 +21,7 @@ from django.db.models import F, Q
 from django.utils import timezone as django_timezone
 
 from medblocks_connect.api import MedblocksError, NotFoundError, PatientSession
+from medblocks_connect.api.clock import TimeLimit
 from medblocks_connect.attempts.database_retry import retry_on_deadlock
 from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outbox import send_due_signals
@@ -97,29 +98,37 @@ class Reconciliation:
 
 
 def reconcile_attempts(
-    *, limit: int, on_progress: Callable[[Reconciliation], None] = lambda _done: None
+    *,
+    limit: int,
+    max_seconds: float | None = None,
+    on_progress: Callable[[Reconciliation], None] = lambda _done: None,
 ) -> Reconciliation:
     """Settle up to ``limit`` attempts that have no confirmed outcome; as many deliveries, signals.
 
-    Raises what the database raises where not even a failure can be noted.
+    After ``max_seconds`` nothing new is begun. Raises what the database raises where not even a
+    failure can be noted.
     """
-    done = Reconciliation()
-    done.deliveries, done.failed_deliveries = retry_deliveries(limit)
+    done, time_limit = Reconciliation(), TimeLimit(max_seconds)
+    done.deliveries, done.failed_deliveries = retry_deliveries(limit, time_limit)
     with closing(_lease_attempts(limit)) as attempts:
-        _reconcile_all(attempts, done, on_progress)
+        _reconcile_all(attempts, done, time_limit, on_progress)
     if not done.stopped:
         _name_facilities()
     # Last: what the run itself settled may be left to it (DEFER_SIGNALS).
-    done.signals, done.failed_signals = send_due_signals(limit)
+    done.signals, done.failed_signals = send_due_signals(limit, time_limit)
     return done
 
 
 def _reconcile_all(
     attempts: Iterator[PatientConnectionAttempt],
     done: Reconciliation,
+    time_limit: TimeLimit,
     on_progress: Callable[[Reconciliation], None],
 ) -> None:
     away = 0
+    if time_limit.is_over():  # before any is leased
+        done.stopped = "time"
+        return
     for attempt in attempts:
         away_before, away = away, 0
         try:
@@ -136,6 +145,8 @@ def _reconcile_all(
         finally:
             _end_lease(attempt, asked_at=django_timezone.now())
         on_progress(done)
+        if time_limit.is_over():
+            done.stopped = done.stopped or "time"
         if done.stopped:
             break
 

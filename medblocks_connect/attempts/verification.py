@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import timedelta
 
-from django.db import OperationalError
+from django.db import InternalError, OperationalError
 from django.db.models import Q
 from django.utils import timezone
 
@@ -60,9 +60,13 @@ def verify_if_due(attempt: PatientConnectionAttempt) -> None:
     latest = now - VERIFICATION_INTERVAL
     if not can_ask_about(attempt) or (attempt.asked_at and attempt.asked_at >= latest):
         return
-    if count_action(attempt.patient_id, RETURN):
-        return
     long_enough = Q(asked_at__isnull=True) | Q(asked_at__lt=latest)
-    # The UPDATE decides: of several pages that wait for one attempt, one asks.
-    if PatientConnectionAttempt.objects.filter(long_enough, pk=attempt.pk).update(asked_at=now):
-        _verify_now(attempt)
+    free = PatientConnectionAttempt.objects.filter(long_enough, pk=attempt.pk)
+    # A page that only looks must not break over a lock, or where nothing can be written: it looks
+    # again. PostgreSQL has an InternalError for the latter.
+    with suppress(InternalError, OperationalError):
+        if count_action(attempt.patient_id, RETURN):
+            return
+        # The UPDATE decides: of several pages that wait for one attempt, one asks.
+        if free.update(asked_at=now):
+            _verify_now(attempt)

@@ -23,8 +23,9 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from medblocks_connect import signals
+from medblocks_connect.api.clock import TimeLimit
 from medblocks_connect.attempts.connection_rows import record_places
-from medblocks_connect.attempts.database_retry import RetryLimit, retry_on_deadlock
+from medblocks_connect.attempts.database_retry import RetryLimit, is_repeatable, retry_on_deadlock
 from medblocks_connect.attempts.evidence import Evidence, PlaceEvidence
 from medblocks_connect.attempts.outbox import (
     MAX_TRIES,
@@ -119,7 +120,7 @@ def settle_with_waiting_deliveries(attempt: PatientConnectionAttempt, evidence: 
         attempt.refresh_from_db(using=router.db_for_write(PatientConnectionAttempt))
 
 
-def retry_deliveries(limit: int) -> tuple[int, int]:
+def retry_deliveries(limit: int, time_limit: TimeLimit | None = None) -> tuple[int, int]:
     """Process up to ``limit`` deliveries that are due; return how many are, and how many failed.
 
     Raises what the database raises where not even a failure can be noted.
@@ -127,6 +128,8 @@ def retry_deliveries(limit: int) -> tuple[int, int]:
     states = []
     # A list of keys: an open cursor would keep other writers out of SQLite until its end.
     for key in list(_due_deliveries(timezone.now()).values_list("pk", flat=True)[:limit]):
+        if time_limit is not None and time_limit.is_over():
+            break
         delivery = find_deliveries().filter(pk=key).first()
         if delivery is not None and process_delivery(delivery):
             states.append(delivery.state)
@@ -278,8 +281,8 @@ def _apply_effect(delivery: WebhookDelivery, effect: EventEffect, store: Store) 
                         owed = _owe_signals(delivery, effect, changes, lost, database)
                         return _Applied(_newly_connected(changes), owed)
                 transaction.set_rollback(True, using=database)
-        except OperationalError:
-            if limit.is_reached(database):
+        except OperationalError as error:
+            if not is_repeatable(error) or limit.is_reached(database):
                 raise
         effect = read_effect(delivery)
 

@@ -51,7 +51,7 @@ _NEVER_STORED: Final = ("url", "patient_email", "patient_name", "email", "name")
 def read_delivery(body: bytes) -> WebhookDelivery | None:
     """Return the event in ``body``, not stored yet; None where it is no JSON object."""
     try:
-        event = json.loads(body.decode())
+        event = json.loads(body.decode("utf-8-sig"))
         if not isinstance(event, dict) or _nests_too_deep(event):
             return None
         return _build_delivery(event, body)

@@ -27,13 +27,14 @@ def count_search(text: str) -> None:
 
 
 def request_facility(patient: Patient, text: str, note: str = "") -> bool:
-    """Keep that a patient misses a facility; return whether ``text`` said anything.
+    """Keep that a patient misses a facility; return whether its name is kept.
 
-    The note and the patient's id are kept only where the host's settings ask for them.
+    It is not where ``text`` says nothing, and where so many others are kept that it is only
+    counted. The note and the patient's id are kept only where the host's settings ask for them.
     """
     missing = _count(text, "requests")
-    if missing is None:
-        return bool(_fold(text))
+    if missing is None or missing.is_beyond_limit:
+        return False
     kept_note = clean_text(note, NOTE_MAX_LENGTH) if conf.request_notes else ""
     patient_id = patient.patient_id if conf.requests_name_patient else ""
     if kept_note or patient_id:
@@ -46,20 +47,31 @@ def _fold(text: str) -> str:
 
 
 def _count(text: str, column: str) -> MissingFacility | None:
-    """Add one to ``column`` of the row for ``text``; None where nothing is kept."""
+    """Add one to ``column`` of the row for ``text``, or of that for all beyond the limit.
+
+    Return the row; None where ``text`` says nothing.
+    """
     folded = _fold(text)
     if not folded:
         return None
+    row = _count_in_row(folded, column)
+    if row is not None:
+        return row
+    if filter_workspace(MissingFacility.objects.all()).count() < _MOST_KEPT:
+        return _insert_row(folded, clean_text(text, TEXT_MAX_LENGTH), column)
+    return _count_in_row("", column) or _insert_row("", "", column)
+
+
+def _count_in_row(folded: str, column: str) -> MissingFacility | None:
     rows = filter_workspace(MissingFacility.objects.filter(folded=folded))
-    counted = {column: F(column) + 1, "last_at": timezone.now()}
     # The UPDATE first: a transaction that reads and then writes fails on SQLite under load.
-    if not rows.update(**counted):
-        if filter_workspace(MissingFacility.objects.all()).count() >= _MOST_KEPT:
-            return None
-        cleaned = clean_text(text, TEXT_MAX_LENGTH)
-        try:
-            with transaction.atomic(using=router.db_for_write(MissingFacility)):
-                return MissingFacility.objects.create(text=cleaned, folded=folded, **{column: 1})
-        except IntegrityError:  # somebody else was first
-            rows.update(**counted)
-    return rows.first()
+    is_there = rows.update(**{column: F(column) + 1, "last_at": timezone.now()})
+    return rows.first() if is_there else None
+
+
+def _insert_row(folded: str, text: str, column: str) -> MissingFacility | None:
+    try:
+        with transaction.atomic(using=router.db_for_write(MissingFacility)):
+            return MissingFacility.objects.create(text=text, folded=folded, **{column: 1})
+    except IntegrityError:  # somebody else was first
+        return _count_in_row(folded, column)

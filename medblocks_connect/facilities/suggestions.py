@@ -12,7 +12,7 @@ from medblocks_connect.conf import conf
 from medblocks_connect.facilities.aliases import choose_aliases
 from medblocks_connect.facilities.lookup import find_known_facilities, get_facilities
 from medblocks_connect.facilities.popularity import count_connected
-from medblocks_connect.models import PatientConnection
+from medblocks_connect.models import PatientConnection, is_url, name_place
 from medblocks_connect.patients import Patient
 
 _MOST_USED: Final = 5
@@ -54,7 +54,8 @@ def suggest_facilities(patient: Patient) -> Suggestions:
     pinned = [known.facilities[key] for key in pinned_ids if key in known.facilities]
     if not known.has_catalog and len(pinned) < len(pinned_ids):
         pinned = get_facilities(pinned_ids)
-    seen = {facility.id for facility in used}
+    # By the place: a URL may have been chosen with a slash at its end.
+    seen = {name_place(facility.id) for facility in used}
     pinned = [facility for facility in pinned if facility.id not in seen]
     seen.update(facility.id for facility in pinned)
     chosen = (
@@ -91,9 +92,14 @@ def _find_as_connected(place_id: str) -> FhirSource | None:
 
 
 def _read_facility(connection: PatientConnection) -> FhirSource:
-    """Return the facility as the connection's row has it."""
+    """Return the facility as the connection's row has it.
+
+    By Medblocks' own id where that is told, since it was chosen by its URL; the place is known by
+    it.
+    """
+    place_id = connection.place_id
     return FhirSource(
-        id=connection.connection_id,
+        id=connection.connection_id if is_url(place_id) else place_id,
         name=connection.connection_name,
         type=connection.connection_type,
         fhir_base_url="",

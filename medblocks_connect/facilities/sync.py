@@ -21,6 +21,7 @@ from django.db import connections, models, router, transaction
 from django.utils import timezone
 
 from medblocks_connect.api import FhirSource, InvalidRequestError, MedblocksError, Page
+from medblocks_connect.api.clock import TimeLimit
 from medblocks_connect.facilities.catalog import catalog_base_url, find_catalog
 from medblocks_connect.medblocks_client import get_command_client
 from medblocks_connect.models import CatalogPage, CatalogSync, Facility, filter_workspace
@@ -52,24 +53,35 @@ class SyncError(Exception):
     """The catalog was not synced, and is as it was before. The text says why and what to do."""
 
 
+class SyncRunningError(SyncError):
+    """Another run brings the catalog here, so this one left it alone. Nothing is to be mended."""
+
+
 def sync_catalog(
     *,
     restart: bool = False,
     accept_shrink: bool = False,
     pause: float = 0.2,
+    max_seconds: float | None = None,
     report: Callable[[int], None] = lambda _fetched: None,
 ) -> CatalogSync:
-    """Bring the whole catalog here and return the finished sync.
+    """Bring the whole catalog here and return the sync: finished, or with ``finished_at`` None.
+
+    The latter where ``max_seconds`` would pass while pages are fetched: the next run goes on.
 
     ``restart`` forgets an interrupted sync; ``accept_shrink`` takes a catalog of less than
     half its former size; ``pause`` is the seconds between two calls, 60 at most; ``report`` is
-    told how many facilities are fetched. Raises :class:`SyncError` and ``MedblocksError``.
+    told how many facilities are fetched. Raises :class:`SyncRunningError` where another run is at
+    it, any other :class:`SyncError`, and ``MedblocksError``.
     """
     if not 0 <= pause <= LONGEST_PAUSE:
         raise ValueError(f"pause must be 0 to {LONGEST_PAUSE:.0f} seconds.")
     sync = _acquire_lease(restart=restart)
     with _hold_lease(sync):
-        _fetch_pages(sync, pause, report)
+        try:
+            _fetch_pages(sync, pause, TimeLimit(max_seconds), report)
+        except _TimeIsOverError:
+            return sync
         facilities, unreadable = _read_pages(sync)
         _check_readable(sync, unreadable)
         _check_size(sync, len(facilities), accept_shrink=accept_shrink)
@@ -89,7 +101,7 @@ def _acquire_lease(*, restart: bool) -> CatalogSync:
     now = timezone.now()
     unfinished = filter_workspace(CatalogSync.objects.filter(finished_at=None))
     if unfinished.filter(heard_at__gt=now - _LEASE).exists():
-        raise SyncError("Another sync is running. Wait for it, or try again in two minutes.")
+        raise SyncRunningError("Another sync is running.")
     latest = unfinished.filter(base_url=catalog_base_url()).order_by("-id").first()
     too_old = latest is not None and latest.started_at < now - RESUMABLE_FOR
     if latest is None or restart or too_old:
@@ -97,12 +109,16 @@ def _acquire_lease(*, restart: bool) -> CatalogSync:
         sync = CatalogSync.objects.create(base_url=catalog_base_url())
         if unfinished.filter(pk__lt=sync.pk).exists():
             sync.delete()
-            raise SyncError("Another sync has just begun.")
+            raise SyncRunningError("Another sync has just begun.")
         return sync
     if not unfinished.filter(pk=latest.pk, heard_at=latest.heard_at).update(heard_at=now):
-        raise SyncError("Another sync has just begun.")
+        raise SyncRunningError("Another sync has just begun.")
     latest.heard_at = now
     return latest
+
+
+class _TimeIsOverError(Exception):
+    """The run would take longer than it may."""
 
 
 @contextmanager
@@ -124,14 +140,16 @@ def _write_under_lease(sync: CatalogSync, **changes: Any) -> Iterator[None]:
     """Write ``changes`` to the sync, and what the body writes, in one transaction."""
     with transaction.atomic(using=router.db_for_write(CatalogSync)):
         if not _filter_leased(sync).filter(finished_at=None).update(**changes):
-            raise SyncError("Another run took this sync over. Its catalog counts, not this one's.")
+            raise SyncRunningError("Another run took this sync over.")
         yield
     for name, value in changes.items():
         setattr(sync, name, value)
 
 
-def _wait(sync: CatalogSync, seconds: float) -> None:
+def _wait(sync: CatalogSync, seconds: float, time_limit: TimeLimit) -> None:
     """Wait, and renew the lease meanwhile."""
+    if not time_limit.fits(seconds):
+        raise _TimeIsOverError
     while seconds > _HEARTBEAT_SECONDS:
         time.sleep(_HEARTBEAT_SECONDS)
         seconds -= _HEARTBEAT_SECONDS
@@ -140,12 +158,14 @@ def _wait(sync: CatalogSync, seconds: float) -> None:
     time.sleep(seconds)
 
 
-def _fetch_pages(sync: CatalogSync, pause: float, report: Callable[[int], None]) -> None:
+def _fetch_pages(
+    sync: CatalogSync, pause: float, time_limit: TimeLimit, report: Callable[[int], None]
+) -> None:
     is_complete = sync.pages.exists() and not sync.cursor
     cursors: set[str] = set()
     report(sync.fetched)
     while not is_complete:
-        page = _fetch_page(sync)
+        page = _fetch_page(sync, time_limit)
         if page.has_more and (not page.next_cursor or page.next_cursor in cursors):
             raise SyncError("Medblocks says that there is more, but not where. Try again later.")
         if len(cursors) >= _MOST_PAGES:
@@ -155,19 +175,21 @@ def _fetch_pages(sync: CatalogSync, pause: float, report: Callable[[int], None])
         is_complete = not page.has_more
         report(sync.fetched)
         if not is_complete:
-            _wait(sync, pause)
+            _wait(sync, pause, time_limit)
 
 
-def _fetch_page(sync: CatalogSync) -> Page[FhirSource]:
+def _fetch_page(sync: CatalogSync, time_limit: TimeLimit) -> Page[FhirSource]:
     """Ask for the next page, with patience: a whole catalog is not given up for one bad minute."""
     for attempt in range(_MOST_TRIES):
-        page = _ask_medblocks(sync, is_last_try=attempt == _MOST_TRIES - 1)
+        page = _ask_medblocks(sync, time_limit, is_last_try=attempt == _MOST_TRIES - 1)
         if page is not None:
             return page
     raise SyncError("Medblocks refuses its own cursors. Try again with --restart.")
 
 
-def _ask_medblocks(sync: CatalogSync, *, is_last_try: bool) -> Page[FhirSource] | None:
+def _ask_medblocks(
+    sync: CatalogSync, time_limit: TimeLimit, *, is_last_try: bool
+) -> Page[FhirSource] | None:
     """Return the next page, or None where it is to be asked for again."""
     try:
         return get_command_client().connections.list(limit=PAGE_SIZE, starting_after=sync.cursor)
@@ -181,7 +203,7 @@ def _ask_medblocks(sync: CatalogSync, *, is_last_try: bool) -> Page[FhirSource] 
         seconds = error.retry_after or _RETRY_SECONDS
         if is_last_try or not error.is_temporary or seconds > _LONGEST_RETRY_SECONDS:
             raise
-        _wait(sync, seconds)
+        _wait(sync, seconds, time_limit)
         with _write_under_lease(sync, heard_at=timezone.now()):
             pass
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from medblocks_connect.models.fields import IdentifierField
@@ -97,7 +98,10 @@ class CatalogPage(models.Model):
 
 
 class MissingFacility(models.Model):
-    """A text that patients searched for in vain, counted; it says nothing of who they are."""
+    """A text that patients searched for in vain, counted; it says nothing of who they are.
+
+    One row of a workspace has no text: it counts all that came once the table was full.
+    """
 
     workspace = make_workspace_field()
     text = models.CharField(_("looked for"), max_length=100)
@@ -120,7 +124,12 @@ class MissingFacility(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.text
+        return self.text or gettext("(further names, once the list was full)")
+
+    @property
+    def is_beyond_limit(self) -> bool:
+        """Return whether this is the row without a text."""
+        return not self.folded
 
 
 class FacilityRequest(models.Model):

@@ -32,6 +32,7 @@ class ConnectedPlace:
     """A patient at a place, as the pages tell it. Times are as the host stores them."""
 
     state: PlaceState
+    place_id: str
     connection_id: str  # the facility's, to connect again
     patient_connection_id: str = ""  # conn_…, to disconnect
     name: str = ""  # "" where nobody told it
@@ -93,6 +94,7 @@ def _describe(row: PatientConnection, links: Sequence[ConnectionLink]) -> Connec
     working = [link for link in links if link.status == "active"]
     return ConnectedPlace(
         state=row.state,  # type: ignore[arg-type]  # the same words
+        place_id=row.place_id,
         connection_id=row.connection_id,
         patient_connection_id=next(
             (link.patient_connection_id for link in [*reversed(working), *reversed(links)]), ""
@@ -106,8 +108,13 @@ def _describe(row: PatientConnection, links: Sequence[ConnectionLink]) -> Connec
 
 
 def _describe_checking(attempt: PatientConnectionAttempt) -> ConnectedPlace:
-    chosen = attempt.connection_id
-    return ConnectedPlace("checking", chosen, name=attempt.connection_name, attempt=attempt)
+    return ConnectedPlace(
+        "checking",
+        attempt.place_id,
+        attempt.connection_id,
+        name=attempt.connection_name,
+        attempt=attempt,
+    )
 
 
 def _find_checking(patient: Patient, connected: set[str]) -> list[PatientConnectionAttempt]:

@@ -7,13 +7,14 @@ connections that were made elsewhere in the same workspace.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Final, TypeAlias
 
-from django.db import router, transaction
+from django.db import InternalError, OperationalError, router, transaction
 from django.db.models import Max, Sum
 
 from medblocks_connect.api import (
@@ -62,6 +63,8 @@ _SHARE_OF_TIMEOUT: Final = 0.5
 _UNAVAILABLE_SECONDS: Final = 5
 _FAILED: Final = "failed"
 
+logger = logging.getLogger("medblocks_connect.connections")
+
 States: TypeAlias = dict[tuple[str, str], LinkState]
 """Links by the place and their own id, which Medblocks may leave out."""
 
@@ -69,7 +72,7 @@ States: TypeAlias = dict[tuple[str, str], LinkState]
 def refresh_connections(patient: Patient) -> tuple[bool, Kept]:
     """Record what Medblocks lists of ``patient`` now; return whether that is known, and what is.
 
-    Never raises for Medblocks' sake: where it cannot be asked, what is kept here stands.
+    Where Medblocks cannot be asked, or the database takes no writes, what is kept here stands.
     """
     database = router.db_for_write(PatientConnection)
     key = _build_key(patient)
@@ -84,7 +87,13 @@ def refresh_connections(patient: Patient) -> tuple[bool, Kept]:
     except MedblocksError:
         cache.set(key, 0, _UNAVAILABLE_SECONDS)
         return False, read_connections(patient.patient_id, database)
-    kept, has_settled = _record_listed(patient, listed, as_of, database)
+    try:
+        kept, has_settled = _record_listed(patient, listed, as_of, database)
+    except (InternalError, OperationalError) as error:
+        # Full, read-only or locked: what is kept can be shown, and the list is asked for again.
+        logger.error("A patient's connections were not recorded: %s", type(error).__name__)
+        cache.set(key, 0, _UNAVAILABLE_SECONDS)
+        return False, read_connections(patient.patient_id, database)
     # To settle something is another key: what follows is asked for under its own.
     key = _build_key(patient) if has_settled else key
     cache.set(key, 1, conf.connections_cache_seconds)

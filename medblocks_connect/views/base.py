@@ -2,8 +2,9 @@
 
 Bypass the host's middleware; allow the methods that the view has; resolve the patient; check the
 CSRF token; refuse a form that was made for somebody else; count the request against the patient's
-throttle; then call the handler (``get``, ``post``). Every answer is private. A host may subclass a
-view and route to it: the guards come with ``as_view()``.
+throttle; then call the handler (``get``, ``post``). Every answer is private. Where the database is
+away, full or read-only, the answer is 503 at whichever of these it is noticed. A host may subclass
+a view and route to it: the guards come with ``as_view()``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.contrib.auth.views import redirect_to_login
+from django.db import Error as AnyDatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.decorators import classonlymethod
 from django.utils.translation import gettext as _
@@ -26,17 +28,21 @@ from medblocks_connect.patients import (
     remember_patient,
     resolve_patient,
 )
+from medblocks_connect.views.database_outage import is_outage
 from medblocks_connect.views.decorators import (
     CsrfFailedError,
     bypass_host_middleware,
     check_csrf,
+    set_frame_options,
     set_privacy_headers,
 )
 from medblocks_connect.views.next_url import find_next_url
 from medblocks_connect.views.requests import UNREADABLE, discard_unreadable, is_signed_in
 from medblocks_connect.views.responses import (
     error_json,
+    error_json_for_database,
     render_bad_request,
+    render_database_trouble,
     render_page,
     render_throttled,
 )
@@ -63,13 +69,21 @@ class PatientView(HostIndependentView):
     """The key of the setting ``THROTTLES`` that each request counts for; "" for none."""
     referrer_policy: ClassVar[str] = "no-referrer"
     """The ``Referrer-Policy`` of each answer; "" for the host's own."""
+    frame_options: ClassVar[str | None] = None
+    """The ``X-Frame-Options`` of each answer; None for the host's setting, "" for none."""
 
     patient: Patient
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Let the guards answer, then the handler; make the answer private."""
-        response = self._pass_guards(request, *args, **kwargs)
+        try:
+            response = self._pass_guards(request, *args, **kwargs)
+        except AnyDatabaseError as error:
+            if not is_outage(error):
+                raise
+            response = self.database_unavailable(error)
         set_privacy_headers(response, self.referrer_policy)
+        set_frame_options(response, self.frame_options)
         return response
 
     def _pass_guards(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -155,6 +169,14 @@ class PatientView(HostIndependentView):
         """Answer a query or a form that cannot be read, or that says two things."""
         return render_bad_request(self.request, status)
 
+    def database_unavailable(self, error: AnyDatabaseError) -> HttpResponseBase:
+        """Answer where the database is away, full or read-only; nobody is mailed about it."""
+        return render_database_trouble(self.request, self.describe_outage(), error)
+
+    def describe_outage(self) -> str:
+        """Return what the log says then: it names no patient."""
+        return f"The database did not serve {type(self).__name__}"
+
     def not_found(self) -> HttpResponseBase:
         """Answer ``Http404``, for what is not there and for what is somebody else's."""
         return render_page(self.request, "not_here", {}, HTTPStatus.NOT_FOUND)
@@ -205,6 +227,10 @@ class PatientJsonView(PatientView):
         response = error_json("throttled", message, HTTPStatus.TOO_MANY_REQUESTS)
         response["Retry-After"] = str(seconds)
         return response
+
+    def database_unavailable(self, error: AnyDatabaseError) -> HttpResponseBase:
+        """Answer where the database is away, full or read-only; nobody is mailed about it."""
+        return error_json_for_database(self.describe_outage(), error)
 
     def unreadable(self, status: HTTPStatus) -> HttpResponseBase:
         """Answer a query or a body that cannot be read."""

@@ -90,7 +90,7 @@ def _remember_disconnected(request: HttpRequest, place: ConnectedPlace) -> None:
     """Let the next page say so once: in the address, every reload and link would say it again."""
     session: SessionBase | None = getattr(request, "session", None)
     if session is not None:  # without sessions, the list alone says it
-        session[_JUST_DISCONNECTED] = [place.patient_connection_id, place.name]
+        session[_JUST_DISCONNECTED] = [place.place_id, place.name]
 
 
 def _recall_disconnected(
@@ -101,6 +101,6 @@ def _recall_disconnected(
     if session is None or _JUST_DISCONNECTED not in session or is_prefetch_or_head(request):
         return None
     ended, name = session.pop(_JUST_DISCONNECTED)
-    places = connections.places
-    connected = {place.patient_connection_id for place in places if place.state == "connected"}
+    # By the place: connected again, it has another link.
+    connected = {place.place_id for place in connections.places if place.state == "connected"}
     return None if ended in connected else {"name": name}

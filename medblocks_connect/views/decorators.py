@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import NoReturn
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponseBase
@@ -71,3 +72,17 @@ def set_privacy_headers(response: HttpResponseBase, referrer_policy: str) -> Non
     patch_cache_control(response, no_store=True, private=True)
     if referrer_policy:
         response["Referrer-Policy"] = referrer_policy
+
+
+def set_frame_options(response: HttpResponseBase, frame_options: str | None) -> None:
+    """Let no other page show ``response`` in a frame, where a press could be stolen (RFC 7034).
+
+    ``frame_options`` is the header's value, ``""`` for none; None stands for the host's setting
+    ``X_FRAME_OPTIONS``, whose default is Django's, ``DENY``. Django's own middleware, where the
+    host has it, keeps what is set here.
+    """
+    value = settings.X_FRAME_OPTIONS if frame_options is None else frame_options
+    if value:
+        response.headers.setdefault("X-Frame-Options", value.upper())
+    elif frame_options is not None:
+        response.xframe_options_exempt = True  # type: ignore[attr-defined]  # for the middleware

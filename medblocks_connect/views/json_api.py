@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from http import HTTPStatus
 from typing import Any, Final
@@ -22,8 +21,17 @@ from medblocks_connect.url_safety import is_public_https
 from medblocks_connect.views.base import PatientJsonView
 from medblocks_connect.views.decorators import set_csrf_cookie
 from medblocks_connect.views.forms import StartForm
-from medblocks_connect.views.requests import build_return_url, read_search
-from medblocks_connect.views.responses import error_json, report_unavailable
+from medblocks_connect.views.requests import (
+    BodyRefusedError,
+    build_return_url,
+    read_body,
+    read_search,
+)
+from medblocks_connect.views.responses import (
+    error_json,
+    error_json_for_database,
+    report_unavailable,
+)
 from medblocks_connect.views.search_results import find_connected
 
 _BODY_MAX_BYTES: Final = 16 * 1024
@@ -75,10 +83,10 @@ class PatientSessionsJsonView(PatientJsonView):
 
     def post(self, request: HttpRequest) -> HttpResponseBase:
         """Start a patient session for the patient of the request, and for nobody else."""
-        raw = request.read(_BODY_MAX_BYTES + 1)
-        if len(raw) > _BODY_MAX_BYTES:
-            return self.unreadable(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        body = _read_object(raw)
+        try:
+            body = _read_object(read_body(request, _BODY_MAX_BYTES))
+        except BodyRefusedError as error:
+            return self.unreadable(error.status)
         if body is None:
             return self.unreadable(HTTPStatus.BAD_REQUEST)
         # The server knows who is there: a patient id from outside is never believed.
@@ -104,11 +112,7 @@ class PatientSessionsJsonView(PatientJsonView):
             why = code if code in ERROR_MESSAGES else "an unknown code"
             return report_unavailable(answer, "A start was refused", why)
         except AnyDatabaseError as error:
-            answer = _describe_failure("internal_error", HTTPStatus.SERVICE_UNAVAILABLE)
-            # The error's kind and not its text, which may hold the row.
-            why = type(error).__name__
-            what = "An attempt could not be recorded"
-            return report_unavailable(answer, what, why, logging.ERROR)
+            return error_json_for_database("An attempt could not be recorded", error)
         return JsonResponse({"url": started.url})
 
 

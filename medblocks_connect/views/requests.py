@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 from django.core.exceptions import (
     BadRequest,
@@ -30,7 +30,54 @@ UNREADABLE: Final = (
 )
 """What Django raises for a query or a form that cannot be read, once a view looks into it."""
 
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
 _PREFETCH_HEADERS: Final = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+
+
+class BodyRefusedError(Exception):
+    """A body that is not read, or not as it was sent: ``status`` and the text say why."""
+
+    def __init__(self, status: HTTPStatus, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+def read_body(request: HttpRequest, most: int) -> bytes:
+    """Return the body of ``request``, of ``most`` bytes, byte for byte as it was sent.
+
+    Raises :class:`BodyRefusedError`, also where there is none. Django reads as much as a
+    ``Content-Length`` names, so nothing of a chunked body (RFC 9112, section 7.1): that is read to
+    its end where the server says that it ends (``wsgi.input_terminated``, as gunicorn does).
+    """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise BodyRefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is compressed.")
+    try:
+        body = _find_stream(request).read(most + 1)
+    except (UnreadablePostError, OSError):  # who sent it went away in the middle
+        raise BodyRefusedError(HTTPStatus.BAD_REQUEST, "The body did not arrive.") from None
+    if len(body) > most:
+        raise BodyRefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large.")
+    if not body:
+        raise BodyRefusedError(HTTPStatus.BAD_REQUEST, "There is no body.")
+    return bytes(body)
+
+
+def _find_stream(request: HttpRequest) -> _Readable:
+    """Return what the body is read from; it stands at its beginning."""
+    environ = getattr(request, "environ", {})  # an ASGI server has read the body itself
+    is_chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    if environ and is_chunked and not environ.get("CONTENT_LENGTH"):
+        if not environ.get("wsgi.input_terminated"):
+            raise BodyRefusedError(HTTPStatus.LENGTH_REQUIRED, "Send the body's length.")
+        stream: _Readable = environ["wsgi.input"]
+        return stream
+    if getattr(request, "_read_started", False) and not hasattr(request, "_body"):
+        raise BodyRefusedError(HTTPStatus.BAD_REQUEST, "A middleware of this site read the body.")
+    return request
 
 
 def discard_unreadable(request: HttpRequest, error: Exception) -> HTTPStatus:

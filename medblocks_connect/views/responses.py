@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 
 from medblocks_connect.attempts.queries import find_standing, has_failed_twice, has_never_left
 from medblocks_connect.attempts.waiting import is_confirming, is_long_wait, seconds_until_reload
@@ -17,6 +18,7 @@ from medblocks_connect.conf import conf
 from medblocks_connect.error_messages import describe_error, describe_limit
 from medblocks_connect.layout import find_frame
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.views.database_outage import name_database_error
 from medblocks_connect.views.search_results import find_place_name
 
 Response = TypeVar("Response", bound=HttpResponse)
@@ -57,10 +59,15 @@ def render_database_trouble(
     request: HttpRequest, what: str, error: AnyDatabaseError
 ) -> HttpResponse:
     """Return the page for a patient of whom nothing could be stored; the log says ``what``."""
-    context = {"message": describe_error("internal_error")}
-    page = render_page(request, "trouble", context, HTTPStatus.SERVICE_UNAVAILABLE)
-    # The error's kind and not its text, which may hold the row.
-    return report_unavailable(page, what, type(error).__name__, logging.ERROR)
+    context: dict[str, Any] = {"message": describe_error("internal_error")}
+    try:
+        page = render_page(request, "trouble", context, HTTPStatus.SERVICE_UNAVAILABLE)
+    except AnyDatabaseError:
+        # The site's own frame asks the database too, who is signed in for one: our own does not.
+        context["contact_url"] = conf.contact_url
+        plain = render_to_string("medblocks_connect/trouble.html", context)
+        page = HttpResponse(plain, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    return report_unavailable(page, what, name_database_error(error), logging.ERROR)
 
 
 def render_throttled(request: HttpRequest, seconds: int) -> HttpResponse:
@@ -113,3 +120,11 @@ def report_unavailable(
 def error_json(code: str, message: str, status: int) -> JsonResponse:
     """Return an error as hosts' front ends read it; ``message`` is fit for patients."""
     return JsonResponse({"error": {"code": code, "message": message}}, status=status)
+
+
+def error_json_for_database(what: str, error: AnyDatabaseError) -> JsonResponse:
+    """Return the same for a request of which nothing could be stored; the log says ``what``."""
+    message = describe_error("internal_error", at_start=True)
+    text = f"{message.what_happened} {message.what_to_do}"
+    answer = error_json("internal_error", text, HTTPStatus.SERVICE_UNAVAILABLE)
+    return report_unavailable(answer, what, name_database_error(error), logging.ERROR)

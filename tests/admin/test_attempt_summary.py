@@ -192,3 +192,18 @@ def test_summary_of_bare_row_has_every_part():
 
 def test_summary_keeps_percent_sign_of_facility_name():
     assert "100% Health" in _sentence(_attempt(status="failed", connection_name="100% Health"))
+
+
+def test_summary_of_a_forwarded_link_is_staffs_turn():
+    attempt = _attempt(status="succeeded", returned_at=None, another_patient_at=NOW)
+    summary = summarize(attempt, LaterAttempts(), NOW)
+    assert "another patient came back from its portal" in summary.sentence
+    assert "another person's" in summary.turn
+    assert "Ask the patient who signed in" in summary.next_step
+
+
+def test_summary_of_a_forwarded_link_that_connected_nothing_is_a_failures():
+    attempt = _attempt(status="failed", error="user_denied", another_patient_at=NOW)
+    summary = summarize(attempt, LaterAttempts(), NOW)
+    assert "another patient came back from its portal" in summary.sentence
+    assert "another person's" not in summary.turn

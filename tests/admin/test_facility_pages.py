@@ -84,6 +84,13 @@ def test_missing_facilities_come_the_most_wanted_first(staff):
     assert page.index("Wanted") < page.index("Seldom")
 
 
+def test_names_beyond_the_limit_are_one_row_that_says_so(staff):
+    row = MissingFacility.objects.create(text="", folded="", searches=9)
+    client = staff("view_missingfacility")
+    for path in ("missingfacility/", f"missingfacility/{row.pk}/change/"):
+        assert "(further names, once the list was full)" in show(client, path)
+
+
 def test_note_is_shown_with_the_missing_facility(staff):
     row = MissingFacility.objects.create(text="Wanted", folded="wanted", requests=1)
     FacilityRequest.objects.create(missing=row, note="in <b>town</b>")

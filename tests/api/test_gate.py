@@ -369,11 +369,11 @@ def test_whatever_happens_seats_are_kept_probes_are_single_and_it_opens_again(
                 inside.append((stack, visit))
                 assert len(inside) == gate.state.waiting <= seats
                 if was_closed:
-                    assert held.time - probed_at >= CLOSED_SECONDS
+                    assert held.time - probed_at >= CLOSED_SECONDS - 1e-6
                     probed_at = held.time
         for stack, _visit in inside:
             stack.close()
-        assert gate.state.seconds <= LONGEST_CLOSED_SECONDS
+        assert gate.state.seconds <= LONGEST_CLOSED_SECONDS + 1e-6  # of a difference of two floats
         held.time += gate.state.seconds
         answer(gate)
         assert not gate.state.is_closed

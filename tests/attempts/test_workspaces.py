@@ -96,6 +96,14 @@ def test_failures_are_counted_in_their_own_workspace_alone(make, workspace):
 
 
 @pytest.mark.usefixtures("_go_live")
+@pytest.mark.parametrize("workspace", ["sandbox", "live"])
+def test_failures_of_another_workspace_than_the_keys_are_counted_there(make, workspace):
+    make(workspace=workspace, status="failed", error="server_error")
+    second = make(workspace="sandbox", status="failed", error="server_error")
+    assert has_failed_twice(second) is (workspace == "sandbox")
+
+
+@pytest.mark.usefixtures("_go_live")
 @pytest.mark.parametrize(
     ("columns", "heading"),
     [

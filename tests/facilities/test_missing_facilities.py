@@ -66,10 +66,33 @@ def test_any_other_text_is_stored(text):
     assert MissingFacility.objects.get().searches == 2
 
 
-def test_texts_beyond_the_limit_are_not_stored(monkeypatch):
+@pytest.fixture
+def full(monkeypatch):
+    """A table that holds as many texts as it may: three."""
     monkeypatch.setattr(missing_facilities, "_MOST_KEPT", 3)
-    for number in range(5):
+    for number in range(3):
         count_search(f"nowhere {number}")
-    assert MissingFacility.objects.count() == 3
+
+
+def test_texts_beyond_the_limit_are_counted_in_one_row_without_them(full):
+    for number in range(3, 5):
+        count_search(f"nowhere {number}")
+    assert not request_facility(PATIENT, "nowhere 9")
+    assert MissingFacility.objects.count() == 4
+    row = MissingFacility.objects.get(folded="")
+    assert (row.text, row.searches, row.requests, row.is_beyond_limit) == ("", 2, 1, True)
+    assert str(row) == "(further names, once the list was full)"
+
+
+def test_text_that_is_kept_is_counted_beyond_the_limit_too(full):
     count_search("nowhere 1")
-    assert MissingFacility.objects.get(folded="nowhere 1").searches == 2
+    assert request_facility(PATIENT, "nowhere 1")
+    row = MissingFacility.objects.get(folded="nowhere 1")
+    assert (row.searches, row.requests) == (2, 1)
+    assert not MissingFacility.objects.filter(folded="").exists()
+
+
+def test_note_beyond_the_limit_is_not_kept(full, settings):
+    configure(settings, REQUEST_NOTES=True, REQUESTS_NAME_PATIENT=True)
+    assert not request_facility(PATIENT, "nowhere 9", "in the old town")
+    assert not FacilityRequest.objects.exists()

@@ -58,6 +58,21 @@ def test_facility_used_before_has_its_name_without_a_catalog():
     assert (used.id, used.name, used.type) == ("fhirsrc_1", "Riverside", "epic")
 
 
+def test_facility_used_by_its_url_is_offered_by_the_id_that_was_told_since():
+    columns = {"status": "succeeded", "place_id": "fhirsrc_1", "patient_connection_id": "conn_1"}
+    create_attempt(patient_id="p-1", connection_id="https://fhir.example/r4/", **columns)
+    assert ids(suggest_facilities(PATIENT).used) == ["fhirsrc_1"]
+
+
+def test_facility_used_by_its_url_is_not_popular_too():
+    for patient_id, slash in (("p-1", "/"), ("p-2", "")):
+        columns = {"status": "succeeded", "connection_name": "Riverside"}
+        url = f"https://fhir.example/r4{slash}"
+        create_attempt(patient_id=patient_id, connection_id=url, **columns)
+    suggestions = suggest_facilities(PATIENT)
+    assert (len(suggestions.used), suggestions.popular) == (1, ())
+
+
 def test_pinned_facilities_come_in_the_hosts_order(add_catalog, settings):
     add_catalog()
     settings.MEDBLOCKS_CONNECT = {

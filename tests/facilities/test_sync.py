@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from medblocks_connect.api import MedblocksError
 from medblocks_connect.facilities import sync as sync_module
-from medblocks_connect.facilities.sync import SyncError, sync_catalog
+from medblocks_connect.facilities.sync import SyncError, SyncRunningError, sync_catalog
 from medblocks_connect.models import CatalogPage, CatalogSync, Facility
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -248,7 +248,7 @@ def test_catalog_that_lost_more_than_half_is_taken_with_accept_shrink(medblocks)
 
 def test_second_sync_at_the_same_time_is_refused(medblocks):
     CatalogSync.objects.create(base_url=BASE_URL)
-    with pytest.raises(SyncError, match="Another sync"):
+    with pytest.raises(SyncRunningError, match="Another sync"):
         sync_catalog()
 
 
@@ -274,7 +274,7 @@ def test_run_that_was_overtaken_changes_nothing(medblocks, monkeypatch):
         sync_catalog()
 
     monkeypatch.setattr(sync_module.time, "sleep", sleep)
-    with pytest.raises(SyncError, match="took this sync over"):
+    with pytest.raises(SyncRunningError, match="took this sync over"):
         sync_catalog()
     assert live_names() == [f"Hospital {number}" for number in range(5)]
     assert [sync.fetched for sync in CatalogSync.objects.exclude(finished_at=None)] == [5]
@@ -287,7 +287,7 @@ def test_run_that_was_overtaken_does_not_release_the_other(medblocks, monkeypatc
         CatalogSync.objects.update(heard_at=taken_up)
 
     monkeypatch.setattr(sync_module.time, "sleep", sleep)
-    with pytest.raises(SyncError, match="took this sync over"):
+    with pytest.raises(SyncRunningError, match="took this sync over"):
         sync_catalog()
     assert CatalogSync.objects.get().heard_at == taken_up
 
@@ -388,6 +388,21 @@ def test_command_fails_with_a_reason_and_no_key(medblocks):
     with pytest.raises(CommandError, match="not synced") as failed:
         call_command("medblocks_sync_facilities")
     assert "mb_sk" not in str(failed.value)
+
+
+def test_command_that_meets_another_sync_is_no_error_and_says_so(medblocks, capsys):
+    CatalogSync.objects.create(base_url=BASE_URL)
+    call_command("medblocks_sync_facilities")
+    assert capsys.readouterr().out == (
+        "Nothing done: Another sync is running. Its catalog is the one that counts.\n"
+    )
+    assert medblocks.asked == []
+
+
+def test_quiet_command_that_meets_another_sync_says_nothing(medblocks, capsys):
+    CatalogSync.objects.create(base_url=BASE_URL)
+    call_command("medblocks_sync_facilities", verbosity=0)
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("pause", [-1.0, 61.0])

@@ -39,12 +39,13 @@ class Medblocks:
     """The sandbox, and what is done to its answers: by method and start of the path."""
 
     calls: list[tuple[str, str]] = field(default_factory=list)
+    _without_sandbox: dict[str, Answer] = field(default_factory=dict)
     _changes: list[tuple[str, str, Callable[[Answer], Answer]]] = field(default_factory=list)
 
     def answer(self, request: requests.PreparedRequest) -> Answer:
         path = urlsplit(request.url).path.removeprefix("/medblocks-sandbox")
         self.calls.append((request.method, path))
-        answered = self._ask_sandbox(request)
+        answered = self._without_sandbox.get(request.method) or self._ask_sandbox(request)
         for method, start, change in self._changes:
             if request.method == method and path.startswith(start):
                 answered = change(answered)
@@ -76,6 +77,10 @@ class Medblocks:
     def replace(self, method: str, start: str, body: bytes, status: int = 200) -> None:
         """Answer calls of ``start`` with ``body``, after the sandbox has done its work."""
         self.intercept(method, start, lambda _answer: (status, {"X-Request-Id": "req_odd"}, body))
+
+    def take_over(self, method: str, answer: Answer) -> None:
+        """Give calls by ``method`` this answer, and leave the sandbox out of it."""
+        self._without_sandbox[method] = answer
 
     def lose(self, method: str, start: str) -> None:
         """Lose the answer to calls of ``start``, after the sandbox has done its work."""

@@ -29,12 +29,12 @@ def database_url() -> str:
     )
 
 
-def start_process(**job: Any) -> subprocess.Popen[str]:
-    """Start a driver with ``job`` (see there)."""
+def start_process(module: str = "tests.faults.driver", **job: Any) -> subprocess.Popen[str]:
+    """Start ``module`` with ``job`` (see there)."""
     job.setdefault("settings", settings.MEDBLOCKS_CONNECT)
     environment = {**os.environ, "DATABASE_URL": database_url()}
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "tests.faults.driver", json.dumps(job)],
+        [sys.executable, "-W", "error", "-m", module, json.dumps(job)],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,

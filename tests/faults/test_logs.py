@@ -10,6 +10,7 @@ from django.test import Client
 from medblocks_connect.patients import Patient
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.api_faults import queue_fault
+from medblocks_connect.views.webhook_receiver import refusal_log
 from tests.faults.clinic import KEY
 from tests.faults.events import SECRET, completed, event, lost, synced
 
@@ -86,6 +87,7 @@ def test_logs_of_a_journey_name_nobody(clinic, settings, recorder, monkeypatch):
         **settings.MEDBLOCKS_CONNECT,
         "PATIENT_RESOLVER": f"{__name__}.name_patient",
     }
+    refusal_log.forget()
     secrets = go_every_way(clinic)
 
     def fail(*args, **kwargs):
@@ -99,7 +101,7 @@ def test_logs_of_a_journey_name_nobody(clinic, settings, recorder, monkeypatch):
     monkeypatch.setattr("medblocks_connect.views.attempt_page.record_return", fail)
     clinic.come_back()
     log = "\n".join(recorder.lines)
-    assert "A webhook was refused: " in log
+    assert "Webhooks were refused: " in log
     assert "A webhook could not be processed: RuntimeError" in log
     assert "Internal Server Error: /records/return/" in log
     private = (KEY, SECRET, PATIENT_ID, EMAIL, NAME, "Morimoto", ACTOR, *secrets)

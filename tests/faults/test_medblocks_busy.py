@@ -6,6 +6,7 @@ The gate itself is proven in ``tests/api``; here is what its refusals come to, p
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -266,3 +267,18 @@ def test_start_at_a_place_that_is_not_cached_has_one_timeout_for_both_calls(
         start_attempt(Patient("p1"), RIVERSIDE, "https://clinic.example/return/")
     assert len(allowed) == 2
     assert sum(allowed) == pytest.approx(10)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_start_while_medblocks_hangs_is_answered_after_one_timeout(
+    patient_client, hanging, settings
+):
+    server, _over = hanging
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "TIMEOUT": 1}
+    patient_client.handler.enforce_csrf_checks = False
+    began = time.monotonic()
+    answered = patient_client.post("/records/start/", {"connection_id": RIVERSIDE})
+    seconds = time.monotonic() - began
+    assert answered.status_code == 303
+    assert len(server.requests) == 2  # what the place is called, and a session there
+    assert seconds < 2  # 1 of TIMEOUT, and a busy machine's own time

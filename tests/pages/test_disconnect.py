@@ -82,13 +82,15 @@ def test_link_confirms_no_disconnection(browser, answer_list):
     assert "You are disconnected" not in browser.get(f"{CONNECTIONS}?disconnected=yes").text
 
 
+@pytest.mark.parametrize("link", ["conn_1", "conn_2"], ids=["kept", "new"])
 def test_post_is_not_confirmed_where_it_is_connected_again(
-    browser, answer_list, answer_disconnect, make
+    browser, answer_list, answer_disconnect, make, link
 ):
     make()
     answer_list(listed_json())
     answer_disconnect()
     browser.post(DISCONNECT, {"connection": "conn_1"})
+    answer_list(listed_json("disconnected"), listed_json(id=link))
     assert "You are disconnected" not in browser.get(CONNECTIONS).text
 
 

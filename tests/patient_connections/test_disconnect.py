@@ -6,10 +6,9 @@ import pytest
 import requests
 
 from medblocks_connect import signals
-from medblocks_connect.admin.attempt_detail import was_disconnected
 from medblocks_connect.api import PatientSession
 from medblocks_connect.attempts.evidence import Source
-from medblocks_connect.attempts.queries import find_standing
+from medblocks_connect.attempts.queries import was_ended_here
 from medblocks_connect.attempts.session_evidence import read_session
 from medblocks_connect.attempts.settle import settle
 from medblocks_connect.patient_connections.disconnect import disconnect_patient
@@ -130,4 +129,4 @@ def test_attempt_that_hears_late_that_it_connected_has_lost_it(
     settle(attempt, read_session(attempt, PatientSession.from_json(told), Source.WEBHOOK))
     assert (attempt.status, attempt.connection_status) == ("succeeded", "disconnected")
     assert attempt.lost_at is not None
-    assert was_disconnected(attempt, attempt.events.all(), 0, find_standing(attempt))
+    assert was_ended_here(attempt)

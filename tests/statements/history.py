@@ -36,6 +36,7 @@ PLACES = (
     "fhirsrc_riverside_orthopedics_sports_medicine",
     "fhirsrc_riverside_womens_clinic",
 )
+ELSEWHERE = PLACES[:2]  # somebody else connected these in the sandbox, and lost the second
 URLS = {place: find_facility(place).fhir_base_url for place in PLACES}
 NAMES = {place: find_facility(place).name for place in PLACES}
 ENDS = {"refresh_failed": model.LOST, "disconnected": model.DISCONNECTED}
@@ -63,6 +64,7 @@ class Story:
     events: dict[str, list[SandboxEvent]] = field(
         default_factory=lambda: {key: [] for key in KEYS}
     )  # not delivered yet
+    just_disconnected: str = ""  # the place, until a page says so
     _waiting: list[Records] = field(default_factory=list)
     _made: dict[tuple[int, str], int] = field(default_factory=dict)  # moments of approval
     _last_event: int = 0
@@ -109,6 +111,8 @@ class Story:
         if self.random.random() < 0.85:
             self._finish(attempt, may_keep=True)
             if self.random.random() < 0.5:
+                if self.random.random() < 0.15:
+                    self.go_away()  # so that nobody can confirm what they come back with
                 self._come_back(attempt)
 
     def finish_later(self) -> None:
@@ -130,10 +134,12 @@ class Story:
             forget_clients()  # a process that has not seen it fail yet
         if not name:
             answered = self.clinic.post("/records/start/elsewhere/", {})
+        elif self.random.random() < 0.2:
+            answered = self.clinic.start_by_json(name)
         else:
             answered = self.clinic.start(name)
         self.medblocks.is_catalog_away = False
-        assert answered.status_code == 303, (name, answered.content.decode())
+        assert answered.status_code in {200, 303}, (name, answered.content.decode())
         attempt = Attempt(self._newest().pk, self.workspace, place, self.clock.step)
         self.attempts.append(attempt)
         self.model.attempts.append(attempt)
@@ -194,12 +200,23 @@ class Story:
         address = return_url_with_outcome(session).replace(
             session.patient_id, self.medblocks.patient_id
         )
+        if self.random.random() < 0.05:
+            address = self._forge(address)
         answered = self.clinic.client.get(address.removeprefix("http://testserver"))
         assert answered.status_code == 303, answered.content.decode()
-        attempt.came_back = max(attempt.came_back, self.clock.step)
+        if not attempt.is_back:
+            attempt.came_back = self.clock.step
+        attempt.claims_success |= "success=true" in address
         attempt.claims_failure |= "success=false" in address
-        self._log("back", attempt.number)
+        attempt.was_refused |= "error=user_denied" in address
+        self._log("back", attempt.number, address.rpartition("success=")[2])
         self.hear_session(attempt)
+
+    def _forge(self, address: str) -> str:
+        """Let the address claim the contrary of what happened."""
+        if "success=true" in address:
+            return address.replace("success=true", "success=false&error=access_denied")
+        return address.replace("success=false", "success=true")
 
     def lose(self) -> None:
         """Lose the access: the hospital no longer renews it."""
@@ -230,6 +247,7 @@ class Story:
         assert answered.status_code == 303
         if self.model.state(place) in {model.DISCONNECTED, model.ENDED_HERE}:
             return
+        self.just_disconnected = place
         links = self.model.links_at(place)
         # It is the place that is disconnected, whichever link the page named. Where none works any
         # more, the newest is what is left to end.
@@ -342,13 +360,12 @@ class Story:
         if made:
             first = min(made, key=lambda row: row["created_at"])
             attempt.place, attempt.link = find_place(first["connection_id"]), first["id"]
-            if attempt.outcome != model.CONNECTED:
-                attempt.heard = self.clock.step
             attempt.outcome = model.CONNECTED
         elif attempt.outcome == model.CONNECTED:
             pass
         elif rows or told["status"] == "complete":
             attempt.outcome = model.FAILED
+            attempt.was_refused = any(row["failure_code"] == "user_denied" for row in rows)
         elif told["status"] == "expired":
             attempt.outcome = model.EXPIRED
 

@@ -52,7 +52,7 @@ class Records:
     missed: bool
 
 
-@dataclass
+@dataclass(eq=False)
 class Attempt:
     """A patient's try, and what the site was told of it."""
 
@@ -61,11 +61,12 @@ class Attempt:
     place: str  # "" where the patient chooses at Medblocks, until that is told
     began: int
     outcome: str = OPEN
-    heard: int = -1  # when it was told to have connected
     link: str = ""  # that it connected
     connected: set[str] = field(default_factory=set)  # the places
-    came_back: int = -1  # when they came back last
+    came_back: int = -1  # when they came back first
+    claims_success: bool = False
     claims_failure: bool = False
+    was_refused: bool = False  # by the patient, with their own "no"
 
     @property
     def is_back(self) -> bool:
@@ -119,6 +120,25 @@ class Model:
             return FAILED
         return attempt.outcome
 
+    def disagrees(self, attempt: Attempt) -> bool:
+        """Return whether the patient came back with another outcome than Medblocks tells."""
+        if attempt.outcome == CONNECTED:
+            return attempt.claims_failure
+        return attempt.claims_success and attempt.outcome in {FAILED, EXPIRED}
+
+    def has_failed_twice(self, attempt: Attempt) -> bool:
+        """Return whether it failed, as the one before did, a patient's own "no" aside."""
+        told = [
+            self.outcome(each) in {FAILED, EXPIRED}
+            for each in self.attempts
+            if each.place == attempt.place
+            and each.number <= attempt.number
+            and not each.was_refused
+            and self.outcome(each) != OPEN
+        ]
+        is_own = self.outcome(attempt) in {FAILED, EXPIRED} and not attempt.was_refused
+        return is_own and told[-2:] == [True, True]
+
     # 7. A later attempt connected the place where Medblocks said so of it, and it works now.
     def is_connected_later(self, attempt: Attempt) -> bool:
         return self.state(attempt.place) == CONNECTED and any(
@@ -131,12 +151,13 @@ class Model:
     def was_won_again(self, attempt: Attempt) -> bool:
         links = self.links_at(attempt.place)
         own = [word.moment for word in self._of(attempt.link) if word.says == WORKS]
-        connected = min((moment for moment in own if moment > attempt.began), default=attempt.began)
+        after = attempt.began + 1  # where it is not told to have worked
+        connected = min((moment for moment in own if moment >= after), default=after)
         moments = {word.was_so_at for link in links for word in self._of(link)}
         return self.state(attempt.place) == CONNECTED and any(
             not any(self._worked_at(link, moment) for link in links)
             for moment in moments
-            if moment > connected
+            if moment >= connected  # a link may end in the moment that it is first seen to work
         )
 
     # 9. An attempt lost its access where it heard that its own link ended after it began.
@@ -148,12 +169,9 @@ class Model:
         )
 
     def was_ended_here(self, attempt: Attempt) -> bool:
-        """Return whether its own link was ended on our own page, or the place was, as it stands.
-
-        What ended before the attempt was heard to have connected is told of the place alone.
-        """
+        """Return whether its own link was ended on our own page, or the place was, as it stands."""
         was_own = any(
-            word.says == ENDED_HERE and word.moment > attempt.heard
+            word.says == ENDED_HERE and word.moment > attempt.began
             for word in self._of(attempt.link)
         )
         is_over = self.state(attempt.place) == ENDED_HERE

@@ -6,6 +6,7 @@ of which nothing is said is not in it.
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator, Mapping
 from html import unescape
@@ -27,15 +28,15 @@ ADMIN = "/admin/medblocks_connect"
 # The patient's pages.
 
 
-def read_search(story: Story) -> Said:
+def read_search(client: Client) -> Said:
     """Read the search's results: which places are connected, and which can be started."""
-    page = _get(story.clinic.client, "/records/search/?q=riverside")
+    page = _get(client, "/records/search/?q=riverside")
     return dict(_read_facilities(page)) if "<p>The list of hospitals cannot" not in page else {}
 
 
-def read_suggestions(story: Story) -> Said:
+def read_suggestions(client: Client) -> Said:
     """Read what is offered before typing."""
-    page = _get(story.clinic.client, "/records/search/")
+    page = _get(client, "/records/search/")
     said: dict[object, str] = {}
     for reason, body in re.findall(
         r'aria-labelledby="medblocks-(\w+)">(.*?)</section>', page, re.DOTALL
@@ -62,9 +63,9 @@ def _read_facilities(page: str) -> Iterator[tuple[str, str]]:
         yield find_place(unescape(name)), word
 
 
-def read_json(story: Story) -> Said:
+def read_json(client: Client) -> Said:
     """Read ``is_connected`` of the JSON search."""
-    answered = story.clinic.client.get("/records/api/connections/?q=riverside")
+    answered = client.get("/records/api/connections/?q=riverside")
     if answered.status_code == 503:
         return {}
     words = {True: "connected", False: "offered"}
@@ -75,6 +76,9 @@ def read_connections(story: Story) -> Said:
     """Read the page of the patient's connections: the state of each, and of its records."""
     page = _get(story.clinic.client, "/records/connections/")
     said: dict[object, str] = {}
+    notice = re.search(r"You are disconnected from (.*?)\.</p>|You are disconnected\.", page)
+    if notice:
+        said["just disconnected"] = _find_named(notice.group(1)) if notice.group(1) else ""
     for state, body in re.findall(
         r'<li class="medblocks-place medblocks-place-(\w+)">(.*?)</li>', page, re.DOTALL
     ):
@@ -153,6 +157,8 @@ def read_outcome(story: Story, attempt: Attempt) -> str:
     heading = _text(re.search(r"<h1.*?</h1>", page, re.DOTALL).group(0))
     if "The connection has ended" in heading:
         words.append("ended")
+    if "This connection was turned off" in page:
+        words.append("turned off")
     if "a later one did" in page:
         words.append("later")
     if "You connected it again" in page:
@@ -160,6 +166,8 @@ def read_outcome(story: Story, attempt: Attempt) -> str:
     words += [word for phrase, word in RECORDS.items() if phrase in page]
     if "Nothing has changed" in page:
         words.append("unchanged")
+    if "It did not work twice now" in page:
+        words.append("twice")
     lead = re.search(r'medblocks-lead">(.*?)</p>', page, re.DOTALL)
     named = _find_named(lead.group(1)) if lead else ""
     if named in NAMES and named != attempt.place:
@@ -170,32 +178,81 @@ def read_outcome(story: Story, attempt: Attempt) -> str:
 # The admin.
 
 
-def read_attempt_list(staff: Client) -> Said:
-    """Read the status of each attempt in the list."""
-    page = _get(staff, f"{ADMIN}/patientconnectionattempt/")
+def read_attempt_list(staff: Client, **filters: str) -> Said:
+    """Read the status of each attempt in the list, under ``filters``."""
+    return _read_rows(_get(staff, f"{ADMIN}/patientconnectionattempt/", filters))
+
+
+def _read_rows(page: str) -> dict[object, str]:
+    """Read the status of each attempt that has a line of a table in ``page``."""
+    rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
+    keys = [re.search(r"patientconnectionattempt/(\d+)/change", row) for row in rows]
     return {
-        key: _read_status(row) for key, row in _read_rows(page) if "patienthistory" not in str(key)
+        int(key.group(1)): _read_status(row) for key, row in zip(keys, rows, strict=True) if key
     }
 
 
-def read_concern(staff: Client, concern: str) -> set[int]:
-    """Read which attempts are "worth a look" for ``concern``."""
-    page = _get(staff, f"{ADMIN}/patientconnectionattempt/?concern={concern}")
-    return {key for key, _row in _read_rows(page)}
+def read_facility_counts(staff: Client) -> Said:
+    """Read how many attempts the list's filter counts at each facility."""
+    page = _get(staff, f"{ADMIN}/patientconnectionattempt/")
+    said: dict[object, int] = {}
+    for address, label in re.findall(r'<a href="(\?[^"]*place_id__exact=[^"]*)">(.*?)</a>', page):
+        place = _read_place_of(address)
+        said[place] = said.get(place, 0) + int(re.search(r"\((\d+)\)", label).group(1))
+    return {place: str(count) for place, count in said.items()}
 
 
-def _read_rows(page: str) -> Iterator[tuple[int, str]]:
-    body = re.search(r'<table id="result_list">(.*?)</table>', page, re.DOTALL)
-    for row in re.findall(r"<tr>(.*?)</tr>", body.group(1) if body else "", re.DOTALL):
-        key = re.search(r"patientconnectionattempt/(\d+)/change", row)
-        if key:
-            yield int(key.group(1)), row
+def read_export(staff: Client) -> Said:
+    """Read the status of each attempt in the exported file, and whether it lost its access."""
+    answered = staff.post(f"{ADMIN}/patientconnectionattempt/export/")
+    lines = b"".join(answered.streaming_content).decode("utf-8-sig").splitlines()
+    said: dict[object, str] = {}
+    for row in csv.DictReader(lines):
+        key = PatientConnectionAttempt.objects.get(public_id=row["attempt"].lstrip("'")).pk
+        notes = ("access lost", "claimed, not confirmed", "claim and fact disagree")
+        said[key] = ", ".join([row["status"], *(note for note in notes if row[note])])
+    return said
+
+
+def read_overview(staff: Client) -> Said:
+    """Read how many attempts had each outcome, and how many of each facility's failed."""
+    page = _get(staff, f"{ADMIN}/patientconnectionattempt/overview/")
+    table = re.search(r'class="medblocks-details">(.*?)</table>', page, re.DOTALL)
+    if table is None:
+        return {}
+    numbers = [
+        [int(number) for number in re.findall(r"<td>(\d+)</td>", row)]
+        for row in re.findall(r"<tr>(.*?)</tr>", table.group(1), re.DOTALL)
+    ]
+    counts = [sum(column) for column in zip(*filter(None, numbers), strict=True)]
+    said: dict[object, str] = dict(zip(OVERVIEW, map(str, counts), strict=True))
+    failing = re.search(r'aria-labelledby="medblocks-failing">(.*?)</section>', page, re.DOTALL)
+    for item in re.findall(r"<tr>(.*?)</tr>", failing.group(1), re.DOTALL):
+        failed = re.search(r"(\d+) of (\d+)", item)
+        if failed:
+            said[_find_linked(item)] = failed.group(0)
+    return said
+
+
+OVERVIEW = ("connected", "failed", "unfinished", "open", "all")
+
+
+NOTES = (
+    "access lost later",
+    "claimed, not confirmed",
+    "claim and fact disagree",
+    "workspace sandbox",
+    "workspace live",
+)
 
 
 def _read_status(row: str) -> str:
-    badge = re.search(r'medblocks-badge medblocks-\w+">(.*?)</span>', row).group(1)
-    notes = ("access lost later", "workspace sandbox", "workspace live")
-    return ", ".join([badge, *(note for note in notes if note in row)])
+    badge, note = re.search(
+        r'medblocks-badge medblocks-\w+">(.*?)</span>'
+        r'(?: <span class="medblocks-note">(.*?)</span>)?',
+        row,
+    ).groups()
+    return ", ".join([badge, *(each for each in NOTES if each in (note or ""))])
 
 
 SUMMARY = {
@@ -207,6 +264,8 @@ SUMMARY = {
     "You are connected. Records can take": "tell: connected",
     "You are connected. Some records did not arrive": "tell: connected, missed",
     "The connection has ended.": "tell: ended",
+    "has not tried again": "not tried again",
+    "Whose turn it is Nobody": "nobody's turn",
 }
 
 
@@ -215,7 +274,16 @@ def read_attempt_page(staff: Client, attempt: Attempt) -> str:
     page = _get(staff, f"{ADMIN}/patientconnectionattempt/{attempt.number}/change/")
     story = re.search(r'<section class="medblocks-story".*?</dl>', page, re.DOTALL).group(0)
     text = _text(story)
-    return ", ".join(word for phrase, word in SUMMARY.items() if phrase in text)
+    words = [_read_status(story)]
+    words += [word for phrase, word in SUMMARY.items() if phrase in text]
+    again = re.search(r"has tried again (once|\d+ times) since, (?:last )?at .*?“(.*?)”", text)
+    if again:
+        words.append(f"tried again {again.group(1)}: {again.group(2)}")
+    bundle = re.search(r'<pre id="medblocks-bundle">(.*?)</pre>', page, re.DOTALL).group(1)
+    words.append("bundle: " + re.search(r"status here: (\w+)", bundle).group(1))
+    if "access lost: " in bundle:
+        words.append("access lost")
+    return ", ".join(words)
 
 
 def read_patient_page(story: Story, staff: Client) -> Said:
@@ -239,25 +307,31 @@ def read_patient_page(story: Story, staff: Client) -> Said:
             place = _find_linked(item)
             said[place] = f"{said[place]} and " if place in said else ""
             said[place] += ", ".join(words)
-    return said
+    history = re.search(r'aria-labelledby="medblocks-history">(.*?)</section>', page, re.DOTALL)
+    return said | dict(_read_rows(history.group(1)))
 
 
-def read_patient_count(story: Story, staff: Client) -> str:
-    """Read how many places the patients' list says that the patient is connected to."""
+def read_patient_counts(story: Story, staff: Client) -> Said:
+    """Read the numbers of the patient's line in the list of patients."""
     page = _get(staff, f"{ADMIN}/patienthistory/")
     rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
     own = next(row for row in rows if f">{story.medblocks.patient_id}<" in row)
-    return re.search(r'field-connected">\s*(\d+)', own).group(1)
+    numbers = re.findall(r'field-(attempts|connected|failed)">\s*(\d+)', own)
+    return dict(numbers)
 
 
 def read_queue(story: Story, staff: Client) -> Said:
-    """Read the reconnect queue: the patient's places in it, and why."""
+    """Read the reconnect queue: the patient's places in it, why, and the attempt to send them."""
     page = _get(staff, f"{ADMIN}/lostconnection/")
     said: dict[object, str] = {}
     for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL):
         if f">{story.medblocks.patient_id}<" in row:
             place = _find_linked(row)
             word = "disconnected" if "Disconnected, perhaps on purpose" in row else "lost"
+            address = re.search(r"/records/attempts/([^/]+)/", row)
+            if address:
+                number = PatientConnectionAttempt.objects.get(public_id=address.group(1)).pk
+                word = f"{word}, see {number}"
             said[place] = f"{said[place]} and {word}" if place in said else word
     return said
 
@@ -267,9 +341,14 @@ def _find_linked(item: str) -> str:
     address, shown = re.search(
         r'<a href="([^"]*place_id__exact=[^"]*)".*?>(.*?)</a>', item
     ).groups()
-    place = find_place(parse_qs(urlsplit(unescape(address)).query)["place_id__exact"][0])
+    place = _read_place_of(address)
     named = _find_named(shown)
     return place if named in {place, ""} or named not in NAMES else f"{place} called {named}"
+
+
+def _read_place_of(address: str) -> str:
+    query = parse_qs(urlsplit(unescape(address)).query, keep_blank_values=True)
+    return find_place(query["place_id__exact"][0])
 
 
 def _find_named(html: str) -> str:
@@ -279,8 +358,8 @@ def _find_named(html: str) -> str:
     return next((place for place, name in NAMES.items() if name in text), find_place(text))
 
 
-def _get(client: Client, path: str) -> str:
-    answered = client.get(path)
+def _get(client: Client, path: str, query: Mapping[str, str] | None = None) -> str:
+    answered = client.get(path, query)
     assert answered.status_code == 200, (path, answered.status_code)
     return answered.content.decode()
 

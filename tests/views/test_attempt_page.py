@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 import requests
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from medblocks_connect.models import PatientConnectionAttempt
@@ -209,6 +210,24 @@ def test_attempt_page_asks_medblocks_at_most_every_few_seconds(
     PatientConnectionAttempt.objects.update(asked_at=timezone.now() - timedelta(seconds=4))
     browser.get(attempt.get_absolute_url())
     assert len(medblocks.calls) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_attempt_page_with_the_database_locked_is_shown_and_asks_nothing(
+    browser, attempt, medblocks
+):
+    PatientConnectionAttempt.objects.filter(pk=attempt.pk).update(returned_at=timezone.now())
+
+    def refuse_writes(execute, sql, params, many, context):
+        if sql.startswith("UPDATE"):
+            raise OperationalError("database is locked")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(refuse_writes):
+        response = browser.get(attempt.get_absolute_url())
+    assert response.status_code == 200
+    assert "Checking your connection" in response.content.decode()
+    assert len(medblocks.calls) == 0
 
 
 def test_attempt_page_of_a_settled_attempt_asks_nothing(browser, attempt, medblocks):

@@ -6,10 +6,12 @@ import json
 
 import pytest
 from django.contrib.auth.views import LoginView
+from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.test import Client
 from django.urls import include, path
 
 from medblocks_connect.models import MissingFacility, PatientConnectionAttempt
+from medblocks_connect.views.search_page import SearchView
 from tests.attempts.conftest import BASE_URL, FACILITY, session_json
 
 pytestmark = pytest.mark.django_db
@@ -56,6 +58,46 @@ def no_patient(settings):
 def assert_private(response):
     assert "no-store" in response["Cache-Control"]
     assert response["Referrer-Policy"] == "no-referrer"
+
+
+# Frames.
+
+
+@pytest.fixture
+def without_frame_middleware(settings):
+    """A host that has taken Django's middleware out."""
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "clickjacking" not in name]
+
+
+@pytest.mark.parametrize("url", [*PAGES, CONNECTIONS])
+def test_page_in_a_host_without_the_middleware_is_framed_by_nobody(
+    browser, without_frame_middleware, url
+):
+    assert browser.get(url)["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.parametrize("is_without", [True, False], ids=["without-middleware", "with-middleware"])
+@pytest.mark.parametrize("says", ["SAMEORIGIN", "DENY"])
+def test_page_is_framed_by_whom_the_hosts_setting_says(browser, settings, says, is_without):
+    settings.X_FRAME_OPTIONS = says.lower()
+    if is_without:
+        settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "clickjacking" not in name]
+    assert browser.get(SEARCH)["X-Frame-Options"] == says
+
+
+def test_page_of_a_host_whose_setting_is_empty_has_no_such_header(
+    browser, settings, without_frame_middleware
+):
+    settings.X_FRAME_OPTIONS = ""
+    assert "X-Frame-Options" not in browser.get(SEARCH)
+
+
+@pytest.mark.parametrize(("says", "header"), [("SAMEORIGIN", "SAMEORIGIN"), ("", None)])
+def test_page_of_a_hosts_subclass_is_framed_by_whom_it_says(rf, user, says, header):
+    request = rf.get(SEARCH)
+    request.user = user
+    view = XFrameOptionsMiddleware(SearchView.as_view(frame_options=says))
+    assert view(request).headers.get("X-Frame-Options") == header
 
 
 # The wrong method.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.utils import translation
 
+from medblocks_connect.facilities import missing_facilities
 from medblocks_connect.models import FacilityRequest, MissingFacility
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +61,24 @@ def test_note_of_many_lines_is_as_long_as_the_browser_counted_it(tell):
     assert len(note.replace("\r\n", "\n")) == 1000
     assert tell(text="St. Elsewhere", note=note).status_code == 303
     assert FacilityRequest.objects.get().note.endswith("y" * 11)
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "Our list of missing places is full right now."),
+        ("es", "Nuestra lista de lugares que faltan está llena en este momento."),
+    ],
+)
+def test_name_beyond_the_limit_is_not_thanked_for(tell, monkeypatch, caplog, language, told):
+    monkeypatch.setattr(missing_facilities, "_MOST_KEPT", 0)
+    with translation.override(language):
+        response = tell(text="Saint Nowhere")
+    assert response.status_code == 503
+    assert told in response.text
+    assert MissingFacility.objects.get().requests == 1
+    assert "only counted" in caplog.text
+    assert "Nowhere" not in caplog.text
 
 
 def test_problem_is_told_first_and_leads_to_the_field(tell):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import json
 import logging
 import time
@@ -46,7 +47,6 @@ def delivery() -> WebhookDelivery:
 
 good = signed_at(int(time.time()))
 HEADERS = [
-    pytest.param("", id="case-30-empty"),
     pytest.param(good.partition(",")[2], id="case-30-without-t"),
     pytest.param(good.partition(",")[0], id="case-30-without-v1"),
     pytest.param(good + ",v1=00" * 100, id="case-30-more-than-100"),
@@ -70,9 +70,67 @@ def test_webhook_with_a_bad_header_is_400(receiver, django_assert_num_queries, h
     assert answered.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
-def test_webhook_case_30_without_a_header_is_400(receiver, django_assert_num_queries):
+class UnreadBody(io.RawIOBase):
+    """A body that must not be read."""
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        raise AssertionError("the body was read")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({}, id="case-30-without-a-header"),
+        pytest.param({"HTTP_MEDBLOCKS_SIGNATURE": ""}, id="case-30-empty"),
+    ],
+)
+def test_webhook_without_a_signature_is_400_before_its_body_is_read(
+    receiver, django_assert_num_queries, headers
+):
+    unread = {"wsgi.input": UnreadBody(), "CONTENT_LENGTH": "1000"}
     with django_assert_num_queries(0):
-        assert receiver.post(WEBHOOK, BODY, content_type="application/json").status_code == 400
+        answered = receiver.post(WEBHOOK, **unread, **headers)
+    assert (answered.status_code, answered.content) == (400, b"There is no signature.")
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A clock that a test sets, in seconds; nothing was refused yet."""
+    moment = [1000.0]
+    monkeypatch.setattr(webhook_receiver.time, "monotonic", lambda: moment[0])
+    webhook_receiver.refusal_log.forget()
+    yield moment
+    webhook_receiver.refusal_log.forget()
+
+
+def refused_lines(caplog) -> list[str]:
+    """Every line above DEBUG, Django's own among them."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_webhooks_without_a_signature_are_logged_once_a_minute_with_their_count(
+    receiver, now, caplog
+):
+    for second in range(61):
+        now[0] = 1000.0 + second
+        receiver.post(WEBHOOK, BODY, content_type="application/json")
+    assert refused_lines(caplog) == [
+        "Webhooks were refused: missing, 1 since the last such line",
+        "Webhooks were refused: missing, 60 since the last such line",
+    ]
+
+
+def test_webhooks_refused_for_two_reasons_are_logged_apart(receiver, now, caplog):
+    for _ in range(3):
+        receiver.post(WEBHOOK, BODY, content_type="application/json")
+        post_event(receiver, BODY, signature="x")
+    assert refused_lines(caplog) == [
+        "Webhooks were refused: missing, 1 since the last such line",
+        "Webhooks were refused: malformed, 1 since the last such line",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -245,11 +303,12 @@ def test_webhook_case_37_behind_a_silent_https_proxy_is_redirected(receiver, set
 
 
 @pytest.mark.django_db(transaction=True)
-def test_webhook_case_38_flood_writes_nothing(receiver, caplog):
+def test_webhook_case_38_flood_writes_nothing(receiver, now, caplog):
     caplog.set_level(logging.DEBUG)
     with CaptureQueriesContext(connection) as asked:
         for number in range(200):
             body = f"ann@mail.example {number}".encode()
             assert post_event(receiver, body, signature=f"t={number},v1=00").status_code == 400
     assert list(asked) == []
+    assert len(refused_lines(caplog)) == 1
     assert "ann@mail.example" not in caplog.text

@@ -5,30 +5,19 @@ from __future__ import annotations
 import re
 from argparse import ArgumentParser
 from calendar import monthrange
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.core.management.base import CommandError
-from django.db import IntegrityError, OperationalError, router, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from medblocks_connect.attempts.database_retry import RetryLimit
-from medblocks_connect.management.stop_signals import StoppableCommand
-from medblocks_connect.models import (
-    ActionCount,
-    FacilityRequest,
-    MissingFacility,
-    PatientConnection,
-    PatientConnectionAttempt,
-    WebhookDelivery,
-)
+from medblocks_connect.attempts.retention import MAX_BATCH_SIZE, count_old_rows
+from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
+from medblocks_connect.management.stoppable_command import StoppableCommand
+from medblocks_connect.operations import prune
 
 _AGE: Final = re.compile(r"([1-9][0-9]{0,3})([ymd])")
 _OLDEST_YEAR: Final = 1970
-_LARGEST_BATCH: Final = 10_000
-_MOST_REFUSALS: Final = 5
 
 
 class Command(StoppableCommand):
@@ -56,6 +45,7 @@ class Command(StoppableCommand):
             action="store_true",
             help="delete old attempts whose connection still holds as well",
         )
+        add_max_seconds(parser)
         parser.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -65,86 +55,27 @@ class Command(StoppableCommand):
             self.stdout.write("Nothing is deleted unless --older-than says how old is too old.")
             return
         cutoff = _read_cutoff(options["older_than"])
+        connected_too = options["connected_too"]
         self.stdout.write(f"Older than {cutoff:%Y-%m-%d %H:%M}:")
-        attempts = _prunable_attempts(connected_too=options["connected_too"])
-        connections = _prunable_connections(connected_too=options["connected_too"])
-        # In the order that an index has.
-        for name, rows, moment, order in (
-            ("attempts", attempts, "created_at", "created_at"),
-            ("connections", connections, "changed_at", "id"),
-            ("webhook deliveries", WebhookDelivery.objects.all(), "received_at", "id"),
-            ("facility requests", FacilityRequest.objects.all(), "created_at", "id"),
-            ("missing facilities", MissingFacility.objects.all(), "last_at", "id"),
-            ("throttle counters", ActionCount.objects.all(), "ends_at", "id"),
-        ):
-            # Where they are written: a replica may lag behind.
-            written: QuerySet[Any] = rows.using(router.db_for_write(rows.model))
-            old = written.filter(**{f"{moment}__lt": cutoff})
-            if options["dry_run"]:
-                self.stdout.write(f"  {old.order_by().count()} {name} would be deleted")
-            else:
-                self._delete(name, old, moment, _batches(old, order, size))
-
-    def _delete(
-        self, name: str, old: QuerySet[Any], moment: str, batches: Iterator[list[Any]]
-    ) -> None:
-        deleted = 0
-        for keys in batches:
-            deleted += _delete_patiently(old, moment, keys)
-            self.stdout.write(f"  {deleted} {name} deleted so far")
-            self.stdout.flush()
-        self.stdout.write(f"  {deleted} {name} deleted")
-
-
-def _delete_patiently(old: QuerySet[Any], moment: str, keys: list[Any]) -> int:
-    """Delete those of ``old`` with ``keys``; again where somebody else was in the way."""
-    limit = RetryLimit(refusals=_MOST_REFUSALS)
-    while True:
-        try:
-            return _delete_batch(old, moment, keys)
-        # A deadlock's victim, a lock that was waited for in vain, or a new event of one of them.
-        except (IntegrityError, OperationalError):  # noqa: PERF203 - the loop is for nothing else
-            if limit.is_reached(old.db):
-                raise
-
-
-def _delete_batch(old: QuerySet[Any], moment: str, keys: list[Any]) -> int:
-    with transaction.atomic(using=old.db):
-        # A write first: Django reads what is to go along, and so may a host's receivers, and a
-        # transaction that reads and then writes fails on SQLite under load.
-        old.filter(pk=keys[0]).update(**{moment: F(moment)})
-        # With its timeline; a delivery that is newer stays, and loses its attempt.
-        _, deleted = old.filter(pk__in=keys).delete()
-    return deleted.get(old.model._meta.label, 0)  # noqa: SLF001 - Django documents it
-
-
-def _prunable_attempts(*, connected_too: bool) -> QuerySet[PatientConnectionAttempt]:
-    attempts = PatientConnectionAttempt.objects.all()
-    if connected_too:
-        return attempts
-    held = PatientConnection.objects.that_stand().filter(attempt=OuterRef("pk"))
-    return attempts.filter(~Exists(held))
-
-
-def _prunable_connections(*, connected_too: bool) -> QuerySet[PatientConnection]:
-    connections = PatientConnection.objects.all()
-    if connected_too:
-        return connections
-    return connections.exclude(state=PatientConnection.State.CONNECTED)
-
-
-def _batches(rows: QuerySet[Any], order: str, size: int) -> Iterator[list[Any]]:
-    """Yield the keys of ``rows`` in batches; what is kept is passed over once."""
-    ordered = rows.order_by(order, "pk")
-    batch = list(ordered.values_list(order, "pk")[:size])
-    while batch:
-        yield [key for _, key in batch]
-        since, last = batch[-1]
-        # The first condition is what the index is entered with; the second sorts out the moment.
-        further = ordered.filter(**{f"{order}__gte": since}).filter(
-            Q(**{f"{order}__gt": since}) | Q(pk__gt=last)
+        if options["dry_run"]:
+            for kind, count in count_old_rows(cutoff, connected_too=connected_too).items():
+                self.stdout.write(f"  {count} {kind} would be deleted")
+            return
+        done = prune(
+            cutoff,
+            connected_too=connected_too,
+            batch_size=size,
+            max_seconds=read_seconds(options["max_seconds"]),
+            on_progress=self._report,
         )
-        batch = list(further.values_list(order, "pk")[:size])
+        for kind, count in done.deleted.items():
+            self.stdout.write(f"  {count} {kind} deleted")
+        if not done.is_finished:
+            self.stdout.write("  The time is over: the rest waits for the next run")
+
+    def _report(self, kind: str, deleted: int) -> None:
+        self.stdout.write(f"  {deleted} {kind} deleted so far")
+        self.stdout.flush()
 
 
 def _read_cutoff(age: Any) -> datetime:
@@ -173,6 +104,6 @@ def _months_before(now: datetime, months: int) -> datetime:
 
 def _read_size(size: Any) -> int:
     text = str(size)
-    if not text.isdecimal() or not 1 <= int(text) <= _LARGEST_BATCH:
-        raise CommandError(f"--batch-size must be a whole number from 1 to {_LARGEST_BATCH}")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_BATCH_SIZE:
+        raise CommandError(f"--batch-size must be a whole number from 1 to {MAX_BATCH_SIZE}")
     return int(text)

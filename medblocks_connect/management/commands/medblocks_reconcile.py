@@ -7,17 +7,16 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from medblocks_connect.attempts.reconcile import (
-    Reconciliation,
-    count_unsettled,
-    reconcile_attempts,
-)
-from medblocks_connect.management.stop_signals import StoppableCommand
+from medblocks_connect.attempts.reconcile import Reconciliation, count_unsettled
+from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
+from medblocks_connect.management.stoppable_command import StoppableCommand
 from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.operations import reconcile
 
 _STOPPED = {
     "rate_limited": "Medblocks asked us to slow down; the rest waits for the next run",
     "refused": "Medblocks refused the API key; the rest waits until that is mended",
+    "time": "The time is over; the rest waits for the next run",
     "away": "Medblocks did not answer; the rest waits for the next run",
 }
 
@@ -42,6 +41,7 @@ class Command(StoppableCommand):
             default=1000,
             help="the most attempts to ask Medblocks about in this run (default: 1000)",
         )
+        add_max_seconds(parser)
 
     def handle(self, *args: Any, limit: int, verbosity: int, **options: Any) -> None:
         """Reconcile, show progress on a terminal, and end with one line for cron's mail."""
@@ -55,7 +55,8 @@ class Command(StoppableCommand):
                 self.stderr.write(f"\r{done.asked} of {total} asked", ending="")
                 self.stderr.flush()
 
-        done = reconcile_attempts(limit=limit, on_progress=show)
+        seconds = read_seconds(options["max_seconds"])
+        done = reconcile(limit=limit, max_seconds=seconds, on_progress=show)
         if shows_progress and done.asked:
             self.stderr.write("")
         if not done.is_finished:

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from medblocks_connect.attempts.outbox import send_due_signals, send_given_up_signals
-from medblocks_connect.management.stop_signals import StoppableCommand
+from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
+from medblocks_connect.management.stoppable_command import StoppableCommand
+from medblocks_connect.operations import send_signals
 
 
 class Command(StoppableCommand):
@@ -28,6 +29,7 @@ class Command(StoppableCommand):
             default=1000,
             help="the most signals to send in this run (default: 1000)",
         )
+        add_max_seconds(parser)
         parser.add_argument(
             "--given-up",
             action="store_true",
@@ -40,10 +42,10 @@ class Command(StoppableCommand):
         """Send, and end with one line for cron's mail."""
         if limit < 1:
             raise CommandError("--limit takes a number, 1 or more.")
-        send = send_given_up_signals if given_up else send_due_signals
-        sent, failed = send(limit)
-        line = f"medblocks_send_signals: {sent} sent"
-        if failed:
-            raise CommandError(f"{line}, {failed} failed again.", returncode=1)
+        seconds = read_seconds(options["max_seconds"])
+        done = send_signals(limit=limit, given_up=given_up, max_seconds=seconds)
+        line = f"medblocks_send_signals: {done.sent} sent"
+        if done.failed:
+            raise CommandError(f"{line}, {done.failed} failed again.", returncode=1)
         if verbosity > 0:
             self.stdout.write(f"{line}.")

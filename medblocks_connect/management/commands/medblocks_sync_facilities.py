@@ -8,10 +8,15 @@ from typing import Any, Final
 from django.core.management.base import CommandError
 
 from medblocks_connect.api import MedblocksError
-from medblocks_connect.attempts.place_ids import adopt_place_ids
 from medblocks_connect.facilities.catalog import find_catalog
-from medblocks_connect.facilities.sync import LONGEST_PAUSE, SyncError, sync_catalog
-from medblocks_connect.management.stop_signals import StoppableCommand
+from medblocks_connect.facilities.sync import (
+    LONGEST_PAUSE,
+    SyncError,
+    SyncRunningError,
+)
+from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
+from medblocks_connect.management.stoppable_command import StoppableCommand
+from medblocks_connect.operations import sync_facilities
 
 _BAR_WIDTH: Final = 30
 
@@ -43,6 +48,7 @@ class Command(StoppableCommand):
             action="store_true",
             help="take the catalog although it lost more than half of its facilities",
         )
+        add_max_seconds(parser)
 
     def handle(
         self,
@@ -60,16 +66,25 @@ class Command(StoppableCommand):
         self._expected = former.fetched if former else 0
         self._shows_progress = verbosity > 0 and self.stderr.isatty()
         try:
-            sync = sync_catalog(
-                restart=restart, accept_shrink=accept_shrink, pause=pause, report=self._report
+            sync = sync_facilities(
+                restart=restart,
+                accept_shrink=accept_shrink,
+                pause=pause,
+                max_seconds=read_seconds(options["max_seconds"]),
+                on_progress=self._report,
             )
+        except SyncRunningError as met:  # no error: the catalog is on its way here
+            if verbosity > 0:
+                self.stdout.write(f"Nothing done: {met} Its catalog is the one that counts.")
+            return
         except (SyncError, MedblocksError) as error:
             raise CommandError(f"The catalog was not synced: {error}") from None
         finally:
             if self._shows_progress:
                 self.stderr.write("")
-        adopt_place_ids()
-        if verbosity > 0:
+        if verbosity > 0 and sync.finished_at is None:
+            self.stdout.write(f"{sync.fetched} facilities fetched; the next run goes on there.")
+        elif verbosity > 0:
             self.stdout.write(
                 f"{sync.fetched} facilities: {sync.added} new, {sync.changed} changed, "
                 f"{sync.withdrawn} withdrawn."

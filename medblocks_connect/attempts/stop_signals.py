@@ -1,9 +1,9 @@
-"""Stop signals: a command that is told to end does so at once, releases what it held, and says so.
+"""Stop signals: work that is told to end does so at once, and releases what it held.
 
 SIGINT is a terminal's Ctrl-C, SIGTERM what systemd, Kubernetes and Docker send. Celery's soft time
 limit is a handler of SIGUSR1, RQ's time limit one of SIGALRM: each raises an ``Exception`` of its
 own, which whatever keeps one broken row from stopping a run would take for such a row. So the
-handlers are wrapped while a command runs, and what they raise passes as a ``BaseException``.
+handlers are wrapped while work is done, and what they raise passes as a ``BaseException``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final
-
-from django.core.management.base import BaseCommand
+from typing import Any, Final, NoReturn
 
 _SIGNALS: Final = tuple(
     getattr(signal, name)
@@ -33,6 +31,14 @@ class StopRequestedError(BaseException):
         super().__init__(number)
         self.number = number
         self.cause = cause
+
+    def raise_cause(self) -> NoReturn:
+        """Raise what the process' own handler raised; where it had none, end the process.
+
+        The exit code is then 128 and the signal's number, as a shell has it for a process that a
+        signal ended.
+        """
+        raise self.cause or SystemExit(128 + self.number) from None
 
 
 class _StopHandler:
@@ -80,26 +86,3 @@ def stop_on_signals() -> Iterator[None]:
     finally:
         for number, former in handler.former.items():
             signal.signal(number, former)
-
-
-class StoppableCommand(BaseCommand):
-    """A command that stops within a second of a signal; another run may go on at once.
-
-    The exit code is 128 and the signal's number, as a shell has it for a process that a signal
-    ended.
-    """
-
-    def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run, until a signal asks to stop. Raises what the signal's own handler raised."""
-        try:
-            with stop_on_signals():
-                return super().execute(*args, **options)
-        except StopRequestedError as stop:
-            name = type(self).__module__.rpartition(".")[2]
-            by = signal.Signals(stop.number).name
-            self.stderr.write(
-                f"{name}: stopped by {by}. Nothing is held; the next run does the rest."
-            )
-            if isinstance(stop.cause, Exception):  # a time limit's, for who set it
-                raise stop.cause from None
-            raise SystemExit(128 + stop.number) from None

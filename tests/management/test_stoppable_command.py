@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from medblocks_connect import signals
 from medblocks_connect.attempts import webhook_deliveries
-from medblocks_connect.management.stop_signals import StopRequestedError, stop_on_signals
+from medblocks_connect.attempts.stop_signals import StopRequestedError, stop_on_signals
 from medblocks_connect.models import (
     CatalogSync,
     PatientConnectionAttempt,

@@ -1,0 +1,1 @@
+"""An app of the load test's host: its receivers write down each signal that they hear."""
