@@ -135,6 +135,13 @@ class Fields:
         cleaned: dict[str, Any] = self._clean_metadata(value, name, 0)
         return cleaned
 
+    def required_object(self, name: str) -> Mapping[str, Any]:
+        """Return an object as it came, with nothing cleaned: the caller says what it holds."""
+        value = self._fields.get(name)
+        if not isinstance(value, dict):
+            raise self.field_error(name, "is not an object")
+        return value
+
     def _clean_metadata(self, value: Any, name: str, depth: int) -> Any:
         if depth > _MAX_METADATA_DEPTH:
             raise self.field_error(name, "is nested too deeply")

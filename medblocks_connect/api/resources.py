@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from medblocks_connect.api.errors import UnexpectedReplyError
 from medblocks_connect.api.json_fields import (
     MAX_CODE_LENGTH,
+    MAX_ID_LENGTH,
     MAX_NAME_LENGTH,
     MAX_SHORT_ID_LENGTH,
     MAX_STATUS_LENGTH,
@@ -152,14 +153,35 @@ class PatientSession:
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
-    """A patient as Medblocks knows them, with their connections, newest first."""
+class ListedPatient:
+    """A patient as a list of patients has them: without their connections."""
 
     id: str = field(repr=False)
     email: str = field(repr=False)
     name: str = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False, hash=False)
     created_at: datetime | None
+
+    @classmethod
+    def from_json(cls, payload: object) -> ListedPatient:
+        """Read one item of ``GET /patients``; raises ``UnexpectedReplyError``."""
+        return cls(**_read_patient(Fields(payload, "patient")))
+
+
+def _read_patient(fields: Fields) -> dict[str, Any]:
+    return {
+        "id": fields.required_id("id"),
+        "email": fields.text("email", _MAX_EMAIL_LENGTH),
+        "name": fields.text("name", MAX_NAME_LENGTH),
+        "metadata": fields.metadata("metadata"),
+        "created_at": fields.moment("created_at"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Patient(ListedPatient):
+    """A patient as Medblocks knows them, with their connections, newest first."""
+
     connections: tuple[Connection, ...]
 
     @classmethod
@@ -167,12 +189,28 @@ class Patient:
         """Read the answer of ``GET /patients/{patient_id}``; raises ``UnexpectedReplyError``."""
         fields = Fields(payload, "patient")
         return cls(
-            id=fields.required_id("id"),
-            email=fields.text("email", _MAX_EMAIL_LENGTH),
-            name=fields.text("name", MAX_NAME_LENGTH),
-            metadata=fields.metadata("metadata"),
-            created_at=fields.moment("created_at"),
+            **_read_patient(fields),
             connections=fields.items("connections", Connection.from_json),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One FHIR resource of a patient: health data, as it came, and in no ``repr``.
+
+    ``source`` names where Medblocks has it from, ``""`` where it does not say.
+    """
+
+    source: str
+    resource: Mapping[str, Any] = field(repr=False, hash=False)
+
+    @classmethod
+    def from_json(cls, payload: object) -> Record:
+        """Read one item of a patient's records; raises ``UnexpectedReplyError``."""
+        fields = Fields(payload, "record")
+        return cls(
+            source=fields.text("source", MAX_ID_LENGTH),
+            resource=fields.required_object("resource"),
         )
 
 
@@ -180,6 +218,7 @@ class Patient:
 class Page(Generic[Item]):
     """One page of a list; ``next_cursor`` is the next page's ``starting_after``, or ``""``.
 
+    ``previous_cursor`` is the ``ending_before`` of the page before, and ``""`` but for records.
     ``unreadable`` is how many items were left out because they are not what the API promises.
     """
 
@@ -187,6 +226,7 @@ class Page(Generic[Item]):
     has_more: bool
     next_cursor: str = field(repr=False)
     unreadable: int = 0
+    previous_cursor: str = field(default="", repr=False)
 
     @classmethod
     def from_json(
@@ -220,6 +260,7 @@ class Page(Generic[Item]):
             has_more=fields.flag("has_more", default=False),
             next_cursor=fields.optional_id("next_cursor", MAX_URL_LENGTH),
             unreadable=len(items) - len(data),
+            previous_cursor=fields.optional_id("previous_cursor", MAX_URL_LENGTH),
         )
 
 
@@ -241,6 +282,23 @@ class DisconnectedConnection:
 
 
 @dataclass(frozen=True, slots=True)
+class Deleted:
+    """What was deleted, by its ``id``; ``deleted`` is always true."""
+
+    id: str = field(repr=False)  # which may be a patient's
+    deleted: bool
+
+    @classmethod
+    def from_json(cls, payload: object, noun: str) -> Deleted:
+        """Read the answer of a ``DELETE``; raises ``UnexpectedReplyError``, also for "not"."""
+        fields = Fields(payload, noun)
+        deleted = fields.flag("deleted")
+        if not deleted:
+            raise fields.field_error("deleted", "is false")
+        return cls(id=fields.required_id("id"), deleted=deleted)
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The state of Medblocks, up or not, and its clock."""
 
@@ -252,3 +310,9 @@ class Health:
         """Read the answer of ``GET /health``; raises ``UnexpectedReplyError``."""
         fields = Fields(payload, "health report")
         return cls(ok=fields.flag("ok"), server_time=fields.moment("server_time"))
+
+
+def check_same_id(answered_id: str, requested_id: str, noun: str) -> None:
+    """Raise ``UnexpectedReplyError`` where an answer is about another ``noun`` than was asked."""
+    if answered_id != requested_id:
+        raise UnexpectedReplyError(f"The answer is about another {noun}.")

@@ -19,6 +19,31 @@ FACILITY = {
     "logo_url": None,
     "portal_url": None,
 }
+ENDPOINT = {
+    "id": "wh_1",
+    "url": "https://clinic.example/records/webhook/",
+    "events": ["*"],
+    "status": "active",
+    "description": None,
+    "metadata": {"ward": "secret ward"},
+    "api_version": "2026-04-25",
+    "created_at": "2026-05-01T10:00:00Z",
+    "updated_at": "2026-05-01T10:00:00Z",
+}
+EVENT = {
+    "id": "evt_1",
+    "webhook_endpoint_id": "wh_1",
+    "type": "records.sync.completed",
+    "data": {"object": {"patient_id": "p-1234", "total": 3}},
+    "api_version": "2026-04-25",
+    "attempts": 2,
+    "next_attempt_at": None,
+    "delivered_at": None,
+    "last_status_code": 500,
+    "last_response_body": "secret answer",
+    "last_redelivered_at": None,
+    "created_at": "2026-05-01T10:00:00Z",
+}
 # Header -> what its value must match; the rest of HTTP's plumbing is not the API's matter.
 HEADERS = {
     "accept": r"application/json",

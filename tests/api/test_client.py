@@ -127,6 +127,13 @@ def test_impossible_id_is_refused_before_sending(
 
 
 @responses.activate
+@pytest.mark.parametrize("url", ["clinicapp://return", "clinicapp:/return"])
+def test_return_url_may_be_a_native_apps(client: MedblocksClient, url: str) -> None:
+    responses.post(f"{BASE}/patient-sessions", json=session("p1"))
+    assert create(client, return_url=url).id == "ps_1"
+
+
+@responses.activate
 def test_lone_surrogate_in_query_is_refused_before_sending(client: MedblocksClient) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         client.connections.list(q="\udfff")
@@ -141,6 +148,11 @@ def test_lone_surrogate_in_query_is_refused_before_sending(client: MedblocksClie
         ({"patient_id": ""}, "patient_id"),
         ({"patient_id": "p\x00"}, "patient_id"),
         ({"return_url": ""}, "return_url"),
+        ({"return_url": "/records/return/"}, "return_url"),
+        ({"return_url": "//clinic.example/return/"}, "return_url"),
+        ({"return_url": "https://[::1"}, "return_url"),
+        ({"recommended_connection_ids": ["fhirsrc_1", ""]}, "recommended_connection_ids"),
+        ({"metadata": ["a"]}, "metadata"),
         ({"connection_id": "a", "recommended_connection_ids": ["b"]}, "both"),
         ({"recommended_connection_ids": "fhirsrc_1"}, "recommended_connection_ids"),
         ({"return_button_label": "x" * 61}, "return_button_label"),
@@ -162,7 +174,7 @@ def test_session_with_impossible_parameter_raises_value_error(
 
 
 @responses.activate
-@pytest.mark.parametrize("limit", [0, 101, -1])
+@pytest.mark.parametrize("limit", [0, 101, -1, True, 1.0])
 def test_limit_out_of_range_raises_value_error(client: MedblocksClient, limit: int) -> None:
     with pytest.raises(ValueError, match="limit"):
         client.connections.list(limit=limit)

@@ -13,17 +13,23 @@ import pytest
 
 from medblocks_connect.api import (
     Connection,
+    Deleted,
     DisconnectedConnection,
     FhirSource,
     Health,
+    ListedPatient,
     Page,
     Patient,
     PatientSession,
+    Record,
     SessionConnection,
     UnexpectedReplyError,
+    WebhookEndpoint,
+    WebhookEndpointWithSecret,
+    WebhookEvent,
 )
 from medblocks_connect.api.json_fields import parse_time
-from tests.api.strict import FACILITY, page, session
+from tests.api.strict import ENDPOINT, EVENT, FACILITY, page, session
 
 CONNECTION = {
     "id": "conn_1",
@@ -61,6 +67,10 @@ def read_page(payload: object) -> Page[FhirSource]:
     return Page.from_json(payload, FhirSource.from_json)
 
 
+def read_deleted(payload: object) -> Deleted:
+    return Deleted.from_json(payload, "patient")
+
+
 READERS: list[tuple[Callable[[object], Any], dict[str, Any]]] = [
     (FhirSource.from_json, FACILITY),
     (SessionConnection.from_json, CONNECTION),
@@ -69,6 +79,12 @@ READERS: list[tuple[Callable[[object], Any], dict[str, Any]]] = [
     (Patient.from_json, PATIENT),
     (DisconnectedConnection.from_json, {"id": "conn_1", "disconnected": True}),
     (Health.from_json, {"ok": True, "server_time": None}),
+    (ListedPatient.from_json, {**PATIENT, "connections": None}),
+    (Record.from_json, {"source": None, "resource": {"resourceType": "Patient"}}),
+    (read_deleted, {"id": "p-1234", "deleted": True}),
+    (WebhookEndpoint.from_json, ENDPOINT),
+    (WebhookEndpointWithSecret.from_json, {**ENDPOINT, "secret": "whsec_hidden"}),
+    (WebhookEvent.from_json, EVENT),
     (read_page, page(FACILITY)),
 ]
 
@@ -129,6 +145,13 @@ def test_field_of_wrong_type_is_named_in_the_error(
         (PatientSession.from_json, FULL_SESSION, "status"),
         (PatientSession.from_json, FULL_SESSION, "patient_id"),
         (Patient.from_json, PATIENT, "id"),
+        (Record.from_json, {"resource": {}}, "resource"),
+        (read_deleted, {"id": "p", "deleted": True}, "id"),
+        (read_deleted, {"id": "p", "deleted": True}, "deleted"),
+        (WebhookEndpoint.from_json, ENDPOINT, "status"),
+        (WebhookEndpointWithSecret.from_json, {**ENDPOINT, "secret": "whsec_1"}, "secret"),
+        (WebhookEvent.from_json, EVENT, "type"),
+        (WebhookEvent.from_json, EVENT, "data"),
         (DisconnectedConnection.from_json, {"id": "c", "disconnected": True}, "id"),
         (DisconnectedConnection.from_json, {"id": "c", "disconnected": True}, "disconnected"),
         (Health.from_json, {"ok": True}, "ok"),
@@ -323,3 +346,34 @@ def test_unreadable_item_is_left_out_only_where_asked():
     assert (len(found.data), found.unreadable) == (1, 2)
     with pytest.raises(UnexpectedReplyError):
         read_page(payload)
+
+
+def test_not_deleted_is_refused() -> None:
+    """Nobody looks at a flag, and a patient would be thought erased."""
+    with pytest.raises(UnexpectedReplyError):
+        read_deleted({"id": "p-1234", "deleted": False})
+
+
+def test_record_is_kept_as_it_came() -> None:
+    resource = {"resourceType": "Patient", "text": {"div": "a\u0000b" * 3000}, "x": [[[[[1.5]]]]]}
+    assert Record.from_json({"source": None, "resource": resource}).resource == resource
+
+
+@pytest.mark.parametrize("attempts", [True, -1, 10**30, 1.5, "2", None])
+def test_event_case_65_has_no_wrong_number_of_attempts(attempts: object) -> None:
+    assert WebhookEvent.from_json({**EVENT, "attempts": attempts}).attempts is None
+
+
+def test_event_case_65_has_a_whole_number_that_came_as_a_float() -> None:
+    assert WebhookEvent.from_json({**EVENT, "attempts": 2.0}).attempts == 2
+
+
+def test_repr_of_endpoint_and_event_tells_no_secret() -> None:
+    endpoint = WebhookEndpointWithSecret.from_json({**ENDPOINT, "secret": "whsec_hidden"})
+    event = WebhookEvent.from_json(EVENT)
+    record = Record.from_json({"source": None, "resource": {"id": "p-1234"}})
+    deleted = read_deleted({"id": "p-1234", "deleted": True})
+    shown = f"{endpoint!r} {endpoint} {event!r} {record!r} {deleted!r}"
+    for private in ("hidden", "secret answer", "p-1234", "secret ward"):
+        assert private not in shown
+    assert endpoint.secret.reveal() == "whsec_hidden"
