@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -13,8 +14,9 @@ from medblocks_connect.api.parameters import check_ids, dump_body, iterate_texts
 from medblocks_connect.api.resources import PatientSession, check_same_id
 from medblocks_connect.api.text import clean_text
 from medblocks_connect.api.transport import Call, Transport
-from medblocks_connect.api.validation import MAX_LABEL_LENGTH
+from medblocks_connect.api.validation import MAX_LABEL_LENGTH, is_token
 
+_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")  # only what can be none is refused
 _EXPIRY_SECONDS: Final = range(60, 86401)
 
 
@@ -107,6 +109,8 @@ def _build_session_body(parameters: dict[str, Any]) -> bytes:
         raise ValueError("patient_id must be a non-empty text without control characters.")
     if not _is_absolute(parameters["return_url"]):
         raise ValueError("return_url must be an absolute URL.")
+    if parameters["patient_email"] and not _EMAIL.fullmatch(parameters["patient_email"]):
+        raise ValueError("patient_email must be an e-mail address.")
     if parameters["connection_id"] and parameters["recommended_connection_ids"]:
         raise ValueError("Give connection_id or recommended_connection_ids, not both.")
     if len(label) > MAX_LABEL_LENGTH:
@@ -125,4 +129,4 @@ def _is_absolute(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return bool(parts.scheme and (parts.netloc or parts.path))
+    return is_token(url) and bool(parts.scheme and (parts.netloc or parts.path))
