@@ -17,6 +17,7 @@ from medblocks_connect.api.transport import Call, Transport
 from medblocks_connect.api.validation import MAX_LABEL_LENGTH, is_token
 
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")  # only what can be none is refused
+_PRIVATE: Final = ("patient_id", "patient_email", "patient_name", "return_url", "metadata")
 _EXPIRY_SECONDS: Final = range(60, 86401)
 
 
@@ -61,21 +62,10 @@ class PatientSessions:
             "POST",
             "/patient-sessions",
             body=_build_session_body(parameters),
-            private=tuple(
-                iterate_texts([patient_id, patient_email, patient_name, return_url, metadata])
-            ),
+            private=tuple(iterate_texts([parameters[name] for name in _PRIVATE])),
             timeout=timeout,
         )
-
-        def read(payload: object) -> PatientSession:
-            session = PatientSession.from_json(payload)
-            if session.patient_id != patient_id:
-                raise UnexpectedReplyError("The session is another patient's.")
-            if not session.url:
-                raise UnexpectedReplyError("The session's url is missing.")
-            return session
-
-        return self._call(call, read)
+        return self._call(call, lambda payload: _read_created(payload, patient_id))
 
     @without_frames
     def retrieve(self, patient_session_id: str, *, timeout: float | None = None) -> PatientSession:
@@ -97,6 +87,15 @@ class PatientSessions:
     def _call(self, call: Call, read: Callable[[object], PatientSession]) -> PatientSession:
         session, request_id = self._transport.call_for_request_id(call, read)
         return replace(session, request_id=request_id)
+
+
+def _read_created(payload: object, patient_id: str) -> PatientSession:
+    session = PatientSession.from_json(payload)
+    if session.patient_id != patient_id:
+        raise UnexpectedReplyError("The session is another patient's.")
+    if not session.url:
+        raise UnexpectedReplyError("The session's url is missing.")
+    return session
 
 
 def _build_session_body(parameters: dict[str, Any]) -> bytes:
