@@ -6,16 +6,17 @@ A command has all the time that Medblocks asks for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Final
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 from medblocks_connect.api import Gate, GateState, MedblocksClient, WaitingRoom
 from medblocks_connect.api.redaction import Secret
 from medblocks_connect.conf import conf
-from medblocks_connect.url_safety import is_safe_base_url
+from medblocks_connect.url_safety import is_loopback, is_safe_base_url
 
 _CLIENTS_MAX = 32  # one per workspace; each keeps a connection or a few, and the idlest is dropped
 _MOST_RETRIES: Final = 1  # of a patient's request
@@ -79,6 +80,9 @@ def _read_settings() -> _ClientSettings:
     settings = _ClientSettings(**{name: getattr(conf, name) for name in names})
     if not is_safe_base_url(settings.base_url):  # of a callable: no check has seen it
         raise ValueError("BASE_URL must be an https URL without query.")
+    if is_loopback(urlsplit(settings.base_url).hostname or ""):
+        # No proxy reaches this machine's sandbox, and to it http would show the key.
+        return replace(settings, proxy=Secret(""))
     return settings
 
 

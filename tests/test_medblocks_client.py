@@ -35,7 +35,7 @@ def test_client_follows_the_settings(settings):
         ({"API_KEY": ""}, "api_key"),
         ({"BASE_URL": "app.medblocks.com"}, "BASE_URL"),
         ({"BASE_URL": "http://app.medblocks.com"}, "BASE_URL"),
-        ({"PROXY": "https://proxy.example"}, "proxy"),
+        ({"BASE_URL": "https://m.example", "PROXY": "https://proxy.example"}, "proxy"),
         ({"CA_BUNDLE": "/nowhere/ca.pem"}, "ca_bundle"),
     ],
 )
@@ -108,6 +108,7 @@ def test_client_shows_no_key(settings):
 def test_client_goes_by_the_proxy_and_trusts_the_file_of_the_settings(settings, get):
     settings.MEDBLOCKS_CONNECT = {
         **settings.MEDBLOCKS_CONNECT,
+        "BASE_URL": "https://app.medblocks.com",
         "PROXY": "http://clinic:opensesame@proxy.example:3128",
         "CA_BUNDLE": Path(certifi.where()),
     }
@@ -115,3 +116,13 @@ def test_client_goes_by_the_proxy_and_trusts_the_file_of_the_settings(settings, 
     assert route.proxies["https"] == "http://clinic:opensesame@proxy.example:3128"
     assert route.ca_bundle == certifi.where()
     assert "opensesame" not in repr(_read_settings())
+
+
+def test_sandbox_on_this_machine_is_not_reached_by_the_proxy(settings):
+    """It would be shown the key, and reach another machine."""
+    settings.MEDBLOCKS_CONNECT = {
+        **settings.MEDBLOCKS_CONNECT,
+        "BASE_URL": "http://127.0.0.1:8000/medblocks-sandbox",
+        "PROXY": "http://proxy.example:3128",
+    }
+    assert get_client().connections._transport._kept_connections._route.proxies == {}

@@ -117,6 +117,8 @@ MEDBLOCKS_CONNECT: dict[str, Any] = {
     "WEBHOOK_SECRETS": env.list("MEDBLOCKS_WEBHOOK_SECRET", default=[]),
     "CONFIRM_BEFORE_PORTAL": env.bool("MEDBLOCKS_CONFIRM_BEFORE_PORTAL", default=False),
     "CONTACT_URL": "tel:+15550142",  # the front desk
+    "PROXY": env.str("MEDBLOCKS_PROXY", default=""),
+    "CA_BUNDLE": env.str("MEDBLOCKS_CA_BUNDLE", default=""),
 }
 if "MEDBLOCKS_BASE_URL" in env:
     MEDBLOCKS_CONNECT["BASE_URL"] = env.str("MEDBLOCKS_BASE_URL")

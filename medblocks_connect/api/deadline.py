@@ -12,6 +12,7 @@ import http.client
 import io
 import logging
 import queue
+import re
 import socket
 import ssl
 import threading
@@ -33,6 +34,7 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 # A page of 100 facilities is about 40 KB. The rest is room for headers and framing.
 _MAX_WIRE_BYTES = MAX_BODY_BYTES + 256 * 1024
 _SEND_BYTES = 16 * 1024
+_TUNNEL_STATUS = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
 _SHORTEST_WAIT = 0.001  # 0 would mean "do not block" to a socket
 
 NETWORK_FAILURES = (
@@ -53,6 +55,7 @@ class Exchange:
     def __init__(self, deadline: float, connect_timeout: float) -> None:
         self.sent = False
         self.too_large = False
+        self.tunnel_refusal = ""  # in a sentence, where a proxy opened no tunnel
         self._connect_timeout = connect_timeout
         self._deadline = deadline
         self._connect_deadline: float | None = None
@@ -175,8 +178,15 @@ class _MeteredHTTPConnection(HTTPConnection):
 
     def _tunnel(self) -> None:
         """Have the proxy open a way to Medblocks; the rest of the time is the handshake's."""
-        super()._tunnel()
-        self.sock.settimeout(_current_exchange.get().seconds_left())
+        exchange = _current_exchange.get()
+        try:
+            super()._tunnel()
+        except OSError as error:
+            # Of its message only the status: the rest is the proxy's own words.
+            if status := _TUNNEL_STATUS.search(str(error)):
+                exchange.tunnel_refusal = f"The proxy opened no tunnel (HTTP {status[1]})."
+            raise
+        self.sock.settimeout(exchange.seconds_left())
 
     def send(self, data: Any) -> None:
         """Send, and note that from now on the request may have reached Medblocks."""

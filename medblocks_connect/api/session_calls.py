@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -13,8 +14,10 @@ from medblocks_connect.api.parameters import check_ids, dump_body, iterate_texts
 from medblocks_connect.api.resources import PatientSession, check_same_id
 from medblocks_connect.api.text import clean_text
 from medblocks_connect.api.transport import Call, Transport
-from medblocks_connect.api.validation import MAX_LABEL_LENGTH
+from medblocks_connect.api.validation import MAX_LABEL_LENGTH, is_token
 
+_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")  # only what can be none is refused
+_PRIVATE: Final = ("patient_id", "patient_email", "patient_name", "return_url", "metadata")
 _EXPIRY_SECONDS: Final = range(60, 86401)
 
 
@@ -59,21 +62,10 @@ class PatientSessions:
             "POST",
             "/patient-sessions",
             body=_build_session_body(parameters),
-            private=tuple(
-                iterate_texts([patient_id, patient_email, patient_name, return_url, metadata])
-            ),
+            private=tuple(iterate_texts([parameters[name] for name in _PRIVATE])),
             timeout=timeout,
         )
-
-        def read(payload: object) -> PatientSession:
-            session = PatientSession.from_json(payload)
-            if session.patient_id != patient_id:
-                raise UnexpectedReplyError("The session is another patient's.")
-            if not session.url:
-                raise UnexpectedReplyError("The session's url is missing.")
-            return session
-
-        return self._call(call, read)
+        return self._call(call, lambda payload: _read_created(payload, patient_id))
 
     @without_frames
     def retrieve(self, patient_session_id: str, *, timeout: float | None = None) -> PatientSession:
@@ -97,6 +89,15 @@ class PatientSessions:
         return replace(session, request_id=request_id)
 
 
+def _read_created(payload: object, patient_id: str) -> PatientSession:
+    session = PatientSession.from_json(payload)
+    if session.patient_id != patient_id:
+        raise UnexpectedReplyError("The session is another patient's.")
+    if not session.url:
+        raise UnexpectedReplyError("The session's url is missing.")
+    return session
+
+
 def _build_session_body(parameters: dict[str, Any]) -> bytes:
     """Return the JSON of ``parameters``; raises ``ValueError`` for what Medblocks cannot take."""
     patient_id, label, expires_in = (
@@ -107,6 +108,8 @@ def _build_session_body(parameters: dict[str, Any]) -> bytes:
         raise ValueError("patient_id must be a non-empty text without control characters.")
     if not _is_absolute(parameters["return_url"]):
         raise ValueError("return_url must be an absolute URL.")
+    if parameters["patient_email"] and not _EMAIL.fullmatch(parameters["patient_email"]):
+        raise ValueError("patient_email must be an e-mail address.")
     if parameters["connection_id"] and parameters["recommended_connection_ids"]:
         raise ValueError("Give connection_id or recommended_connection_ids, not both.")
     if len(label) > MAX_LABEL_LENGTH:
@@ -125,4 +128,4 @@ def _is_absolute(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return bool(parts.scheme and (parts.netloc or parts.path))
+    return is_token(url) and bool(parts.scheme and (parts.netloc or parts.path))

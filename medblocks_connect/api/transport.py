@@ -207,7 +207,9 @@ def _classify_failure(error: Exception, exchange: Exchange, request_id: str) -> 
     if exchange.too_large:
         return UnexpectedReplyError("The answer is too large.", request_id=request_id)
     if not exchange.sent and _is_before_sending(error):
-        return MedblocksConnectionError("Medblocks could not be reached.")
+        return MedblocksConnectionError(
+            exchange.tunnel_refusal or "Medblocks could not be reached."
+        )
     return NoAnswerError("Medblocks did not answer in full.", request_id=request_id)
 
 

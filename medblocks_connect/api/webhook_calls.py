@@ -11,6 +11,7 @@ from medblocks_connect.api.lists import build_page_query, iterate_pages
 from medblocks_connect.api.parameters import check_ids, dump_body
 from medblocks_connect.api.resources import Deleted, Page, check_same_id
 from medblocks_connect.api.transport import Call, Transport
+from medblocks_connect.api.validation import is_token
 from medblocks_connect.api.webhook_resources import (
     MAX_DESCRIPTION_LENGTH,
     WebhookEndpoint,
@@ -266,4 +267,8 @@ def _is_endpoint_url(url: str) -> bool:
         host, _port = parts.hostname, parts.port
     except ValueError:
         return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme, host) == ("http", "localhost"))
+    return (
+        is_token(url)
+        and bool(host)
+        and (parts.scheme == "https" or (parts.scheme, host) == ("http", "localhost"))
+    )

@@ -103,9 +103,10 @@ def test_tunnel_refused_case_9_is_a_connection_error(
     """Nothing of the request was sent, so that a POST may be tried again."""
     proxy = make_proxy(refuses_with=status)
     server, client = connect(HEALTHY, through=proxy, max_retries=1)
-    with pytest.raises(MedblocksConnectionError):
+    with pytest.raises(MedblocksConnectionError) as caught:
         post(client)
     assert (len(proxy.asked), server.requests) == (2, [])
+    assert caught.value.message == f"The proxy opened no tunnel (HTTP {status})."
 
 
 def test_proxy_that_is_not_there_is_a_connection_error(connect: Callable[..., Any]) -> None:

@@ -64,6 +64,7 @@ def test_update_takes_a_description_away(client: MedblocksClient) -> None:
         ({"url": "http://clinic.example/"}, "url"),
         ({"url": "http://127.0.0.1/"}, "url"),
         ({"url": "https://"}, "url"),
+        ({"url": "https://clinic.example/a b"}, "url"),
         ({"url": "https://[::1"}, "url"),
         ({"events": "*"}, "events"),
         ({"events": []}, "events"),

@@ -46,6 +46,12 @@ def test_settings_production_pass_deployment_checks():
     assert checked.returncode == 0, checked.stderr
 
 
+def test_settings_take_a_proxy_from_the_environment():
+    proxy = {"MEDBLOCKS_PROXY": "http://proxy.example:3128"}
+    shown = shell("settings.MEDBLOCKS_CONNECT['PROXY']", **PRODUCTION, **proxy)
+    assert shown == proxy["MEDBLOCKS_PROXY"]
+
+
 def test_settings_production_have_no_sandbox():
     assert shell("'medblocks_connect.sandbox' in settings.INSTALLED_APPS", **PRODUCTION) == "False"
 

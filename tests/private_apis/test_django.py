@@ -182,3 +182,13 @@ def test_settings_dict_has_the_databases_name():
 def test_db_parameters_have_the_columns_collation():
     field = models.CharField(max_length=5, db_collation="loose")
     assert field.db_parameters(connections["default"])["collation"] == "loose"
+
+
+@proves("HttpRequest._read_started")
+@proves("HttpRequest._body")
+def test_body_that_was_read_in_part_is_told_from_one_that_is_there(rf):
+    untouched, whole, half = (rf.post("/", b"body", content_type="text/plain") for _ in range(3))
+    assert whole.body == b"body"
+    assert half.read(2) == b"bo"
+    read = [(each._read_started, hasattr(each, "_body")) for each in (untouched, whole, half)]
+    assert read == [(False, False), (True, True), (True, False)]

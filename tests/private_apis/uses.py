@@ -22,7 +22,8 @@ PRIVATE_APIS = {
         "views/decorators.py sandbox/portal.py", "The answer to a failed check is the view's own."
     ),
     "HttpResponse._has_been_logged": Use(
-        "views/responses.py", "Django logs and mails no 5xx that was told of already."
+        "views/responses.py views/webhook_receiver.py",
+        "Django logs and mails no answer that was told of already.",
     ),
     "Signal._log_robust_failure": Use(
         "signals.py", "Django's own log line has the error's text, which may name a patient."
@@ -41,6 +42,10 @@ PRIVATE_APIS = {
     ),
     "ASGIRequest.scope": Use("error_reports.py", "It has the query and headers once more."),
     "HttpRequest.GET": Use("error_reports.py views/requests.py", "It is emptied by assignment."),
+    "HttpRequest._read_started": Use(
+        "views/requests.py", "It tells that somebody before us read of the body."
+    ),
+    "HttpRequest._body": Use("views/requests.py", "The whole body is there, to be read again."),
     "HttpRequest.POST": Use("error_reports.py views/requests.py", "It is emptied by assignment."),
     "BaseCache.incr": Use("cache.py", "It forgets the entry's timeout, which touch() sets anew."),
     "DatabaseWrapper.in_atomic_block": Use(
