@@ -1,6 +1,7 @@
 """The sandbox on its own URLs, and a caller with a key."""
 
 import json
+import threading
 
 import pytest
 from django.test import Client
@@ -17,6 +18,13 @@ LANTERN = "fhirsrc_lantern_hill_clinic"
 @pytest.fixture(autouse=True)
 def sandbox_urls(settings):
     settings.ROOT_URLCONF = "tests.sandbox.urls"
+
+
+def wait_for_senders():
+    """Wait until every webhook that is on its way was answered."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("webhook evt_"):
+            thread.join(timeout=10)
 
 
 class Caller:

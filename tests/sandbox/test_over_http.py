@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from tests.pages.test_barriers import find_barriers, needs_axe
-from tests.sandbox.conftest import BASE, KEY, RIVERSIDE
+from tests.sandbox.conftest import BASE, KEY, RIVERSIDE, wait_for_senders
 
 
 @pytest.fixture
@@ -42,6 +42,41 @@ def test_session_over_http_goes_from_start_to_return(live_server, start):
         f"{live_server.url}{BASE}/patients/{quote('a/b ü', safe='')}", headers=KEY, timeout=10
     ).json()
     assert patient["connections"][0]["status"] == "active"
+
+
+def test_webhook_endpoint_over_http_is_registered_told_and_found_disabled(live_server, start):
+    def call(method, path, **body):
+        url = f"{live_server.url}{BASE}{path}"
+        response = requests.request(method, url, json=body or None, headers=KEY, timeout=10)
+        assert response.status_code == 200
+        return response.json()
+
+    receiver = f"{live_server.url}/clinic/no-such-address/"  # answers 404
+    webhook = call("POST", "/webhooks", url=receiver, events=["*"])
+    with requests.Session() as browser:
+        url = start(connection_id=RIVERSIDE)["url"]
+        browser.get(url, timeout=10)
+        token = browser.cookies["csrftoken"]
+        browser.post(
+            url + "/decision",
+            data={"choice": "approve", "csrfmiddlewaretoken": token},
+            timeout=10,
+        )
+        wait_for_senders()
+        page = browser.get(f"{live_server.url}{BASE}/", timeout=10).text
+        assert "Waits after attempt 1 of 9: answered 404." in page
+        browser.post(
+            f"{live_server.url}{BASE}/page/endpoints/{webhook['id']}",
+            data={"action": "days", "csrfmiddlewaretoken": token},
+            timeout=10,
+        )
+    assert call("GET", f"/webhooks/{webhook['id']}")["status"] == "disabled"
+    (event,) = call("GET", f"/webhooks/{webhook['id']}/events?delivered=false")["data"]
+    assert (event["attempts"], event["last_status_code"], event["next_attempt_at"]) == (
+        9,
+        404,
+        None,
+    )
 
 
 def test_large_body_over_http_is_answered(live_server):

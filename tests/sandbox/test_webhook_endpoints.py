@@ -1,11 +1,13 @@
 """Webhook endpoints and their events over the API."""
 
+import time
 from datetime import timedelta
 
 import pytest
 import responses
 from django.utils import timezone
 
+from medblocks_connect.api.webhook_signatures import InvalidSignatureError, verify
 from medblocks_connect.sandbox import flows
 from medblocks_connect.sandbox.models import SandboxEvent, SandboxWebhookEndpoint
 from medblocks_connect.sandbox.webhook_sender import send_event
@@ -119,10 +121,16 @@ def test_update_with_invalid_property_is_refused(caller, webhook, name, value):
     assert response.json()["error"]["param"] == name
 
 
-def test_rotated_secret_is_the_only_one(caller, webhook, receiver, session):
+def test_rotated_secret_alone_signs_from_then_on(caller, webhook, receiver, session):
+    receiver.post(URL, status=200)
+    flows.approve(session)
     rotated = caller.post(f"/webhooks/{webhook['id']}/rotate-secret", {}).json()
-    assert rotated["secret"] != webhook["secret"]
-    assert SandboxWebhookEndpoint.objects.get().secret == rotated["secret"]
+    send_event(SandboxEvent.objects.get())
+    request = receiver.calls[0].request
+    header = request.headers["Medblocks-Signature"]
+    verify(request.body, header, [rotated["secret"]], now=time.time())
+    with pytest.raises(InvalidSignatureError, match="mismatch"):
+        verify(request.body, header, [webhook["secret"]], now=time.time())
 
 
 def test_deleted_endpoint_is_gone_and_hears_nothing(caller, webhook, session):

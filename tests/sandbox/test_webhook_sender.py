@@ -17,6 +17,7 @@ from django.utils import timezone
 from medblocks_connect.sandbox import flows, webhook_sender
 from medblocks_connect.sandbox.models import SandboxEvent, SandboxWebhookEndpoint
 from medblocks_connect.sandbox.webhook_registry import set_endpoint_status
+from tests.sandbox.conftest import wait_for_senders
 
 pytestmark = pytest.mark.django_db
 
@@ -250,12 +251,6 @@ def real_receiver(settings):
     server.shutdown()
     server.server_close()
     thread.join()
-
-
-def wait_for_senders():
-    for thread in threading.enumerate():
-        if thread.name.startswith("webhook evt_"):
-            thread.join(timeout=10)
 
 
 def test_send_event_ignores_proxy(real_receiver, session, monkeypatch):
