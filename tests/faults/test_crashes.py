@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from medblocks_connect import signals
 from medblocks_connect.attempts.reconcile import reconcile_attempts
+from medblocks_connect.conf import DEFAULTS
 from medblocks_connect.models import (
     AttemptEvent,
     PatientConnectionAttempt,
@@ -31,7 +32,7 @@ def crashed(site, user, settings):
     settings.MEDBLOCKS_CONNECT = {
         **settings.MEDBLOCKS_CONNECT,
         "WEBHOOK_SECRETS": [SECRET],
-        "THROTTLES": {"start": None, "search": None},
+        "THROTTLES": dict.fromkeys(DEFAULTS["THROTTLES"]),
     }
 
     def crash(deed: str, **job: object) -> int:

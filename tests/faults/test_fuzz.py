@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from medblocks_connect.conf import DEFAULTS
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.urls import urlpatterns
 from tests.faults.clinic import BASE_URL, SETTINGS
@@ -292,7 +293,7 @@ def handler(patient_client, user, settings):
     settings.MEDBLOCKS_CONNECT = {
         **settings.MEDBLOCKS_CONNECT,
         **SETTINGS,
-        "THROTTLES": {"search": None, "start": None},
+        "THROTTLES": dict.fromkeys(DEFAULTS["THROTTLES"]),
     }
     PatientConnectionAttempt.objects.create(
         public_id=PUBLIC_ID,

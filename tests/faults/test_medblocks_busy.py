@@ -18,6 +18,7 @@ from django.test import Client
 from medblocks_connect.api import MedblocksBusyError, MedblocksError, NoAnswerError, RateLimitError
 from medblocks_connect.attempts.reconcile import reconcile_attempts
 from medblocks_connect.attempts.start import StartRefusedError, start_attempt
+from medblocks_connect.conf import DEFAULTS
 from medblocks_connect.medblocks_client import get_client, get_command_client
 from medblocks_connect.models import AttemptEvent, PatientConnectionAttempt
 from medblocks_connect.patients import Patient
@@ -75,7 +76,7 @@ def hanging(serve, settings):
         "API_KEY": KEY,
         "BASE_URL": server.url,
         "TIMEOUT": 60,
-        "THROTTLES": {"search": None, "start": None},
+        "THROTTLES": dict.fromkeys(DEFAULTS["THROTTLES"]),
     }
     yield server, over
     over.set()
