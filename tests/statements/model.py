@@ -150,8 +150,9 @@ class Model:
     #    without any link that worked.
     def was_won_again(self, attempt: Attempt) -> bool:
         links = self.links_at(attempt.place)
-        own = [word.moment for word in self._of(attempt.link) if word.says == WORKS]
-        after = attempt.began + 1  # where it is not told to have worked
+        # What is told of its own link first: also an end tells that it had connected.
+        own = [word.was_so_at for word in self._of(attempt.link)]
+        after = attempt.began + 1
         connected = min((moment for moment in own if moment >= after), default=after)
         moments = {word.was_so_at for link in links for word in self._of(link)}
         return self.state(attempt.place) == CONNECTED and any(

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tests.statements.model import CONNECTED, DISCONNECTED, ENDED_HERE, WORKS, Attempt, Model, Word
+from tests.statements.model import (
+    CONNECTED,
+    DISCONNECTED,
+    ENDED_HERE,
+    LOST,
+    WORKS,
+    Attempt,
+    Model,
+    Word,
+)
 
 PLACE = "fhirsrc_riverside_general"
 
@@ -29,3 +38,9 @@ def test_end_in_the_moment_that_the_attempt_began_is_not_its_own():
     model, attempt = connected_anew(*before, Word("conn_1", DISCONNECTED, 6, None, 1))
     model.places["conn_0"] = PLACE
     assert not model.was_won_again(attempt)
+
+
+def test_link_of_which_the_end_was_told_first_and_that_was_kept_is_won_again():
+    words = [Word("conn_1", LOST, 4, 3, 1), Word("conn_1", WORKS, 5)]
+    model, attempt = connected_anew(*words)
+    assert model.was_won_again(attempt)
