@@ -64,9 +64,12 @@ def _list_finished_syncs() -> QuerySet[CatalogSync]:
     return CatalogSync.objects.exclude(finished_at=None).order_by("-finished_at", "-id")
 
 
-def find_catalog() -> CatalogSync | None:
-    """Return the sync that the local catalog came of; None where there is no local catalog."""
-    latest = filter_workspace(_list_finished_syncs()).first()
+def find_catalog(database: str | None = None) -> CatalogSync | None:
+    """Return the sync that the local catalog came of; None where there is no local catalog.
+
+    It is read where syncs are read; ``database`` names another, such as where they are written.
+    """
+    latest = filter_workspace(_list_finished_syncs().using(database)).first()
     return latest if latest is not None and latest.base_url == catalog_base_url() else None
 
 

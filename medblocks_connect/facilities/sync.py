@@ -99,7 +99,7 @@ def sync_catalog(
 def _acquire_lease(*, restart: bool) -> CatalogSync:
     """Return the interrupted sync, or a new one. Of two runs at once, one is refused."""
     now = timezone.now()
-    unfinished = filter_workspace(CatalogSync.objects.filter(finished_at=None))
+    unfinished = filter_workspace(_find_syncs().filter(finished_at=None))
     if unfinished.filter(heard_at__gt=now - _LEASE).exists():
         raise SyncRunningError("Another sync is running.")
     latest = unfinished.filter(base_url=catalog_base_url()).order_by("-id").first()
@@ -132,7 +132,17 @@ def _hold_lease(sync: CatalogSync) -> Iterator[None]:
 
 def _filter_leased(sync: CatalogSync) -> models.QuerySet[CatalogSync]:
     """Return the row of this run's sync; no row where another run has taken over."""
-    return CatalogSync.objects.filter(pk=sync.pk, heard_at=sync.heard_at)
+    return _find_syncs().filter(pk=sync.pk, heard_at=sync.heard_at)
+
+
+def _find_syncs() -> models.QuerySet[CatalogSync]:
+    """Return the syncs as they are where they are written; a replica may lag behind."""
+    return CatalogSync.objects.using(router.db_for_write(CatalogSync))
+
+
+def _find_pages(sync: CatalogSync) -> models.QuerySet[CatalogPage]:
+    """Return the pages that ``sync`` keeps, where they are written."""
+    return CatalogPage.objects.using(router.db_for_write(CatalogPage)).filter(sync=sync)
 
 
 @contextmanager
@@ -161,7 +171,7 @@ def _wait(sync: CatalogSync, seconds: float, time_limit: TimeLimit) -> None:
 def _fetch_pages(
     sync: CatalogSync, pause: float, time_limit: TimeLimit, report: Callable[[int], None]
 ) -> None:
-    is_complete = sync.pages.exists() and not sync.cursor
+    is_complete = _find_pages(sync).exists() and not sync.cursor
     cursors: set[str] = set()
     report(sync.fetched)
     while not is_complete:
@@ -198,7 +208,7 @@ def _ask_medblocks(
             raise
         # The cursor of an interrupted run means nothing any more: from the beginning.
         with _write_under_lease(sync, cursor="", fetched=0, heard_at=timezone.now()):
-            sync.pages.all().delete()
+            _find_pages(sync).delete()
     except MedblocksError as error:
         seconds = error.retry_after or _RETRY_SECONDS
         if is_last_try or not error.is_temporary or seconds > _LONGEST_RETRY_SECONDS:
@@ -218,7 +228,7 @@ def _keep_page(sync: CatalogSync, page: Page[FhirSource]) -> None:
         fetched=sync.fetched + len(facilities),
         heard_at=timezone.now(),
     ):
-        number = sync.pages.count() + 1
+        number = _find_pages(sync).count() + 1
         CatalogPage.objects.create(sync=sync, number=number, facilities=json.dumps(facilities))
 
 
@@ -226,7 +236,7 @@ def _read_pages(sync: CatalogSync) -> tuple[dict[str, _FacilityFields], int]:
     """Return the facilities by their ids, and how many could not be read."""
     facilities: dict[str, _FacilityFields] = {}
     numbers, fetched, unreadable = [], 0, 0
-    for page in sync.pages.order_by("number").iterator(chunk_size=20):
+    for page in _find_pages(sync).order_by("number").iterator(chunk_size=20):
         items: list[_FacilityFields | None] = json.loads(page.facilities)
         numbers.append(page.number)
         fetched += len(items)
@@ -250,8 +260,9 @@ def _check_readable(sync: CatalogSync, unreadable: int) -> None:
 
 
 def _check_size(sync: CatalogSync, fetched: int, *, accept_shrink: bool) -> None:
-    former = find_catalog()
-    known = filter_workspace(Facility.objects.filter(withdrawn_at=None))
+    database = router.db_for_write(Facility)
+    former = find_catalog(database)
+    known = filter_workspace(Facility.objects.using(database).filter(withdrawn_at=None))
     before = known.count() if former else 0
     if fetched and (accept_shrink or fetched >= before * _LEAST_SHARE_LEFT):
         return
@@ -286,8 +297,8 @@ def _apply_catalog(sync: CatalogSync, facilities: dict[str, _FacilityFields]) ->
         sync.added, sync.changed = len(changes.new), len(changes.changed)
         sync.withdrawn = len(changes.gone)
         sync.save(using=database, update_fields=["added", "changed", "withdrawn"])
-        sync.pages.all().delete()
-        unfinished = CatalogSync.objects.using(database).filter(finished_at=None)
+        _find_pages(sync).delete()
+        unfinished = _find_syncs().filter(finished_at=None)
         unfinished.filter(workspace=sync.workspace).delete()
 
 

@@ -427,3 +427,22 @@ def test_sync_of_another_workspace_leaves_this_ones_facilities(medblocks, settin
     assert (sync.added, sync.changed, sync.withdrawn) == (1, 0, 0)
     assert Facility.objects.filter(workspace="sandbox", withdrawn_at=None).count() == 5
     assert CatalogSync.objects.filter(pk=interrupted.pk).exists()
+
+
+class WriterRouter:
+    """A router that reads the catalog from a replica; whoever does in a sync fails."""
+
+    def db_for_read(self, model, **hints):
+        return "replica" if model in {CatalogPage, CatalogSync, Facility} else None
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+def test_sync_case_58_reads_where_it_writes(medblocks, settings):
+    settings.DATABASE_ROUTERS = [WriterRouter()]
+    try:
+        first, second = sync_catalog(), sync_catalog()
+    finally:
+        settings.DATABASE_ROUTERS = []
+    assert (first.added, second.added, second.changed) == (5, 0, 0)
