@@ -119,7 +119,7 @@ def _examine_migrations() -> Iterator[Finding]:
         yield Finding("migrations", Level.ERROR, text, "Mend DATABASES.")
         return
     if missing:
-        text = f"{len(missing)} migrations of the app are not applied."
+        text = f"Not every migration of the app is applied; missing: {len(missing)}."
         yield Finding("migrations", Level.ERROR, text, "Run manage.py migrate.")
     else:
         yield Finding("migrations", Level.OK, "The tables are as this release has them.")
@@ -241,6 +241,7 @@ def _examine_data() -> Iterator[Finding]:
     yield _count(
         "signals",
         signals.filter(tries__gte=MAX_TRIES).count(),
+        "No signal was given up.",
         "signals failed so often that nobody sends them any more",
         "Mend the receiver, then run manage.py medblocks_send_signals --given-up.",
     )
@@ -248,6 +249,7 @@ def _examine_data() -> Iterator[Finding]:
     yield _count(
         "overdue_signals",
         overdue,
+        "No signal is overdue.",
         "signals are due for half an hour or longer",
         "Run manage.py medblocks_reconcile by cron, every 5 minutes.",
     )
@@ -255,6 +257,7 @@ def _examine_data() -> Iterator[Finding]:
     yield _count(
         "deliveries",
         deliveries.filter(state=WebhookDelivery.State.FAILED).count(),
+        "Every webhook delivery was processed, or waits for its attempt.",
         "webhook deliveries could not be processed",
         "Look at them in the admin, under webhook deliveries.",
     )
@@ -270,6 +273,7 @@ def _examine_data() -> Iterator[Finding]:
     yield _count(
         "reconcile",
         forgotten.count(),
+        "Medblocks is asked about every attempt that waits for its outcome.",
         "attempts wait for their outcome, and nobody asked Medblocks for two hours",
         "Run manage.py medblocks_reconcile by cron, every 5 minutes.",
     )
@@ -279,13 +283,16 @@ def _examine_data() -> Iterator[Finding]:
     yield _count(
         "patient_ids",
         attempts.filter(reserved).values("patient_id").distinct().count(),
+        "No patient's id begins as Medblocks' own ids do.",
         "patients have an id that begins as Medblocks' own ids do, which it may refuse",
         f"Let PATIENT_RESOLVER put something before it; these are {', '.join(RESERVED_PREFIXES)}.",
         Level.WARNING,
     )
 
 
-def _count(name: str, number: int, what: str, mend: str, level: Level = Level.ERROR) -> Finding:
-    if number:
-        return Finding(name, level, f"{number} {what}.", mend)
-    return Finding(name, Level.OK, f"No {what}.")
+def _count(
+    name: str, number: int, fine: str, what: str, mend: str, level: Level = Level.ERROR
+) -> Finding:
+    return (
+        Finding(name, level, f"{number} {what}.", mend) if number else Finding(name, Level.OK, fine)
+    )
