@@ -14,7 +14,7 @@ from medblocks_connect.attempts.verification import verify_if_due
 from medblocks_connect.attempts.waiting import is_confirming
 from medblocks_connect.views.base import PatientView
 from medblocks_connect.views.requests import is_prefetch_or_head
-from medblocks_connect.views.responses import SeeOther, render_outcome
+from medblocks_connect.views.responses import SeeOther, render_outcome, render_page
 
 _QUERY_THROUGH_LOGIN: Final = 2000  # characters; in the login page's address it is longer again
 
@@ -38,6 +38,19 @@ class ReturnView(PatientView):
         """Return to the same claim, which names no patient."""
         query = write_return_query(self.returned, _QUERY_THROUGH_LOGIN)
         return f"{self.request.path}?{query}"
+
+    def patient_required(self) -> HttpResponseBase:
+        """Log in and come back; first load once more where the browser may have kept a cookie back.
+
+        Coming from the portal it sends no cookie with ``SameSite=Strict`` (RFC 6265bis, section
+        5.6.7.1). A page of ours that leads to the same address does make it send them.
+        """
+        if self.request.headers.get("Sec-Fetch-Site") != "cross-site":
+            return super().patient_required()
+        path = self.get_login_next()
+        response = render_page(self.request, "returning", {"return_path": path})
+        response["Refresh"] = f"0; url={path}"
+        return response
 
     def get(self, _request: HttpRequest) -> HttpResponseBase:
         """Store what the address claims, ask Medblocks, and go on to the attempt's page."""

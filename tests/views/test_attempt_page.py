@@ -279,3 +279,26 @@ def test_attempt_page_of_another_workspace_fits_who_was_never_led_away(browser, 
         status="created", patient_session_id=None, workspace="another"
     )
     assert NOT_STARTED in browser.get(attempt.get_absolute_url()).text
+
+
+def test_return_from_another_site_without_a_patient_is_loaded_once_more(client):
+    """The browser kept back a cookie with SameSite=Strict: of the next request it does not."""
+    url = f"{RETURN}?patient_id=p-77&patient_session_id=ps_1&success=true"
+    response = client.get(url, headers={"Sec-Fetch-Site": "cross-site"})
+    assert response.status_code == 200
+    assert response["Refresh"].startswith(f"0; url={RETURN}?patient_session_id=ps_1&success=true")
+    assert "p-77" not in response.text
+    assert "no-store" in response["Cache-Control"]
+
+
+@pytest.mark.parametrize("site", ["same-origin", "same-site", "none"])
+def test_return_without_a_patient_that_is_loaded_once_more_leads_to_the_login(client, site):
+    response = client.get(f"{RETURN}?patient_session_id=ps_1", headers={"Sec-Fetch-Site": site})
+    assert response.status_code == 302
+    assert "/login/" in response["Location"]
+
+
+def test_return_from_another_site_of_a_patient_is_taken_at_once(browser, attempt, answer):
+    answer(status="open")
+    url = f"{RETURN}?patient_session_id=ps_1&success=true"
+    assert browser.get(url, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 303
