@@ -109,6 +109,10 @@ class MedblocksSettings:
         (), _read_secrets, callable_returns="a list of texts"
     )
     """The webhook endpoint's secrets, ``whsec_…``: several while one replaces another."""
+    site_url: str = _setting("", _read_optional_text, callable_returns="a text")
+    """This site's scheme and host, such as ``https://clinic.example``: where webhooks are sent."""
+    poll_per_run: int = _setting(500, int)
+    """The most patients that a run asks Medblocks about, to learn of access that was lost."""
     defer_signals: bool = _setting(False, bool)
     """Leave every signal to ``medblocks_reconcile`` and ``medblocks_send_signals``."""
     patient_resolver: str = _setting("medblocks_connect.patients.signed_in_user", str)

@@ -10,23 +10,43 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
+from medblocks_connect.api import MedblocksError
 from medblocks_connect.api.clock import TimeLimit
+from medblocks_connect.attempts.operation_runs import Name, note_run
 from medblocks_connect.attempts.outbox import send_due_signals, send_given_up_signals
 from medblocks_connect.attempts.place_ids import adopt_place_ids
-from medblocks_connect.attempts.reconcile import Reconciliation, reconcile_attempts
+from medblocks_connect.attempts.reconcile import (
+    Reconciliation,
+    choose_stop,
+    reconcile_attempts,
+)
 from medblocks_connect.attempts.retention import Pruning, delete_old_rows
 from medblocks_connect.attempts.stop_signals import StopRequestedError, stop_on_signals
+from medblocks_connect.conf import conf
 from medblocks_connect.facilities.sync import sync_catalog
+from medblocks_connect.medblocks_client import get_command_client
 from medblocks_connect.models import CatalogSync
+from medblocks_connect.patient_connections.polling import Polling, poll_patients
+from medblocks_connect.webhook_endpoint.endpoint_state import (
+    FORBIDDEN,
+    EndpointState,
+    look_at_endpoint,
+    read_endpoint_state,
+)
+from medblocks_connect.webhook_endpoint.missed_events import FetchedEvents, fetch_events
 
 __all__ = [
+    "MissedEvents",
+    "Polling",
     "Pruning",
     "Reconciliation",
     "SentSignals",
+    "fetch_missed_events",
+    "poll_connections",
     "prune",
     "reconcile",
     "send_signals",
@@ -35,6 +55,34 @@ __all__ = [
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+
+POLL_INTERVAL: Final = timedelta(days=1)
+"""How long a patient with a standing connection goes unasked where no webhook would tell."""
+
+POLL_INTERVAL_BESIDE_WEBHOOKS: Final = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class MissedEvents:
+    """The account of a look: our webhook endpoint, and the events that it missed.
+
+    ``events`` is None where none were asked for. ``is_newly_forbidden``: since the last look the
+    API key may not read endpoints. ``stopped`` says why Medblocks did not tell all, ``""`` where it
+    did; ``is_unanswered`` that it was asked and gave no usable answer.
+    """
+
+    endpoint: EndpointState
+    events: FetchedEvents | None = None
+    is_newly_forbidden: bool = False
+    is_unanswered: bool = False
+    stopped: str = ""
+
+    @property
+    def is_finished(self) -> bool:
+        """Return whether nothing is to be done again, and Medblocks still sends webhooks."""
+        has_failed = self.events is not None and self.events.failed > 0
+        return not (self.endpoint.is_stopped or self.is_unanswered or has_failed)
 
 
 @dataclass(frozen=True)
@@ -69,7 +117,50 @@ def reconcile(
     At most ``limit`` of each. ``on_progress`` is called after each attempt. Raises what the
     database raises where not even a failure can be noted.
     """
-    return reconcile_attempts(limit=limit, max_seconds=max_seconds, on_progress=on_progress)
+    done = reconcile_attempts(limit=limit, max_seconds=max_seconds, on_progress=on_progress)
+    note_run(Name.RECONCILE)
+    return done
+
+
+@_stoppable
+def fetch_missed_events(*, max_seconds: float | None = None) -> MissedEvents:
+    """Look at our webhook endpoint, and fetch what Medblocks could not deliver to it.
+
+    Both at most once an hour, whoever calls, and neither without ``WEBHOOK_SECRETS``. Raises what
+    the database raises.
+    """
+    if not conf.webhook_secrets:
+        return MissedEvents(EndpointState())
+    limit = TimeLimit(max_seconds)
+    before = endpoint = read_endpoint_state()
+    try:
+        endpoint = look_at_endpoint(get_command_client())
+        is_newly_forbidden = endpoint.status == FORBIDDEN != before.status
+        if not endpoint.endpoint_id or endpoint.status == FORBIDDEN:
+            return MissedEvents(endpoint, is_newly_forbidden=is_newly_forbidden)
+        events = fetch_events(get_command_client(), endpoint.endpoint_id, limit)
+    except MedblocksError as error:
+        return MissedEvents(endpoint, is_unanswered=True, stopped=choose_stop(error))
+    return MissedEvents(
+        endpoint, events, events.is_newly_forbidden, stopped="time" if events.is_out_of_time else ""
+    )
+
+
+@_stoppable
+def poll_connections(*, limit: int | None = None, max_seconds: float | None = None) -> Polling:
+    """Ask about patients with standing connections, and record what was lost; the longest unasked.
+
+    At most ``limit`` of them, ``POLL_PER_RUN`` without it. Each is asked about every day, or every
+    seven days while our webhook endpoint is active. Raises what the database raises.
+    """
+    is_told = read_endpoint_state().is_active
+    done = poll_patients(
+        POLL_INTERVAL_BESIDE_WEBHOOKS if is_told else POLL_INTERVAL,
+        conf.poll_per_run if limit is None else limit,
+        TimeLimit(max_seconds),
+    )
+    note_run(Name.POLL_CONNECTIONS)
+    return done
 
 
 @_stoppable

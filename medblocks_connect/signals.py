@@ -1,8 +1,9 @@
 """Signals that a host can listen to, sent after each change is committed.
 
 Every signal has ``sender=PatientConnectionAttempt`` and ``attempt=<the attempt>``; who started it,
-where that was not the patient, is ``attempt.actor``. Each change sends one, at least once: it comes
-again where a receiver raised or the process died, so a receiver may be called twice for a change.
+where that was not the patient, is ``attempt.actor``. ``webhooks_stopped`` is about no attempt, and
+there it is None. Each change sends one, at least once: it comes again where a receiver raised or
+the process died, so a receiver may be called twice for a change.
 
 A session at Medblocks' own page may connect several places. The attempt is the same for all of
 them, and its facility is the first: what comes later of another is told with that attempt too.
@@ -61,3 +62,10 @@ records_synced = Signal()
 
 records_sync_failed = Signal()
 """Medblocks could not fetch records over this connection."""
+
+webhooks_stopped = Signal()
+"""Medblocks sends this site no webhooks any more; ``attempt`` is None.
+
+Also given ``status``, which is ``"disabled"`` or ``"missing"`` and says how the endpoint is, and
+``since``, a time as a text in ISO 8601. Sent once for each stop.
+"""

@@ -49,7 +49,7 @@ def test_defaults_lack_the_key_in_production(settings):
     assert [message.id for message in check_deployment(None)] == ["medblocks_connect.E002"]
 
 
-@pytest.mark.parametrize("key", ["API_KEY", "WORKSPACE", "BASE_URL", "RETURN_URL"])
+@pytest.mark.parametrize("key", ["API_KEY", "WORKSPACE", "BASE_URL", "RETURN_URL", "SITE_URL"])
 def test_callable_passes_and_is_not_called(settings, key):
     """It may take a tenant, which there is none of when a site is checked."""
     callables = {"WORKSPACE": f"{__name__}.fail", key: f"{__name__}.fail"}
@@ -131,6 +131,15 @@ def test_settings_that_are_no_dict_are_one_error(settings):
         ({"BASE_TEMPLATE": "hosts/bare.html", "BASE_BLOCK": "main"}, "W002"),
         ({"CONFIRM_BEFORE_PORTAL": "yes"}, "E016"),
         ({"CONTACT_URL": "javascript:alert(1)"}, "E017"),
+        ({"SITE_URL": "http://clinic.example"}, "E033"),
+        ({"SITE_URL": "https://clinic.example/records/"}, "E033"),
+        ({"SITE_URL": "https://clinic.example?a=b"}, "E033"),
+        ({"SITE_URL": "//clinic.example"}, "E033"),
+        ({"SITE_URL": 7}, "E033"),
+        ({"SITE_URL": "clinic.example"}, "E025"),
+        ({"POLL_PER_RUN": -1}, "E034"),
+        ({"POLL_PER_RUN": 10_001}, "E034"),
+        ({"POLL_PER_RUN": "500"}, "E034"),
     ],
 )
 def test_misuse_is_reported_with_its_mend(settings, changes, identifier):
@@ -145,6 +154,10 @@ def test_misuse_is_reported_with_its_mend(settings, changes, identifier):
     [
         {"BASE_URL": "http://127.0.0.1:8000/medblocks-sandbox"},
         {"RETURN_URL": "https://clinic.example/records/return/"},
+        {"SITE_URL": "https://clinic.example"},
+        {"SITE_URL": "https://clinic.example/"},
+        {"SITE_URL": "http://localhost:8000"},
+        {"SITE_URL": None, "POLL_PER_RUN": 0},
         {"PROXY": "http://user:p%40ss@proxy.example:3128/"},
         {"PROXY": None, "CA_BUNDLE": None, "RETURN_BUTTON_LABEL": None},
         {"PROXY": "tests.test_checks.fail"},

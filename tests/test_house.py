@@ -59,7 +59,10 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
     {"cache": ("cache",)},
     {"facilities": ("facilities",)},
     {"attempts": ("attempts",)},
-    {"patient_connections": ("patient_connections",)},
+    {
+        "patient_connections": ("patient_connections",),
+        "webhook_endpoint": ("webhook_endpoint",),
+    },
     {"operations": ("operations",)},
     {
         "views": ("views",),

@@ -53,13 +53,13 @@ def owe_signals(
     due: Mapping[Signal, Mapping[str, Any]],
     database: str,
     *,
-    attempt: PatientConnectionAttempt,
+    attempt: PatientConnectionAttempt | None = None,
     delivery: WebhookDelivery | None = None,
 ) -> list[PendingSignal]:
     """Write down the ``due`` signals that somebody listens to, in the transaction of their cause.
 
-    Each has what its receivers are given beside ``attempt``. Return those that the caller is to
-    send once that transaction is committed.
+    Each has what its receivers are given beside ``attempt``, None where it is about none. Return
+    those that the caller is to send once that transaction is committed.
     """
     listened = {
         signal: arguments

@@ -137,7 +137,7 @@ def _reconcile_all(
         except MedblocksError as error:
             done.unanswered += 1
             away = away_before + 1 if error.is_unavailable else 0
-            done.stopped = _why_stop(error, away)
+            done.stopped = choose_stop(error, away)
         except Exception as error:  # noqa: BLE001 - one that breaks must not stop those after it
             # The error's kind and not its text, which may hold anything.
             logger.error("Attempt %s was not settled: %s", attempt.pk, type(error).__name__)
@@ -151,7 +151,11 @@ def _reconcile_all(
             break
 
 
-def _why_stop(error: MedblocksError, away: int) -> str:
+def choose_stop(error: MedblocksError, away: int = FAILURES_IN_A_ROW) -> str:
+    """Return why a run ends after ``error``, ``""`` where it goes on.
+
+    ``away`` are the calls in a row that Medblocks did not answer.
+    """
     if error.is_rate_limited:
         return "rate_limited"
     if error.is_key_refused:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -159,6 +160,7 @@ _NUMBERS: Final[Mapping[str, tuple[str, int, int, str]]] = {
     "SESSION_EXPIRES_IN": ("E005", 60, 86400, "seconds that a patient has to sign in"),
     "SEARCH_CACHE_SECONDS": ("E006", 0, 86400, "seconds that results are kept"),
     "CATALOG_MAX_AGE_DAYS": ("E020", 1, 365, "days that a local catalog may be old"),
+    "POLL_PER_RUN": ("E034", 0, 10000, "how many patients a run of medblocks_reconcile asks about"),
     "CONNECTIONS_CACHE_SECONDS": ("E014", 0, 3600, "seconds that connections are kept"),
 }
 """The number of each number's check, the least and the most allowed, and its meaning."""
@@ -193,6 +195,18 @@ def _check_urls(configured: dict[str, Any]) -> Iterator[CheckMessage]:
             "https://clinic.example/records/return/; leave it out to use the request's own host.",
             id="medblocks_connect.E008",
         )
+    site_url = configured.get("SITE_URL") or ""
+    if not names_callable("SITE_URL") and site_url and not _is_site_url(site_url):
+        yield Error(
+            "MEDBLOCKS_CONNECT['SITE_URL'] must be an https scheme and host, without a path.",
+            hint="It is where Medblocks reaches this site, such as https://clinic.example, for "
+            "medblocks_webhooks and medblocks_reconcile; http is for this machine only.",
+            id="medblocks_connect.E033",
+        )
+
+
+def _is_site_url(url: object) -> bool:
+    return isinstance(url, str) and is_safe_base_url(url) and urlsplit(url).path in {"", "/"}
 
 
 def _check_network(configured: dict[str, Any]) -> Iterator[CheckMessage]:

@@ -15,6 +15,7 @@ from medblocks_connect.models.facility import (
     MissingFacility,
 )
 from medblocks_connect.models.installation import Installation, find_installation_id
+from medblocks_connect.models.operation_run import OperationRun
 from medblocks_connect.models.patient_connection import (
     ConnectionLink,
     LostConnection,
@@ -36,6 +37,7 @@ __all__ = [
     "Installation",
     "LostConnection",
     "MissingFacility",
+    "OperationRun",
     "PatientConnection",
     "PatientConnectionAttempt",
     "PatientHistory",

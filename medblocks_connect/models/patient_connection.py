@@ -100,6 +100,8 @@ class PatientConnection(models.Model):
     records_at = models.DateTimeField(_("records last came"), null=True, blank=True)
     records_failed_at = models.DateTimeField(_("records last failed"), null=True, blank=True)
     asked_at = models.DateTimeField(_("Medblocks last asked"), null=True, blank=True)
+    # Until then nobody else asks about the patient in turn (patient_connections/polling.py).
+    leased_until = models.DateTimeField(null=True, blank=True, editable=False)
     changed_at = models.DateTimeField(_("last changed"), default=timezone.now)
     # The newest attempt that connected it: the way to its page, and whose signals tell of it.
     attempt = models.ForeignKey(
@@ -123,6 +125,10 @@ class PatientConnection(models.Model):
             models.Index(fields=["workspace", "lost_at"], name="medblocks_connection_lost"),
             models.Index(
                 fields=["workspace", "records_failed_at"], name="medblocks_connection_gap"
+            ),
+            # Whom to ask about next, the longest unasked first.
+            models.Index(
+                fields=["workspace", "state", "asked_at"], name="medblocks_connection_asked"
             ),
             # How many patients got through at each place lately.
             models.Index(fields=["workspace", "since"], name="medblocks_connection_since"),

@@ -20,6 +20,7 @@ from django.db.models import Max, Sum
 from medblocks_connect.api import (
     Connection,
     MedblocksBusyError,
+    MedblocksClient,
     MedblocksError,
     NotFoundError,
 )
@@ -81,14 +82,15 @@ def refresh_connections(patient: Patient) -> tuple[bool, Kept]:
         return bool(asked), read_connections(patient.patient_id, database)
     as_of = datetime.now(timezone.utc)
     try:
-        listed = _ask_medblocks(patient)
+        seconds = conf.timeout * _SHARE_OF_TIMEOUT
+        listed = retrieve_listed(patient.patient_id, get_client(), seconds)
     except MedblocksBusyError:  # which cost no time, and may be over in a moment
         return False, read_connections(patient.patient_id, database)
     except MedblocksError:
         cache.set(key, 0, _UNAVAILABLE_SECONDS)
         return False, read_connections(patient.patient_id, database)
     try:
-        kept, has_settled = _record_listed(patient, listed, as_of, database)
+        kept, has_settled = record_listed(patient, listed, as_of, database)
     except (InternalError, OperationalError) as error:
         # Full, read-only or locked: what is kept can be shown, and the list is asked for again.
         logger.error("A patient's connections were not recorded: %s", type(error).__name__)
@@ -105,15 +107,17 @@ def forget_snapshot(patient: Patient) -> None:
     cache.delete_many([_build_key(patient)])
 
 
-def _ask_medblocks(patient: Patient) -> tuple[Connection, ...]:
-    seconds = conf.timeout * _SHARE_OF_TIMEOUT
+def retrieve_listed(
+    patient_id: str, client: MedblocksClient, timeout: float | None = None
+) -> tuple[Connection, ...]:
+    """Return Medblocks' list of the patient's connections. Raises ``MedblocksError``."""
     try:
-        return get_client().patients.retrieve(patient.patient_id, timeout=seconds).connections
+        return client.patients.retrieve(patient_id, timeout=timeout).connections
     except NotFoundError:  # nobody has started a session for this patient yet
         return ()
 
 
-def _record_listed(
+def record_listed(
     patient: Patient, listed: Iterable[Connection], as_of: datetime, database: str
 ) -> tuple[Kept, bool]:
     """Record what the list tells; return what is kept since, and whether an attempt was told."""

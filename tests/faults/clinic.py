@@ -194,7 +194,7 @@ def everything(attempt: PatientConnectionAttempt) -> dict[str, object]:
 def catch_calls(medblocks: Medblocks) -> responses.RequestsMock:
     """Return the mock that leads every call of the client to ``medblocks``, once entered."""
     mock = responses.RequestsMock(assert_all_requests_are_fired=False)
-    for method in (responses.GET, responses.POST, responses.DELETE):
+    for method in (responses.GET, responses.POST, responses.PATCH, responses.DELETE):
         mock.add_callback(method, re.compile(re.escape(BASE_URL)), callback=medblocks.answer)
     return mock
 

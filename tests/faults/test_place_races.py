@@ -231,7 +231,7 @@ def test_race_of_a_rename_losses_and_snapshots_ends_in_one_place(heard):
         settle(each, tell(f"conn_{each.pk}"))
     heard.clear()
     at = datetime.now(timezone.utc)
-    ask = partial(snapshot._record_listed, Patient("p-1"), (), at, "default")
+    ask = partial(snapshot.record_listed, Patient("p-1"), (), at, "default")
     losses = [
         partial(settle, each, tell(f"conn_{each.pk}", 9, "refresh_failed"))
         for each in map(read, attempts)

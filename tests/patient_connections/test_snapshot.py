@@ -87,7 +87,7 @@ def test_list_that_is_older_than_an_attempt_says_nothing_of_it(answer_list, make
     patient, asked_at = Patient(str(user.pk)), datetime.now(UTC)
     attempt = make(created_at=timezone.now())
     rows = (Connection.from_json(listed_json("refresh_failed")),)
-    snapshot._record_listed(patient, rows, asked_at, "default")
+    snapshot.record_listed(patient, rows, asked_at, "default")
     attempt.refresh_from_db()
     assert (attempt.lost_at, attempt.connection_status) == (None, "active")
     assert PatientConnection.objects.get().state == "connected"

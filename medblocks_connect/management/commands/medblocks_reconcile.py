@@ -1,36 +1,55 @@
-"""``medblocks_reconcile``: settles the attempts that have no confirmed outcome; cron runs it."""
+"""``medblocks_reconcile``: settles attempts, and learns what no webhook told; cron runs it."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import CommandError
 
+from medblocks_connect.api.clock import monotonic
 from medblocks_connect.attempts.reconcile import Reconciliation, count_unsettled
 from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
 from medblocks_connect.management.stoppable_command import StoppableCommand
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.operations import reconcile
+from medblocks_connect.operations import (
+    MissedEvents,
+    Polling,
+    fetch_missed_events,
+    poll_connections,
+    reconcile,
+)
+from medblocks_connect.webhook_endpoint.endpoint_state import MISSING, UNKNOWN
 
-_STOPPED = {
+_STOPPED: Final = {
     "rate_limited": "Medblocks asked us to slow down; the rest waits for the next run",
     "refused": "Medblocks refused the API key; the rest waits until that is mended",
     "time": "The time is over; the rest waits for the next run",
     "away": "Medblocks did not answer; the rest waits for the next run",
 }
+_FORBIDDEN: Final = (
+    "The API key may not read webhook endpoints or their events (insufficient_scope), so that "
+    "nobody would notice if Medblocks stopped sending webhooks"
+)
+_UNKNOWN: Final = (
+    "Which webhook endpoint is this site's is not known, so that nobody would notice if Medblocks "
+    "stopped sending: set SITE_URL"
+)
 
 
 class Command(StoppableCommand):
-    """Settle every attempt that has no confirmed outcome, by asking Medblocks."""
+    """Settle what has no confirmed outcome, fetch missed events, ask about connections."""
 
     help = (
         "Asks Medblocks about every attempt without a confirmed outcome and settles it; expires "
         "what has lapsed; processes webhook deliveries that failed or came too early; sends "
-        "signals that are still owed. Run it from cron every few minutes, on as many machines as "
-        "you like. Exit code 1: something has to be done again, as Medblocks could not be asked "
-        "about an attempt, an attempt could not be settled, or a delivery or a signal failed "
-        "again. The one line that it prints says which."
+        "signals that are still owed. Then, once an hour, it looks whether Medblocks still sends "
+        "webhooks, and fetches those that it could not deliver; and it asks about patients with "
+        "standing connections, each once a week, or once a day without webhooks. Run it from cron "
+        "every few minutes, on as many machines as you like. Exit code 1: something has to be done "
+        "again, as Medblocks could not be asked, an answer could not be recorded, or a delivery or "
+        "a signal failed again; or Medblocks has stopped sending webhooks. The one line that it "
+        "prints says which."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -56,16 +75,85 @@ class Command(StoppableCommand):
                 self.stderr.flush()
 
         seconds = read_seconds(options["max_seconds"])
+        until = None if seconds is None else monotonic() + seconds
         done = reconcile(limit=limit, max_seconds=seconds, on_progress=show)
         if shows_progress and done.asked:
             self.stderr.write("")
-        if not done.is_finished:
-            raise CommandError(_format_summary(done), returncode=1)
+        # Whatever kept it from going on would keep what follows, too.
+        missed = None if done.stopped else fetch_missed_events(max_seconds=_count_left(until))
+        is_stopped = missed is None or missed.stopped
+        polled = None if is_stopped else poll_connections(max_seconds=_count_left(until))
+        line = _format_summary(done, missed, polled)
+        if not all(each is None or each.is_finished for each in (done, missed, polled)):
+            raise CommandError(line, returncode=1)
         if verbosity > 0:
-            self.stdout.write(_format_summary(done))
+            self.stdout.write(line)
 
 
-def _format_summary(done: Reconciliation) -> str:
+def _count_left(until: float | None) -> float | None:
+    """Return the seconds that are left, on the clock of ``until``; None for no limit."""
+    return None if until is None else max(0.0, until - monotonic())
+
+
+def _format_summary(
+    done: Reconciliation, missed: MissedEvents | None, polled: Polling | None
+) -> str:
+    parts = [*_list_settled(done), *_list_missed(missed), *_list_polled(polled)]
+    line = f"medblocks_reconcile: {done.asked} asked"
+    line = f"{line} ({', '.join(parts)})" if parts else line
+    stops = {each.stopped for each in (done, missed, polled) if each and each.stopped}
+    sentences = [line, *map(_STOPPED.__getitem__, sorted(stops)), *_list_warnings(missed)]
+    return " ".join(f"{sentence}." for sentence in sentences)
+
+
+def _list_missed(missed: MissedEvents | None) -> list[str]:
+    events = missed.events if missed else None
+    parts = []
+    if missed and missed.is_unanswered:
+        parts.append("the webhook endpoint without a usable answer")
+    if events and events.fetched:
+        parts.append(f"{events.fetched} missed events fetched")
+    if events and events.failed:
+        parts.append(f"{events.failed} of them failed")
+    if events and events.too_old:
+        parts.append(f"{events.too_old} missed events too old to fetch")
+    if events and events.unreadable:
+        parts.append(f"{events.unreadable} missed events not readable")
+    return parts
+
+
+def _list_polled(polled: Polling | None) -> list[str]:
+    parts = []
+    if polled and polled.asked:
+        parts.append(f"{polled.asked} patients asked about their connections")
+    if polled and polled.lost:
+        parts.append(f"{polled.lost} of them lost access")
+    if polled and polled.unanswered:
+        parts.append(f"{polled.unanswered} of them without a usable answer")
+    if polled and polled.broken:
+        parts.append(f"{polled.broken} of them not recorded because of an error here, see the log")
+    return parts
+
+
+def _list_warnings(missed: MissedEvents | None) -> list[str]:
+    if missed is None:
+        return []
+    warnings = []
+    if missed.endpoint.is_stopped:
+        since = missed.endpoint.stopped_since
+        action = "register" if missed.endpoint.status == MISSING else "enable"
+        warnings.append(
+            f"Medblocks has stopped telling us since {since:%Y-%m-%d %H:%M} UTC: the webhook "
+            f"endpoint is {missed.endpoint.status}; run medblocks_webhooks {action}"
+        )
+    if missed.is_newly_forbidden:
+        warnings.append(_FORBIDDEN)
+    if missed.endpoint.status == UNKNOWN:
+        warnings.append(_UNKNOWN)
+    return warnings
+
+
+def _list_settled(done: Reconciliation) -> list[str]:
     labels = dict(PatientConnectionAttempt.Status.choices)
     parts = [f"{count} {labels[status]}" for status, count in sorted(done.statuses.items())]
     if done.adopted:
@@ -82,6 +170,4 @@ def _format_summary(done: Reconciliation) -> str:
         parts.append(f"{done.unanswered} without a usable answer")
     if done.broken:
         parts.append(f"{done.broken} not settled because of an error here, see the log")
-    line = f"medblocks_reconcile: {done.asked} asked"
-    line = f"{line} ({', '.join(parts)})" if parts else line
-    return f"{line}. {_STOPPED[done.stopped]}." if done.stopped else f"{line}."
+    return parts

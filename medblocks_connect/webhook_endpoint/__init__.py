@@ -1,0 +1,1 @@
+"""Our webhook endpoint at Medblocks: registered, looked at, and the events that it missed."""
