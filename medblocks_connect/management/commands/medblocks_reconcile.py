@@ -11,7 +11,7 @@ from medblocks_connect.attempts.reconcile import Reconciliation, count_unsettled
 from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
 from medblocks_connect.management.stoppable_command import StoppableCommand
 from medblocks_connect.models import PatientConnectionAttempt
-from medblocks_connect.operations import reconcile
+from medblocks_connect.operations import RepeatedErasures, reconcile, repeat_erasures
 
 _STOPPED = {
     "rate_limited": "Medblocks asked us to slow down; the rest waits for the next run",
@@ -27,10 +27,11 @@ class Command(StoppableCommand):
     help = (
         "Asks Medblocks about every attempt without a confirmed outcome and settles it; expires "
         "what has lapsed; processes webhook deliveries that failed or came too early; sends "
-        "signals that are still owed. Run it from cron every few minutes, on as many machines as "
-        "you like. Exit code 1: something has to be done again, as Medblocks could not be asked "
-        "about an attempt, an attempt could not be settled, or a delivery or a signal failed "
-        "again. The one line that it prints says which."
+        "signals that are still owed; goes on with erasures of patients that were cut short, and "
+        "erases again what a backup brought back. Run it from cron every few minutes, on as many "
+        "machines as you like. Exit code 1: something has to be done again, as Medblocks could not "
+        "be asked about an attempt, an attempt could not be settled, or a delivery, a signal or an "
+        "erasure failed again. The one line that it prints says which."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -56,16 +57,19 @@ class Command(StoppableCommand):
                 self.stderr.flush()
 
         seconds = read_seconds(options["max_seconds"])
+        # First: nobody is to be asked about an attempt of a patient who was erased.
+        erasures = repeat_erasures(max_seconds=seconds)
         done = reconcile(limit=limit, max_seconds=seconds, on_progress=show)
         if shows_progress and done.asked:
             self.stderr.write("")
-        if not done.is_finished:
-            raise CommandError(_format_summary(done), returncode=1)
+        line = _format_summary(done, erasures)
+        if erasures.failed or not done.is_finished:
+            raise CommandError(line, returncode=1)
         if verbosity > 0:
-            self.stdout.write(_format_summary(done))
+            self.stdout.write(line)
 
 
-def _format_summary(done: Reconciliation) -> str:
+def _format_summary(done: Reconciliation, erasures: RepeatedErasures) -> str:
     labels = dict(PatientConnectionAttempt.Status.choices)
     parts = [f"{count} {labels[status]}" for status, count in sorted(done.statuses.items())]
     if done.adopted:
@@ -82,6 +86,16 @@ def _format_summary(done: Reconciliation) -> str:
         parts.append(f"{done.unanswered} without a usable answer")
     if done.broken:
         parts.append(f"{done.broken} not settled because of an error here, see the log")
+    parts += _format_erasures(erasures)
     line = f"medblocks_reconcile: {done.asked} asked"
     line = f"{line} ({', '.join(parts)})" if parts else line
     return f"{line}. {_STOPPED[done.stopped]}." if done.stopped else f"{line}."
+
+
+def _format_erasures(erasures: RepeatedErasures) -> list[str]:
+    counted = {
+        "erasures finished": erasures.finished,
+        "erasures not finished": erasures.failed,
+        "rows of erased patients deleted again": erasures.rows,
+    }
+    return [f"{number} {what}" for what, number in counted.items() if number]
