@@ -53,7 +53,14 @@ from medblocks_connect.models import (
 from medblocks_connect.patient_connections.snapshot import forget_snapshot
 from medblocks_connect.patients import PATIENT_ID_MAX_LENGTH, Patient
 
-__all__ = ["Erasure", "RepeatedErasures", "erase_patient", "find_erasure", "repeat_erasures"]
+__all__ = [
+    "Erasure",
+    "RepeatedErasures",
+    "erase_patient",
+    "find_erasure",
+    "name_erased",
+    "repeat_erasures",
+]
 
 logger = logging.getLogger("medblocks_connect.erasure")
 
@@ -102,6 +109,11 @@ def erase_patient(patient_id: str, *, client: MedblocksClient | None = None) -> 
 def find_erasure(patient_id: str) -> ErasedPatient | None:
     """Return the last erasure of the patient in the workspace in force, finished or not."""
     return find_tombstones_of(patient_id).order_by("-erased_at").first()
+
+
+def name_erased(patient_id: str) -> str:
+    """Return the pseudonym that an erasure of the patient gives them in the log."""
+    return _build_tombstone(patient_id).pseudonym
 
 
 def repeat_erasures(*, max_seconds: float | None = None) -> RepeatedErasures:
@@ -192,14 +204,18 @@ def _list_pages(rows: QuerySet[Any], column: str) -> Iterator[list[str]]:
         last = page[-1]
 
 
-def _write_tombstone(patient_id: str) -> ErasedPatient:
-    database = router.db_for_write(ErasedPatient)
-    tombstone = ErasedPatient(
+def _build_tombstone(patient_id: str) -> ErasedPatient:
+    return ErasedPatient(
         signature=make_signers()[0]("patient", patient_id),
         workspace=find_workspace(),
         unfinished_patient_id=patient_id,
         erased_at=timezone.now(),
     )
+
+
+def _write_tombstone(patient_id: str) -> ErasedPatient:
+    database = router.db_for_write(ErasedPatient)
+    tombstone = _build_tombstone(patient_id)
     # durable: inside a caller's transaction it would be gone with the caller's error.
     try:
         with transaction.atomic(using=database, durable=True):
