@@ -29,7 +29,8 @@ WORKSPACE_LABEL: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{WORKSPACE_MAX_LENGTH}}}
 # Neither a key, a secret, a label nor a URL looks like it.
 _DOTTED_PATH: Final = re.compile(r"(?!mb_sk_|whsec_)[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
-_WINDOWS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
+WINDOWS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+"""The windows of a throttle's rate, in seconds."""
 
 _THROTTLES: Final = {"search": "120/m", "start": "20/m", "return": "60/m", "disconnect": "20/m"}
 
@@ -232,7 +233,7 @@ def find_rate(action: str) -> Rate | None:
     """Return the rate of ``action``, a key of the setting ``THROTTLES``; None for no limit."""
     rate = conf.throttles[action]
     match = RATE.fullmatch(rate) if rate else None
-    return Rate(int(match[1]), _WINDOWS[match[2]]) if match else None
+    return Rate(int(match[1]), WINDOWS[match[2]]) if match else None
 
 
 def find_workspace() -> str:

@@ -27,6 +27,8 @@ from medblocks_connect.attempts.reconcile import (
 from medblocks_connect.attempts.retention import Pruning, delete_old_rows
 from medblocks_connect.attempts.stop_signals import StopRequestedError, stop_on_signals
 from medblocks_connect.conf import conf
+from medblocks_connect.erasure import RepeatedErasures
+from medblocks_connect.erasure import repeat_erasures as erase_again
 from medblocks_connect.facilities.sync import sync_catalog
 from medblocks_connect.medblocks_client import get_command_client
 from medblocks_connect.models import CatalogSync
@@ -44,11 +46,13 @@ __all__ = [
     "Polling",
     "Pruning",
     "Reconciliation",
+    "RepeatedErasures",
     "SentSignals",
     "fetch_missed_events",
     "poll_connections",
     "prune",
     "reconcile",
+    "repeat_erasures",
     "send_signals",
     "sync_facilities",
 ]
@@ -174,6 +178,15 @@ def send_signals(
     send = send_given_up_signals if given_up else send_due_signals
     sent, failed = send(limit, TimeLimit(max_seconds))
     return SentSignals(sent, failed)
+
+
+@_stoppable
+def repeat_erasures(*, max_seconds: float | None = None) -> RepeatedErasures:
+    """Go on with erasures that were cut short, and erase again what came back from a backup.
+
+    What patients did since they were erased is left alone. Raises what the database raises.
+    """
+    return erase_again(max_seconds=max_seconds)
 
 
 @_stoppable

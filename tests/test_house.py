@@ -28,10 +28,11 @@ ROOT_MODULES = {
     "url_safety": "which URLs a browser may be sent to or shown",
     "cache": "Django's cache: every key, and its errors as misses",
     "timezones": "aware and stored times",
+    "erasure": "public: a patient is deleted at Medblocks and here",
     "operations": "public: what the commands do, as functions",
 }
-"""Every module in the package's root, with its reason. ``testing``, ``erasure``,
-``celery_tasks`` and ``webhook_urls`` will come; nothing else."""
+"""Every module in the package's root, with its reason. ``testing``, ``celery_tasks``
+and ``webhook_urls`` will come; nothing else."""
 
 DJANGOS_OWN = {"__init__", "apps", "checks", "conf", "models", "urls", "signals"}
 """Names that every Django app has."""
@@ -63,6 +64,7 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
         "patient_connections": ("patient_connections",),
         "webhook_endpoint": ("webhook_endpoint",),
     },
+    {"erasure": ("erasure",)},
     {"operations": ("operations",)},
     {
         "views": ("views",),

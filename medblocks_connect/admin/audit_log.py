@@ -1,7 +1,7 @@
 """Entries in Django's own log for what staff do with patients' data in the admin.
 
 Health-privacy rules ask who looked; the setting ``LOG_PATIENT_VIEWS`` decides whether looking is
-kept, exports and questions to Medblocks always are.
+kept; exports, questions to Medblocks and erasures always are.
 """
 
 from __future__ import annotations
@@ -49,6 +49,11 @@ def log_medblocks_asked(request: HttpRequest, attempt: PatientConnectionAttempt)
 def log_processing(request: HttpRequest, delivery: WebhookDelivery) -> None:
     """Log who had a delivery processed again."""
     _log(request, WebhookDelivery, str(delivery.pk), str(delivery), _("Processed again."))
+
+
+def log_erasure(request: HttpRequest, pseudonym: str) -> None:
+    """Log who had a patient erased, who is called ``pseudonym`` from now on."""
+    _log(request, PatientHistory, "", pseudonym, _("Asked for the patient to be erased."))
 
 
 def _log(request: HttpRequest, model: type[Model], object_id: str, name: str, message: str) -> None:

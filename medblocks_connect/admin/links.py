@@ -29,6 +29,11 @@ def patient_url(pk: int) -> str:
     return reverse(f"{_APP}patienthistory_change", args=[pk])
 
 
+def erase_url(pk: int) -> str:
+    """Return the address of the page that erases the patient whose attempt has this key."""
+    return reverse(f"{_APP}patienthistory_erase", args=[pk])
+
+
 def delivery_url(pk: int) -> str:
     """Return the address of a webhook delivery's page."""
     return reverse(f"{_APP}webhookdelivery_change", args=[pk])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from django.contrib import admin
@@ -39,7 +40,14 @@ from django.utils.translation import gettext_lazy as _
 from medblocks_connect.admin import filters, formatting
 from medblocks_connect.admin.attempt_search import list_spellings
 from medblocks_connect.admin.audit_log import log_patient_view
-from medblocks_connect.admin.links import attempt_url
+from medblocks_connect.admin.erasure_page import (
+    ERASE_PERMISSION,
+    find_unfinished_erasure,
+    outside_transactions,
+    show_erasure_page,
+    tell_of_erasure,
+)
+from medblocks_connect.admin.links import attempt_url, erase_url
 from medblocks_connect.admin.read_only import ReadOnlyAdmin
 from medblocks_connect.models import PatientConnection, PatientConnectionAttempt, PatientHistory
 from medblocks_connect.models.attempt import NEVER_LED, was_never_led_away
@@ -119,7 +127,9 @@ class PatientAdmin(ReadOnlyAdmin):
         """Find the patient with the id ``search_term``."""
         if not search_term:
             return queryset, False
-        return queryset.filter(patient_id__in=list_spellings(search_term)), False
+        spellings = list_spellings(search_term)
+        tell_of_erasure(request, spellings)
+        return queryset.filter(patient_id__in=spellings), False
 
     def get_urls(self) -> list[URLPattern]:
         """Return the list and the page per patient; there is nothing else to do with a patient."""
@@ -128,6 +138,11 @@ class PatientAdmin(ReadOnlyAdmin):
         return [
             path("", view(self.changelist_view), name=f"{name}_changelist"),
             path("<int:object_id>/change/", view(self.patient_view), name=f"{name}_change"),
+            path(
+                "<int:pk>/erase/",
+                view(outside_transactions(partial(show_erasure_page, self))),
+                name=f"{name}_erase",
+            ),
         ]
 
     def patient_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
@@ -230,6 +245,9 @@ def show_patient_page(
         "has_more": len(attempts) > _MAX_ATTEMPTS,
         "connected": [show_place(row) for row in rows if row.lost_at is None],
         "lost": [show_place(row) for row in rows if row.lost_at is not None],
+        "may_erase": request.user.has_perm(ERASE_PERMISSION),
+        "erase_url": erase_url(attempts[0].pk),
+        "erasing_since": find_unfinished_erasure(patient_id),
     }
     return TemplateResponse(request, "admin/medblocks_connect/patient.html", context)
 

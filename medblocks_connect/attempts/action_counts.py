@@ -13,8 +13,8 @@ from django.db import router
 from django.db.models import Case, F, Q, QuerySet, When
 
 from medblocks_connect.attempts.database_retry import retry_on_deadlock
-from medblocks_connect.cache import build_key
-from medblocks_connect.conf import find_rate
+from medblocks_connect.cache import build_key, cache
+from medblocks_connect.conf import WINDOWS, conf, find_rate
 from medblocks_connect.models import ActionCount
 from medblocks_connect.timezones import to_stored_time
 
@@ -33,7 +33,7 @@ def count_action(patient_id: str, action: str) -> int:
         return 0
     now = time.time()
     ends_at = to_stored_time(datetime.fromtimestamp(rate.find_end(now), timezone.utc))
-    key = build_key("throttle", action, patient_id, str(rate.seconds))
+    key = build_counter_key(patient_id, action, rate.seconds)
     database = router.db_for_write(ActionCount)
     rows = ActionCount.objects.using(database).filter(key=key)
     if _add_one(rows, ends_at, rate.allowed):
@@ -46,6 +46,29 @@ def count_action(patient_id: str, action: str) -> int:
     if is_new or _add_one(rows, ends_at, rate.allowed):
         return 0
     return rate.count_seconds_left(now)
+
+
+def build_counter_key(patient_id: str, action: str, window: int) -> str:
+    """Return the key of a patient's counter; ``window`` is its length, in the cache its end."""
+    return build_key("throttle", action, patient_id, str(window))
+
+
+def forget_actions(patient_id: str) -> None:
+    """Forget what the patient was counted for, at whatever rates: here, and in Django's cache."""
+    database = router.db_for_write(ActionCount)
+    keys = [
+        build_counter_key(patient_id, action, seconds)
+        for action in conf.throttles
+        for seconds in WINDOWS.values()
+    ]
+    rows = ActionCount.objects.using(database).filter(key__in=keys)
+    retry_on_deadlock(rows.delete, database)
+    now = time.time()
+    rates = filter(None, map(find_rate, conf.throttles))
+    ends = {rate.find_end(moment) for rate in rates for moment in (now, now - rate.seconds)}
+    cache.delete_many(
+        build_counter_key(patient_id, action, end) for action in conf.throttles for end in ends
+    )
 
 
 def _add_one(rows: QuerySet[ActionCount], ends_at: datetime | None, allowed: int) -> bool:

@@ -59,6 +59,14 @@ def delete_old_rows(
     return done
 
 
+def delete_rows(rows: QuerySet[Any], moment: str, batch_size: int = 1000) -> int:
+    """Delete ``rows``, and what hangs on them, in batches; return how many of them there were.
+
+    ``moment`` is a column of theirs with a time. Raises what the database raises.
+    """
+    return sum(_delete_patiently(rows, moment, keys) for keys in _batches(rows, "id", batch_size))
+
+
 def count_old_rows(cutoff: datetime, *, connected_too: bool = False) -> dict[str, int]:
     """Return how many rows of each kind :func:`delete_old_rows` would delete."""
     return {

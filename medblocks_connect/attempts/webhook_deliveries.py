@@ -34,6 +34,7 @@ from medblocks_connect.attempts.outbox import (
     send_signals,
 )
 from medblocks_connect.attempts.settle import AttemptChange, plan_change, settle, write_change
+from medblocks_connect.attempts.tombstones import is_about_erased
 from medblocks_connect.attempts.webhook_events import EventEffect, read_effect
 from medblocks_connect.conf import find_workspace
 from medblocks_connect.models import (
@@ -75,12 +76,14 @@ def receive_delivery(delivery: WebhookDelivery) -> FollowUp:
 
     Return what is left to do once the answer is on its way, for Medblocks waits 5 seconds for it:
     the signals that it owes, and the events that waited for it. Where that is never called, they
-    are left to reconciliation. Raises what the database raises when nothing could be stored;
-    Medblocks then sends it again.
+    are left to reconciliation. Of a patient who was erased nothing is stored. Raises what the
+    database raises when nothing could be stored; Medblocks then sends it again.
     """
     try:
         applied = _store_and_apply(delivery)
     except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept
+        if is_about_erased(delivery):
+            return partial(_follow_up, _Applied())
         # Verified, and not to be lost because a step after it broke: kept, marked, tried again.
         _mark_failed(delivery, error)
         _store_failure(delivery)
@@ -178,6 +181,9 @@ def _find_same_event(delivery: WebhookDelivery) -> QuerySet[WebhookDelivery]:
 
 def _store_and_apply(delivery: WebhookDelivery) -> _Applied:
     effect = read_effect(delivery)
+    # What a session or a link that is kept here names is nobody's who was erased.
+    if not effect.is_certain and is_about_erased(delivery):
+        return _Applied()
     try:
         return _apply_effect(delivery, effect, _insert) or _Applied()
     except IntegrityError:  # it came before

@@ -35,6 +35,7 @@ from medblocks_connect.attempts.losses import is_further, name_line, tell_loss
 from medblocks_connect.attempts.outcome import LOST_STATUSES, Outcome, OutcomeConnection
 from medblocks_connect.attempts.session_evidence import read_session
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery, name_place
+from medblocks_connect.patients import PATIENT_ID_MAX_LENGTH
 from medblocks_connect.timezones import to_stored_time, to_utc
 
 Status = PatientConnectionAttempt.Status
@@ -90,6 +91,7 @@ def _build_delivery(event: Mapping[str, Any], body: bytes) -> WebhookDelivery:
         patient_session_id=_read_id(event_object.get("id")) if is_session else "",
         # The "id" of another type may be a patient's.
         patient_connection_id=_read_id(event_object.get("id")) if is_connection else "",
+        patient_id=_find_patient_id(event_object),
         occurred_at=to_stored_time(parse_time(event.get("created_at"))),
     )
 
@@ -100,19 +102,37 @@ def _read_id(value: object) -> str:
     return cleaned if cleaned == value else ""
 
 
+def _find_patient_id(value: object) -> str:
+    """Return the id of the patient that an event's object names, however deep; ``""`` for none.
+
+    What the host itself sent along (``metadata``) names nobody: there it may be any text.
+    """
+    if isinstance(value, list):
+        return next(filter(None, map(_find_patient_id, value)), "")
+    if not isinstance(value, dict):
+        return ""
+    named = value.get("id") if value.get("resource_type") == "patient" else value.get("patient_id")
+    if isinstance(named, str) and clean_text(named, PATIENT_ID_MAX_LENGTH) == named:
+        return named
+    parts = (part for name, part in value.items() if name != "metadata")
+    return next(filter(None, map(_find_patient_id, parts)), "")
+
+
 @dataclass(frozen=True)
 class EventEffect:
     """An event's attempts and evidence, and whether it waits for an attempt that is not there yet.
 
     ``attempts`` are the newest first; the evidence is about all of them. ``places`` are what it
     tells of the patient at a place beside that. ``signals`` are due whatever changes, each with
-    what its receivers are given beside the attempt.
+    what its receivers are given beside the attempt. ``is_certain``: Medblocks' own id of a session
+    or a link that is kept here says whose it is.
     """
 
     attempts: tuple[PatientConnectionAttempt, ...] = ()
     evidence: Evidence | None = None
     signals: Mapping[Signal, Mapping[str, Any]] = field(default_factory=dict)
     is_waiting: bool = False
+    is_certain: bool = False
     failure: str = ""
     patient_id: str = ""
     places: tuple[PlaceEvidence, ...] = ()
@@ -154,7 +174,7 @@ def _read_session_event(delivery: WebhookDelivery, event_object: Mapping[str, An
     if attempt is None or attempt.workspace != delivery.workspace:
         return EventEffect(is_waiting=True)
     evidence = read_session(attempt, session, Source.WEBHOOK, as_of=_told_at(delivery))
-    return EventEffect((attempt,), evidence)
+    return EventEffect((attempt,), evidence, is_certain=True)
 
 
 def _read_loss_event(delivery: WebhookDelivery, event_object: Mapping[str, Any]) -> EventEffect:
@@ -193,7 +213,11 @@ def _read_loss_event(delivery: WebhookDelivery, event_object: Mapping[str, Any])
     places = (PlaceEvidence(place_id, {link_id: told}),) if link else ()
     patient_id = link.connection.patient_id if link else holders[0].patient_id
     return EventEffect(
-        lost or about[:1], evidence if lost else None, places=places, patient_id=patient_id
+        lost or about[:1],
+        evidence if lost else None,
+        is_certain=True,
+        patient_id=patient_id,
+        places=places,
     )
 
 

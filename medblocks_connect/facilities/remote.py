@@ -70,11 +70,21 @@ def _may_keep(patient_id: str) -> bool:
     """Return whether another answer to this patient may be kept today, and count it."""
     if not patient_id:
         return True
-    key = build_key("kept-searches", patient_id, str(int(time.time() // _DAY)))
+    key = _build_count_key(patient_id, int(time.time() // _DAY))
     if cache.add(key, 1, _DAY):
         return True
     count = cache.incr(key, _DAY)
     return count is not None and count <= MAX_KEPT_PER_PATIENT
+
+
+def forget_kept_count(patient_id: str) -> None:
+    """Forget how many answers to this patient were kept today and yesterday."""
+    today = int(time.time() // _DAY)
+    cache.delete_many(_build_count_key(patient_id, day) for day in (today, today - 1))
+
+
+def _build_count_key(patient_id: str, day: int) -> str:
+    return build_key("kept-searches", patient_id, str(day))
 
 
 def _pack(page: _Facilities) -> bytes:

@@ -7,6 +7,7 @@ from medblocks_connect.models.attempt import (
     PatientHistory,
     generate_public_id,
 )
+from medblocks_connect.models.erased_patient import ErasedIdentifier, ErasedPatient
 from medblocks_connect.models.facility import (
     CatalogPage,
     CatalogSync,
@@ -32,6 +33,8 @@ __all__ = [
     "CatalogPage",
     "CatalogSync",
     "ConnectionLink",
+    "ErasedIdentifier",
+    "ErasedPatient",
     "Facility",
     "FacilityRequest",
     "Installation",

@@ -42,6 +42,10 @@ class WebhookDelivery(models.Model):
     patient_connection_id = IdentifierField(
         _("Medblocks connection"), max_length=255, blank=True, default=""
     )
+    # The one that the event names; some name none.
+    patient_id = IdentifierField(
+        _("patient"), max_length=200, blank=True, default="", editable=False
+    )
     state = models.CharField(
         _("state"), max_length=10, choices=State.choices, default=State.RECEIVED
     )
@@ -73,6 +77,7 @@ class WebhookDelivery(models.Model):
             # Not db_index, which makes PostgreSQL keep a second one, for LIKE.
             models.Index(fields=["patient_session_id"], name="medblocks_delivery_session"),
             models.Index(fields=["patient_connection_id"], name="medblocks_delivery_connection"),
+            models.Index(fields=["patient_id"], name="medblocks_delivery_patient"),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from medblocks_connect.attempts.action_counts import count_action
-from medblocks_connect.cache import build_key, cache
+from medblocks_connect.attempts.action_counts import build_counter_key, count_action
+from medblocks_connect.cache import cache
 from medblocks_connect.conf import Rate, find_rate
 from medblocks_connect.patients import Patient
 
@@ -27,7 +27,7 @@ def count_request(patient: Patient, action: str) -> int:
 
 def _count_in_cache(patient: Patient, action: str, rate: Rate) -> int:
     now = time.time()
-    key = build_key("throttle", action, patient.patient_id, str(rate.find_end(now)))
+    key = build_counter_key(patient.patient_id, action, rate.find_end(now))
     if cache.add(key, 1, rate.seconds * 2):
         return 0
     # None where the window ended between the two steps, or the cache is down.

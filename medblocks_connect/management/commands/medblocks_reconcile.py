@@ -15,9 +15,11 @@ from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.operations import (
     MissedEvents,
     Polling,
+    RepeatedErasures,
     fetch_missed_events,
     poll_connections,
     reconcile,
+    repeat_erasures,
 )
 from medblocks_connect.webhook_endpoint.endpoint_state import MISSING, UNKNOWN
 
@@ -43,13 +45,14 @@ class Command(StoppableCommand):
     help = (
         "Asks Medblocks about every attempt without a confirmed outcome and settles it; expires "
         "what has lapsed; processes webhook deliveries that failed or came too early; sends "
-        "signals that are still owed. Then, once an hour, it looks whether Medblocks still sends "
-        "webhooks, and fetches those that it could not deliver; and it asks about patients with "
-        "standing connections, each once a week, or once a day without webhooks. Run it from cron "
-        "every few minutes, on as many machines as you like. Exit code 1: something has to be done "
-        "again, as Medblocks could not be asked, an answer could not be recorded, or a delivery or "
-        "a signal failed again; or Medblocks has stopped sending webhooks. The one line that it "
-        "prints says which."
+        "signals that are still owed; goes on with erasures of patients that were cut short, and "
+        "erases again what a backup brought back. Then, once an hour, it looks whether Medblocks "
+        "still sends webhooks, and fetches those that it could not deliver; and it asks about "
+        "patients with standing connections, each once a week, or once a day without webhooks. Run "
+        "it from cron every few minutes, on as many machines as you like. Exit code 1: something "
+        "has to be done again, as Medblocks could not be asked, an answer could not be recorded, or "
+        "a delivery, a signal or an erasure failed again; or Medblocks has stopped sending "
+        "webhooks. The one line that it prints says which."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -76,15 +79,19 @@ class Command(StoppableCommand):
 
         seconds = read_seconds(options["max_seconds"])
         until = None if seconds is None else monotonic() + seconds
-        done = reconcile(limit=limit, max_seconds=seconds, on_progress=show)
+        # First: nobody is to be asked about an attempt of a patient who was erased.
+        erasures = repeat_erasures(max_seconds=seconds)
+        done = reconcile(limit=limit, max_seconds=_count_left(until), on_progress=show)
         if shows_progress and done.asked:
             self.stderr.write("")
         # Whatever kept it from going on would keep what follows, too.
         missed = None if done.stopped else fetch_missed_events(max_seconds=_count_left(until))
         is_stopped = missed is None or missed.stopped
         polled = None if is_stopped else poll_connections(max_seconds=_count_left(until))
-        line = _format_summary(done, missed, polled)
-        if not all(each is None or each.is_finished for each in (done, missed, polled)):
+        line = _format_summary(done, erasures, missed, polled)
+        if erasures.failed or not all(
+            each is None or each.is_finished for each in (done, missed, polled)
+        ):
             raise CommandError(line, returncode=1)
         if verbosity > 0:
             self.stdout.write(line)
@@ -96,9 +103,17 @@ def _count_left(until: float | None) -> float | None:
 
 
 def _format_summary(
-    done: Reconciliation, missed: MissedEvents | None, polled: Polling | None
+    done: Reconciliation,
+    erasures: RepeatedErasures,
+    missed: MissedEvents | None,
+    polled: Polling | None,
 ) -> str:
-    parts = [*_list_settled(done), *_list_missed(missed), *_list_polled(polled)]
+    parts = [
+        *_list_settled(done),
+        *_list_erasures(erasures),
+        *_list_missed(missed),
+        *_list_polled(polled),
+    ]
     line = f"medblocks_reconcile: {done.asked} asked"
     line = f"{line} ({', '.join(parts)})" if parts else line
     stops = {each.stopped for each in (done, missed, polled) if each and each.stopped}
@@ -171,3 +186,12 @@ def _list_settled(done: Reconciliation) -> list[str]:
     if done.broken:
         parts.append(f"{done.broken} not settled because of an error here, see the log")
     return parts
+
+
+def _list_erasures(erasures: RepeatedErasures) -> list[str]:
+    counted = {
+        "erasures finished": erasures.finished,
+        "erasures not finished": erasures.failed,
+        "rows of erased patients deleted again": erasures.rows,
+    }
+    return [f"{number} {what}" for what, number in counted.items() if number]
