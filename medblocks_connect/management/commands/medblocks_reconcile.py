@@ -50,8 +50,8 @@ class Command(StoppableCommand):
         "still sends webhooks, and fetches those that it could not deliver; and it asks about "
         "patients with standing connections, each once a week, or once a day without webhooks. Run "
         "it from cron every few minutes, on as many machines as you like. Exit code 1: something "
-        "has to be done again, as Medblocks could not be asked, an answer could not be recorded, or "
-        "a delivery, a signal or an erasure failed again; or Medblocks has stopped sending "
+        "has to be done again, as Medblocks could not be asked, an answer could not be recorded, "
+        "or a delivery, a signal or an erasure failed again; or Medblocks has stopped sending "
         "webhooks. The one line that it prints says which."
     )
 
