@@ -152,7 +152,7 @@ def tell_connections(story: Story) -> Mapping:
         if state == model.CONNECTED:
             said[place] = f"connected, {story.model.records_of(place)}"
         elif state != model.NEVER:
-            said[place or "A hospital or clinic"] = words[state]
+            said[place] = words[state]
     place = story.just_disconnected
     story.just_disconnected = ""
     if place and story.model.state(place) != model.CONNECTED:

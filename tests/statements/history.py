@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 
 from medblocks_connect.medblocks_client import forget_clients
@@ -59,6 +61,7 @@ class Story:
     medblocks: TwoWorkspaces
     clock: Clock
     configure: Callable[..., None]
+    has_catalog: bool  # of its own, in which every place has its URL
     workspace: str = "sandbox"
     models: Mapping[str, Model] = field(default_factory=lambda: {key: Model() for key in KEYS})
     attempts: list[Attempt] = field(default_factory=list)
@@ -74,6 +77,9 @@ class Story:
     def __post_init__(self) -> None:
         self.random = random.Random(self.number)
         self.medblocks.repeats_urls = self.random.random() < 0.3
+        self.medblocks.tells_no_ids = (
+            self.medblocks.repeats_urls and not self.has_catalog and self.random.random() < 0.4
+        )
         is_unlucky = self.random.random() < 0.15
         self.how_often = {how: often[is_unlucky] for how, *often in HOW_OFTEN}
 
@@ -92,30 +98,37 @@ class Story:
 
     def _list_steps(self) -> list[tuple[Callable[[], None], float]]:
         here, away = not self.medblocks.is_away, self.medblocks.is_away
+        # What seldom meets by itself is likelier where its first half is there.
+        lacks_records = any(self.model.records_of(each) == "missed" for each in PLACES)
+        is_lost = any(self.model.state(each) == model.LOST for each in PLACES)
         return [
             (self.visit, 5 if here else 0),
             (self.finish_later, 2 if self._list_at_portal() else 0),
             (self.come_back, 2 if self._list_finished() else 0),
             (self.deliver, 4 if self.events[self.workspace] else 0),
-            (self.lose, 2 if self._list_active() else 0),
+            (self.lose, (6 if lacks_records else 2) if self._list_active() else 0),
             (self.disconnect_at_portal, 1 if self._list_active() else 0),
-            (self.disconnect_here, 2 if self._list_connected() else 0),
+            (
+                self.disconnect_here,
+                (12 if self._list_won_again() else 2) if self._list_connected() else 0,
+            ),
             (self.sync, 2 if self._list_active() else 0),
             (self.go_away, 0.7 if here else 0),
             (self.be_there_again, 3 if away else 0),
-            (self.switch_workspace, 0.6),
+            (self.switch_workspace, 2 if is_lost else 0.6),
             (self.reconcile, 0.7),
         ]
 
     def visit(self) -> None:
         """Start, and mostly do something at the portal and come back."""
-        is_hosted = self.random.random() < 0.15
+        is_hosted = self.random.random() < 0.15 and not self.medblocks.tells_no_ids
         place = "" if is_hosted else self.random.choices(PLACES, (3, 2, 1))[0]
         attempt = self._start(place)
         if self.random.random() < 0.85:
             self._finish(attempt, may_keep=True)
             if self.random.random() < 0.5:
-                if self.random.random() < 0.15:
+                is_connected = self.model.state(place) == model.CONNECTED
+                if self.random.random() < (0.5 if is_connected else 0.15):
                     self.go_away()  # so that nobody can confirm what they come back with
                 self._come_back(attempt)
 
@@ -129,13 +142,15 @@ class Story:
 
     def _start(self, place: str) -> Attempt:
         self.clock.move_on()
-        name = self.random.choice((place, URLS[place], f"{URLS[place]}/")) if place else ""
+        name = self.random.choice(self.list_names(place)) if place else ""
         self.medblocks.is_catalog_away = is_unnamed = (
             # Where Medblocks repeats a URL, the catalog alone tells whose it is.
             not self.medblocks.repeats_urls and self.random.random() < 0.35
         )
-        if is_unnamed:
+        if is_unnamed or self.medblocks.tells_no_ids:
             forget_clients()  # a process that has not seen it fail yet
+        if self.medblocks.tells_no_ids:
+            cache.clear()  # nor searched for a day
         if not name:
             answered = self.clinic.post("/records/start/elsewhere/", {})
         elif self.random.random() < 0.2:
@@ -149,6 +164,11 @@ class Story:
         self.model.attempts.append(attempt)
         self._log("start", attempt.number, name or "hosted", "unnamed" if is_unnamed else "")
         return attempt
+
+    def list_names(self, place: str) -> tuple[str, ...]:
+        """Return the names that patients choose ``place`` by."""
+        by_url = URLS[place], f"{URLS[place]}/"
+        return by_url if self.medblocks.tells_no_ids else (place, *by_url)
 
     def _finish(self, attempt: Attempt, *, may_keep: bool = False) -> None:
         self.clock.move_on()
@@ -204,6 +224,8 @@ class Story:
         address = return_url_with_outcome(session).replace(
             session.patient_id, self.medblocks.patient_id
         )
+        if self.medblocks.tells_no_ids and attempt.place:
+            address = address.replace(attempt.place, quote(URLS[attempt.place], safe=""))
         if self.random.random() < 0.05:
             address = self._forge(address)
         answered = self.clinic.client.get(address.removeprefix("http://testserver"))
@@ -240,7 +262,7 @@ class Story:
     def disconnect_here(self) -> None:
         """Press "Yes, disconnect" on our page, of a place that is said to be connected."""
         self.clock.move_on()
-        place = self.random.choice(self._list_connected())
+        place = self.random.choice(self._list_won_again() or self._list_connected())
         named = self.random.choice(self.model.links_at(place))
         self._log("disconnect here", named, place)
         self.hear_list()
@@ -416,6 +438,10 @@ class Story:
 
     def _list_connected(self) -> list[str]:
         return [place for place in PLACES if self.model.state(place) == model.CONNECTED]
+
+    def _list_won_again(self) -> list[str]:
+        """Return the connected places that had another link before."""
+        return [each for each in self._list_connected() if len(self.model.links_at(each)) > 1]
 
     def _list_at_portal(self) -> list[Attempt]:
         return [each for each in self.model.attempts if self._status(each) == "open"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import requests
 
+from medblocks_connect.sandbox.fictional_catalog import find_facility
 from tests.faults.clinic import Answer, Medblocks
 
 KEYS = {"sandbox": "mb_sk_sbx_key_of_the_clinic", "live": "mb_sk_live_key_of_the_clinic"}
@@ -25,11 +26,14 @@ class TwoWorkspaces(Medblocks):
     is_away: bool = False
     is_catalog_away: bool = False
     repeats_urls: bool = False
+    tells_no_ids: bool = False  # of facilities, but where they are searched
     names: dict[str, str] = field(default_factory=dict)  # a session's facility, where it is a URL
 
     def answer(self, request: requests.PreparedRequest) -> Answer:
         is_catalog = "/connections/fhir" in request.url or "/connections/http" in request.url
-        if self.is_away or (self.is_catalog_away and is_catalog):
+        is_lookup = is_catalog and "%3A%2F%2F" in request.url
+        is_unanswered = (self.is_catalog_away and is_catalog) or (self.tells_no_ids and is_lookup)
+        if self.is_away or is_unanswered:
             raise requests.ConnectionError
         return super().answer(request)
 
@@ -61,7 +65,10 @@ class TwoWorkspaces(Medblocks):
             return [self.tell(each) for each in told]
         if not isinstance(told, dict):
             return told
-        if self.repeats_urls:
+        if self.tells_no_ids and "connection_id" in told:
+            facility = find_facility(told["connection_id"])
+            told = told | {"connection_id": facility.fhir_base_url if facility else ""}
+        elif self.repeats_urls:
             told = self._repeat_url(told)
         return {name: self._rename(self.tell(value)) for name, value in told.items()}
 

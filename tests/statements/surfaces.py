@@ -78,7 +78,8 @@ def read_connections(story: Story) -> Said:
     said: dict[object, str] = {}
     notice = re.search(r"You are disconnected from (.*?)\.</p>|You are disconnected\.", page)
     if notice:
-        said["just disconnected"] = _find_named(notice.group(1)) if notice.group(1) else ""
+        nameless = story.just_disconnected if story.medblocks.tells_no_ids else ""
+        said["just disconnected"] = _find_named(notice.group(1)) if notice.group(1) else nameless
     for state, body in re.findall(
         r'<li class="medblocks-place medblocks-place-(\w+)">(.*?)</li>', page, re.DOTALL
     ):
@@ -114,13 +115,20 @@ def _find_place_of(story: Story, body: str) -> str:
     name = re.search(r"<h2.*?>(.*?)</h2>", body, re.DOTALL).group(1)
     named = _find_named(name)
     if form is None:
-        return named
-    if form.group(1) == "connection":
+        place = _find_attempt(story, body).place
+    elif form.group(1) == "connection":
         place = story.model.places.get(form.group(2), form.group(2))
     else:
         place = find_place(unescape(form.group(2)))
     is_unnamed = "A hospital or clinic" in name
     return place if named == place or is_unnamed else f"{place} called {named}"
+
+
+def _find_attempt(story: Story, body: str) -> Attempt:
+    """Return the attempt that a link of the patient's pages leads to."""
+    public_id = re.search(r'href="/records/attempts/([^/]+)/', body).group(1)
+    number = PatientConnectionAttempt.objects.get(public_id=public_id).pk
+    return next(attempt for attempt in story.attempts if attempt.number == number)
 
 
 def read_disconnect(story: Story) -> Said:
@@ -348,7 +356,8 @@ def _find_linked(item: str) -> str:
 
 def _read_place_of(address: str) -> str:
     query = parse_qs(urlsplit(unescape(address)).query, keep_blank_values=True)
-    return find_place(query["place_id__exact"][0])
+    named = query["place_id__exact"][0]
+    return named if named.endswith("/") else find_place(named)  # a place has no slash at its end
 
 
 def _find_named(html: str) -> str:

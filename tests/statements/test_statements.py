@@ -78,7 +78,12 @@ def tell(db, clock, settings):
     medblocks = TwoWorkspaces(patient_id=str(PATIENT_ID))
 
     def begin(number: int) -> Story:
-        return Story(number, Clinic(client, medblocks), medblocks, clock, configure)
+        has_catalog = bool(number % 2)
+        if has_catalog:
+            _add_catalog()
+        return Story(
+            number, Clinic(client, medblocks), medblocks, clock, configure, has_catalog=has_catalog
+        )
 
     with catch_calls(medblocks):
         yield begin
@@ -87,9 +92,7 @@ def tell(db, clock, settings):
 @pytest.mark.parametrize("number", range(FIRST, FIRST + HISTORIES))
 def test_every_surface_says_what_is_true(tell, staff, stranger, number):
     story = tell(number)
-    if number % 2:
-        _add_catalog()
-    _add_somebody_else()
+    _add_somebody_else(story)
     length = story.random.randint(3, 10)
     looks = {story.random.randrange(length), length - 1}
     for step in range(length):
@@ -119,12 +122,12 @@ def _add_catalog() -> None:
         )
 
 
-def _add_somebody_else() -> None:
+def _add_somebody_else(story: Story) -> None:
     """Connect another patient to one place, and let them have lost another."""
     for place, lost in zip(ELSEWHERE, ({}, {"lost_at": timezone.now()}), strict=True):
         create_attempt(
             patient_id="somebody-else",
-            connection_id=place,
+            connection_id=story.list_names(place)[0],
             connection_name=NAMES[place],
             status="succeeded",
             patient_connection_id=f"conn_of_somebody_at_{place}",
