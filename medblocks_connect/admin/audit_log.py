@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from medblocks_connect.conf import conf
 from medblocks_connect.models import (
+    OperationRun,
     PatientConnectionAttempt,
     PatientHistory,
     WebhookDelivery,
@@ -49,6 +50,11 @@ def log_medblocks_asked(request: HttpRequest, attempt: PatientConnectionAttempt)
 def log_processing(request: HttpRequest, delivery: WebhookDelivery) -> None:
     """Log who had a delivery processed again."""
     _log(request, WebhookDelivery, str(delivery.pk), str(delivery), _("Processed again."))
+
+
+def log_endpoint_enabled(request: HttpRequest, endpoint_id: str) -> None:
+    """Log who had the webhook endpoint enabled."""
+    _log(request, OperationRun, "", endpoint_id, _("Had the webhook endpoint enabled."))
 
 
 def _log(request: HttpRequest, model: type[Model], object_id: str, name: str, message: str) -> None:
