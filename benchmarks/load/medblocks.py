@@ -188,6 +188,8 @@ class Medblocks:
                 return write_list([self.describe(session) for session in newest], query)
             case ("GET", "patients", patient) if patient in self.by_patient:
                 return 200, {}, json.dumps(self.describe_patient(patient)).encode()
+            case ("GET", "webhooks"):
+                return write_list([], query)
         return write_error(404, "not_found_error", "resource_not_found")
 
     def find_facilities(self, query: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -115,6 +115,7 @@ MEDBLOCKS_CONNECT: dict[str, Any] = {
     "API_KEY": MEDBLOCKS_API_KEY,
     "PATIENT_RESOLVER": "riverbend.patients.find_patient",
     "WEBHOOK_SECRETS": env.list("MEDBLOCKS_WEBHOOK_SECRET", default=[]),
+    "SITE_URL": env.str("MEDBLOCKS_SITE_URL", default=""),
     "CONFIRM_BEFORE_PORTAL": env.bool("MEDBLOCKS_CONFIRM_BEFORE_PORTAL", default=False),
     "CONTACT_URL": "tel:+15550142",  # the front desk
     "PROXY": env.str("MEDBLOCKS_PROXY", default=""),

@@ -45,6 +45,7 @@ from medblocks_connect.admin.read_only import (
     post_with_permissions,
     require_permissions,
 )
+from medblocks_connect.admin.webhook_notice import ENABLE_PERMISSION, enable_webhooks
 from medblocks_connect.error_messages import name_record_system
 from medblocks_connect.models import PatientConnectionAttempt
 from medblocks_connect.models.attempt import was_never_led_away
@@ -143,14 +144,16 @@ class AttemptAdmin(ReadOnlyAdmin):
         return queryset, False
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the export, the overview, and asking Medblocks again."""
+        """Add the export, the overview with its button, and asking Medblocks again."""
         view = self.admin_site.admin_view
         name = "medblocks_connect_patientconnectionattempt"
         export = post_with_permissions(self.export_view, VIEW_PERMISSION, EXPORT_PERMISSION)
         ask = post_with_permissions(ask_again, VIEW_PERMISSION, ASK_PERMISSION)
+        enable = post_with_permissions(enable_webhooks, VIEW_PERMISSION, ENABLE_PERMISSION)
         return [
             path("export/", view(export), name=f"{name}_export"),
             path("overview/", view(self.overview_view), name=f"{name}_overview"),
+            path("overview/enable/", view(enable), name=f"{name}_enable_webhooks"),
             path("<int:pk>/ask/", view(ask), name=f"{name}_ask"),
             *super().get_urls(),
         ]

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from medblocks_connect.conf import conf
 from medblocks_connect.models import (
+    OperationRun,
     PatientConnectionAttempt,
     PatientHistory,
     WebhookDelivery,
@@ -54,6 +55,11 @@ def log_processing(request: HttpRequest, delivery: WebhookDelivery) -> None:
 def log_erasure(request: HttpRequest, pseudonym: str) -> None:
     """Log who had a patient erased, who is called ``pseudonym`` from now on."""
     _log(request, PatientHistory, "", pseudonym, _("Asked for the patient to be erased."))
+
+
+def log_endpoint_enabled(request: HttpRequest, endpoint_id: str) -> None:
+    """Log who had the webhook endpoint enabled."""
+    _log(request, OperationRun, "", endpoint_id, _("Had the webhook endpoint enabled."))
 
 
 def _log(request: HttpRequest, model: type[Model], object_id: str, name: str, message: str) -> None:

@@ -32,6 +32,7 @@ from medblocks_connect.admin.statistics import (
     measure_waits,
     today,
 )
+from medblocks_connect.admin.webhook_notice import find_webhook_notice
 from medblocks_connect.admin.workspaces import has_other_workspaces
 from medblocks_connect.conf import find_workspace
 from medblocks_connect.medblocks_client import find_gate_state
@@ -103,6 +104,7 @@ def show_overview(model_admin: ReadOnlyAdmin, request: HttpRequest) -> HttpRespo
         "total": steps.started,
         "workspace": workspace,
         "gate": find_gate_state(),
+        "webhooks": find_webhook_notice(request),
         "steps": _list_steps(steps),
         "facilities": [
             _describe_facility(facility, f"{first:%Y-%m-%d}", workspace)

@@ -367,8 +367,7 @@ def _update_unprocessed(delivery: WebhookDelivery, _database: str) -> bool:
     """Store the effect of an event that came before and has none yet."""
     same = _find_same_event(delivery)
     # One of Medblocks' list has no digest (``webhook_endpoint/missed_events.py``).
-    alike = same.filter(digest__in=[delivery.digest, ""]) if delivery.digest else same
-    unprocessed = alike.exclude(state=State.PROCESSED)
+    unprocessed = same.filter(digest__in=[delivery.digest, ""]).exclude(state=State.PROCESSED)
     if not unprocessed.update(**_effect_columns(delivery), tries=F("tries") + 1):
         return False
     delivery.pk = same.values_list("pk", flat=True).get()

@@ -66,6 +66,8 @@ class Workspace:
                 return self._describe_patient(patient)
             case ("GET", "patients", patient, "patient-sessions"):
                 return 200, _list_of(self._list_sessions(patient))
+            case ("GET", "webhooks"):
+                return 200, _list_of([])
         return NOT_FOUND
 
     def _facilities(self) -> list[Payload]:

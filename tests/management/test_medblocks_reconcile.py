@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from medblocks_connect.attempts import reconcile
+from medblocks_connect.models import OperationRun, PatientConnection
+from tests.api.strict import page
 from tests.attempts.conftest import (
     ACTIVE,
     BASE_URL,
     answer,
     store_delivery,
 )
+from tests.connected import create_attempt
 
 
 def run(**options) -> tuple[str, int]:
@@ -118,3 +122,50 @@ def test_reconcile_with_an_error_here_exits_1(medblocks, make_old, breaks_once):
     line, code = run()
     assert "1 not settled because of an error here" in line
     assert code == 1
+
+
+@pytest.fixture
+def listening(medblocks, settings):
+    """A site that takes webhooks, and whose Medblocks lists no endpoint."""
+    secrets = {"WEBHOOK_SECRETS": ["whsec_1"]}
+    settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, **secrets}
+    return medblocks.get(f"{BASE_URL}/webhooks", json=page())
+
+
+@pytest.mark.parametrize(("status", "looks"), [(429, 0), (401, 0), (404, 1)])
+def test_reconcile_that_had_to_stop_asks_nothing_more(
+    listening, medblocks, make_old, status, looks
+):
+    make_old()
+    medblocks.get(f"{BASE_URL}/patient-sessions/ps_1", status=status)
+    run()
+    assert listening.call_count == looks
+
+
+def test_reconcile_that_does_not_know_its_endpoint_names_the_setting(listening, db):
+    line, code = run()
+    assert (code, "set SITE_URL." in line) == (0, True)
+
+
+def test_reconcile_counts_patients_whose_list_is_odd(medblocks, db):
+    create_attempt(
+        patient_id="p-1",
+        connection_id="fhirsrc_1",
+        status="succeeded",
+        patient_connection_id="conn_1",
+    )
+    PatientConnection.objects.update(asked_at=timezone.now() - timedelta(days=2))
+    medblocks.get(f"{BASE_URL}/patients/p-1", body="<html>")
+    told = "1 patients asked about their connections, 1 of them without a usable answer"
+    assert run() == (f"medblocks_reconcile: 0 asked ({told}).", 1)
+
+
+def test_reconcile_without_a_key_has_nothing_to_ask(settings, db):
+    settings.MEDBLOCKS_CONNECT = {}
+    assert run() == ("medblocks_reconcile: 0 asked.\n", 0)
+
+
+def test_reconcile_notes_when_it_ran(db):
+    run()
+    ran = OperationRun.objects.order_by("name").values_list("name", flat=True)
+    assert list(ran) == ["poll_connections", "reconcile"]

@@ -164,6 +164,7 @@ def find_in(rows: dict[str, Json], key: str) -> Answer:
 
 
 NOT_FOUND = refuse(404, "resource_not_found")
+NO_ENDPOINTS = {"resource_type": "list", "data": [], "has_more": False, "next_cursor": None}
 Handler = Callable[[World, Json, Json, list[str]], Answer]
 
 # What is asked, by method and path: the world, the query, the body and the path's ids.
@@ -174,6 +175,7 @@ ROUTES: dict[tuple[str, str], Handler] = {
     ("GET", "patient-sessions/*"): lambda world, _q, _body, ids: find_in(world.sessions, ids[0]),
     ("GET", "patients/*"): lambda world, _query, _body, ids: world.patient(ids[0]),
     ("GET", "patients/*/patient-sessions"): lambda world, _q, _b, ids: world.sessions_of(ids[0]),
+    ("GET", "webhooks"): lambda _world, _query, _body, _ids: (200, NO_ENDPOINTS),
     ("DELETE", "patients/*/connections/*"): lambda world, _q, _b, ids: world.disconnect(*ids),
 }
 
