@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from medblocks_connect.api.clock import monotonic
 from medblocks_connect.attempts.reconcile import Reconciliation, count_unsettled
 from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
 from medblocks_connect.management.stoppable_command import StoppableCommand
@@ -58,7 +59,9 @@ class Command(StoppableCommand):
 
         seconds = read_seconds(options["max_seconds"])
         # First: nobody is to be asked about an attempt of a patient who was erased.
+        began = monotonic()
         erasures = repeat_erasures(max_seconds=seconds)
+        seconds = None if seconds is None else max(0.0, seconds + began - monotonic())
         done = reconcile(limit=limit, max_seconds=seconds, on_progress=show)
         if shows_progress and done.asked:
             self.stderr.write("")
