@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.attempts.webhook_deliveries import receive_delivery
+from medblocks_connect.attempts.webhook_events import read_delivery
+from medblocks_connect.erasure import erase_patient, repeat_erasures
+from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
+from medblocks_connect.sandbox.models import SandboxEvent, SandboxPatient
+from medblocks_connect.sandbox.webhook_sender import event_body
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -152,3 +157,18 @@ def test_flow_by_json_searches_and_starts(site):
     assert started.status_code == 200
     assert started.json()["url"].startswith(f"{site.url}/medblocks-sandbox/c/")
     assert PatientConnectionAttempt.objects.get().status == "started"
+
+
+def test_flow_erased_patient_starts_anew(site, get_attempt, user):
+    """Medblocks has them no more, nor have we; what they do afterwards is kept as anybody's."""
+    come_back(site, "approve")
+    late = event_body(SandboxEvent.objects.get(type="patient_session.completed"))
+    erase_patient(str(user.pk))
+    assert not SandboxPatient.objects.exists()
+    assert not PatientConnectionAttempt.objects.exists()
+    receive_delivery(read_delivery(late))()
+    assert not WebhookDelivery.objects.exists()
+    assert "You are connected" in come_back(site, "approve").text
+    assert get_attempt().status == "succeeded"
+    assert repeat_erasures().rows == 0
+    assert get_attempt().status == "succeeded"

@@ -182,10 +182,9 @@ def _find_same_event(delivery: WebhookDelivery) -> QuerySet[WebhookDelivery]:
 def _store_and_apply(delivery: WebhookDelivery) -> _Applied:
     effect = read_effect(delivery)
     # What a session or a link that is kept here names is nobody's who was erased.
-    if not effect.is_certain and is_about_erased(delivery):
-        return _Applied()
+    store = _insert if effect.is_certain else _insert_unless_erased
     try:
-        return _apply_effect(delivery, effect, _insert) or _Applied()
+        return _apply_effect(delivery, effect, store) or _Applied()
     except IntegrityError:  # it came before
         return _apply_redelivery(delivery, effect)
 
@@ -265,7 +264,7 @@ def _process_awaiting(connected: Connected) -> list[PendingSignal]:
 def _apply_effect(delivery: WebhookDelivery, effect: EventEffect, store: Store) -> _Applied | None:
     """Settle what ``effect`` says and ``store`` the delivery, in one transaction.
 
-    None where ``store`` refused: then nothing was written.
+    None where ``store`` refused, or the patient was erased meanwhile: nothing was written.
     """
     database = router.db_for_write(WebhookDelivery)
     limit = RetryLimit()
@@ -291,6 +290,8 @@ def _apply_effect(delivery: WebhookDelivery, effect: EventEffect, store: Store) 
             if not is_repeatable(error) or limit.is_reached(database):
                 raise
         effect = read_effect(delivery)
+        if not effect.is_certain and is_about_erased(delivery):  # just now
+            return None
 
 
 def _write_changes(
@@ -361,6 +362,15 @@ def _insert(delivery: WebhookDelivery, database: str) -> bool:
     delivery.tries = 1
     delivery.save(using=database)
     return True
+
+
+def _insert_unless_erased(delivery: WebhookDelivery, database: str) -> bool:
+    # Written first: a transaction that reads and then writes fails on SQLite under load.
+    _insert(delivery, database)
+    if not is_about_erased(delivery):
+        return True
+    transaction.set_rollback(True, using=database)
+    return False
 
 
 def _update_unprocessed(delivery: WebhookDelivery, _database: str) -> bool:

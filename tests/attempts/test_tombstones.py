@@ -15,7 +15,15 @@ from medblocks_connect.attempts.webhook_deliveries import receive_delivery
 from medblocks_connect.models import PatientConnectionAttempt, WebhookDelivery
 from tests.attempts.conftest import break_reading
 from tests.connected import create_attempt
-from tests.erased import allow_erasure, event, fill, loss_event, records_event, session_event
+from tests.erased import (
+    allow_erasure,
+    count_left,
+    event,
+    fill,
+    loss_event,
+    records_event,
+    session_event,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -150,3 +158,25 @@ def test_event_after_the_key_was_replaced(erased, settings, is_kept):
     settings.SECRET_KEY = "new"
     receive_delivery(records_event("p-1"))
     assert WebhookDelivery.objects.exists() != is_kept
+
+
+@pytest.mark.parametrize(
+    "about",
+    [lambda: session_event("p-1", "ps_1", 9), lambda: records_event("p-1", 9)],
+    ids=["session", "records"],
+)
+def test_event_in_the_moment_of_the_erasure_is_dropped(medblocks, monkeypatch, about):
+    """It was read before, and is to be written after."""
+    fill("p-1")
+    allow_erasure(medblocks)
+    plan = webhook_deliveries.plan_change
+
+    def erase_and_plan(*args):
+        monkeypatch.setattr(webhook_deliveries, "plan_change", plan)
+        change = plan(*args)
+        erasure.erase_patient("p-1")
+        return change
+
+    monkeypatch.setattr(webhook_deliveries, "plan_change", erase_and_plan)
+    receive_delivery(about())()
+    assert count_left() == {}
