@@ -16,7 +16,7 @@ from django.db import router
 from django.db.models import F, Q
 from django.utils import timezone as django_timezone
 
-from medblocks_connect.api import MedblocksError
+from medblocks_connect.api import Connection, MedblocksError, NotFoundError
 from medblocks_connect.api.clock import TimeLimit
 from medblocks_connect.attempts.database_retry import retry_on_deadlock
 from medblocks_connect.attempts.reconcile import choose_stop
@@ -24,7 +24,7 @@ from medblocks_connect.conf import conf
 from medblocks_connect.medblocks_client import get_command_client
 from medblocks_connect.models import PatientConnection
 from medblocks_connect.models.patient_connection import ConnectionQuerySet
-from medblocks_connect.patient_connections.snapshot import record_listed, retrieve_listed
+from medblocks_connect.patient_connections.snapshot import record_listed
 from medblocks_connect.patients import Patient
 
 logger = logging.getLogger("medblocks_connect.connections")
@@ -39,11 +39,13 @@ _LEASE_TIMEOUTS: Final = 4  # of the time that one call may take
 class Polling:
     """The account of a run: the patients that were asked about, and why it stopped.
 
-    ``lost`` counts those of whom an attempt has lost its access by it, ``unanswered`` those of whom
-    Medblocks gave no usable answer, ``broken`` those whose answer could not be recorded here.
+    ``known`` counts those whom Medblocks knows, ``lost`` those of whom an attempt has lost its
+    access by it, ``unanswered`` those of whom Medblocks gave no usable answer, ``broken`` those
+    whose answer could not be recorded here.
     """
 
     asked: int = 0
+    known: int = 0
     lost: int = 0
     unanswered: int = 0
     broken: int = 0
@@ -102,7 +104,7 @@ def _ask_about(patient_id: str, done: Polling) -> MedblocksError | None:
     until: datetime | None = None
     as_of = datetime.now(timezone.utc)
     try:
-        listed = retrieve_listed(patient_id, get_command_client())
+        listed = _list_connections(patient_id, done)
         database = router.db_for_write(PatientConnection)
         _kept, has_settled = record_listed(Patient(patient_id), listed, as_of, database)
         done.lost += has_settled
@@ -119,6 +121,23 @@ def _ask_about(patient_id: str, done: Polling) -> MedblocksError | None:
     finally:
         _end_lease(patient_id, until)
     return None
+
+
+def _list_connections(patient_id: str, done: Polling) -> tuple[Connection, ...]:
+    """Return Medblocks' list; none where it knows no such patient, but others of this run.
+
+    Raises ``MedblocksError``; for an unknown patient, too, as long as it has known nobody: with
+    another workspace's key under the same label it would know none of them, and all would be taken
+    for ended.
+    """
+    try:
+        listed = get_command_client().patients.retrieve(patient_id).connections
+    except NotFoundError:
+        if not done.known:
+            raise
+        return ()
+    done.known += 1
+    return listed
 
 
 def _end_lease(patient_id: str, until: datetime | None) -> None:

@@ -277,3 +277,23 @@ def test_poll_logs_no_patient(connect, answer, caplog):
     operations.poll_connections()
     ours = [record for record in caplog.records if record.name.startswith("medblocks")]
     assert not any("p-1" in record.getMessage() for record in ours)
+
+
+def test_patients_whom_nobody_knows_are_left_alone(connect, answer, asked):
+    """As with the key of another workspace: not all of them have lost their access."""
+    for number in range(3):
+        connect(number)
+        answer(number, code=404)
+    done = operations.poll_connections()
+    assert (done.asked, done.unanswered, done.lost) == (3, 3, 0)
+    assert PatientConnection.objects.that_stand().count() == 3
+
+
+def test_patient_whom_medblocks_knows_no_more_has_lost_access(connect, answer):
+    connect(1, days=4)
+    answer(1)
+    connect(2, days=3)
+    answer(2, code=404)
+    done = operations.poll_connections()
+    assert (done.known, done.lost) == (1, 1)
+    assert PatientConnection.objects.that_stand().get().patient_id == "p-1"
