@@ -1,6 +1,7 @@
 """The ids of places: one that is known by its FHIR base URL alone gets Medblocks' id once told.
 
-A sync of the catalog tells it of many places at once; a session tells it of its own (``settle``).
+A sync of the catalog tells it of many places at once; a session tells it of its own (``settle``),
+and a start that of the facility it looked up.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from functools import partial
 from django.db import router, transaction
 from django.db.models import F
 
+from medblocks_connect.api import FhirSource
 from medblocks_connect.attempts.connection_rows import read_link, record_places
 from medblocks_connect.attempts.database_retry import retry_on_deadlock
 from medblocks_connect.attempts.evidence import PlaceEvidence
 from medblocks_connect.facilities.catalog import find_by_address
-from medblocks_connect.models import PatientConnection, PatientConnectionAttempt, is_url
+from medblocks_connect.models import PatientConnection, PatientConnectionAttempt, is_url, name_place
 
 
 def adopt_place_ids() -> int:
@@ -27,6 +29,20 @@ def adopt_place_ids() -> int:
             rename_place(url, facility.id, database)
             adopted += 1
     return adopted
+
+
+def adopt_place_id(patient_id: str, facility: FhirSource) -> None:
+    """Give the place of ``facility`` its id, where the patient was there by its URL alone."""
+    url = name_place(facility.fhir_base_url)
+    if not is_url(url) or is_url(facility.id):
+        return
+    database = router.db_for_write(PatientConnection)
+    attempts = PatientConnectionAttempt.objects.using(database).of_patient(patient_id)
+    rows = PatientConnection.objects.using(database).of_patient(patient_id)
+    by_url = (attempts.in_workspace().filter(place_id=url), rows.filter(place_id=url))
+    if any(named.exists() for named in by_url):
+        rename = partial(rename_for_patient, patient_id, url, facility.id, database)
+        retry_on_deadlock(rename, database)
 
 
 def _list_urls(database: str) -> list[str]:

@@ -34,6 +34,7 @@ from medblocks_connect.api import (
 from medblocks_connect.api.validation import MAX_LABEL_LENGTH
 from medblocks_connect.attempts.evidence import Evidence, Kind, Source
 from medblocks_connect.attempts.outcome import Failure, Outcome, Rank
+from medblocks_connect.attempts.place_ids import adopt_place_id
 from medblocks_connect.attempts.session_evidence import read_place
 from medblocks_connect.attempts.settle import settle
 from medblocks_connect.attempts.webhook_deliveries import process_waiting_deliveries
@@ -116,6 +117,8 @@ def _start_at_medblocks(
     try:
         facility = _look_up_facility(connection_id) if connection_id else None
         _settle_created(attempt, facility)
+        if facility is not None:
+            adopt_place_id(patient.patient_id, facility)
         parameters = {
             "patient_id": patient.patient_id,
             "return_url": return_url,

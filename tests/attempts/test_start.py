@@ -12,10 +12,11 @@ from django.db import OperationalError
 from medblocks_connect.api.client import PatientSessions
 from medblocks_connect.attempts import start as start_module
 from medblocks_connect.attempts.start import StartRefusedError, start_attempt
-from medblocks_connect.models import PatientConnectionAttempt
+from medblocks_connect.models import PatientConnection, PatientConnectionAttempt
 from medblocks_connect.patients import Patient
 from medblocks_connect.url_safety import is_safe_redirect
 from tests.attempts.conftest import BASE_URL, FACILITY, PORTAL_URL, session_json
+from tests.connected import create_attempt
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -303,6 +304,20 @@ def test_start_without_a_facility_name_goes_on(medblocks, patient):
     medblocks.post(SESSIONS, json=session_json())
     start_attempt(patient, FACILITY, RETURN_URL)
     assert PatientConnectionAttempt.objects.get().connection_name == ""
+
+
+def test_start_of_a_facility_gives_its_id_to_what_was_known_by_its_url(medblocks, patient):
+    medblocks.post(SESSIONS, json=session_json())
+    url = "https://fhir.riverside.example/r4"
+    columns = {"connection_id": f"{url}/", "status": "succeeded", "patient_connection_id": "conn_1"}
+    former = create_attempt(patient_id="p-1", patient_session_id="ps_0", **columns)
+    another = create_attempt(patient_id="p-2", patient_session_id="ps_9", **columns)
+    start_attempt(patient, FACILITY, RETURN_URL)
+    former.refresh_from_db()
+    another.refresh_from_db()
+    assert (former.place_id, another.place_id) == (FACILITY, url)
+    places = PatientConnection.objects.values_list("patient_id", "place_id")
+    assert set(places) == {("p-1", FACILITY), ("p-2", url)}
 
 
 def test_start_of_a_facility_that_the_catalog_does_not_know_asks_for_no_session(medblocks, patient):
