@@ -255,6 +255,7 @@ class Walk:
                     self.visit_staff(f"medblocks_connect_{model}_{page}", key, key)
         for key in self._list_keys("patienthistory"):
             self.visit_staff("medblocks_connect_patienthistory_change", key, key)
+            self.visit_staff("medblocks_connect_patienthistory_erase", key, key)
         for name in ("overview", "export"):
             method = "POST" if name == "export" else "GET"
             self.visit_staff(f"medblocks_connect_{ATTEMPT}_{name}", method=method)
@@ -272,6 +273,7 @@ class Walk:
         return list(dict.fromkeys(found))[: 3 if model == "facility" else 12]
 
     def _press_staffs_buttons(self) -> None:
+        self.visit_staff(f"medblocks_connect_{ATTEMPT}_enable_webhooks", method="POST")
         for name, model in (("ask", ATTEMPT), ("process", "webhookdelivery")):
             for key in self._list_keys(model)[:3]:
                 self.visit_staff(f"medblocks_connect_{model}_{name}", key, key, method="POST")
