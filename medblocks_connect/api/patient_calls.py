@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, datetime, timezone
+from functools import partial
 
 from medblocks_connect.api.errors import without_frames
 from medblocks_connect.api.json_fields import Fields
@@ -17,6 +18,7 @@ from medblocks_connect.api.resources import (
     PatientSession,
     Record,
     check_same_id,
+    expect_id,
 )
 from medblocks_connect.api.transport import Call, Transport
 
@@ -74,12 +76,6 @@ class Patients:
     @without_frames
     def retrieve(self, patient_id: str, *, timeout: float | None = None) -> Patient:
         """Return a patient with their connections to facilities."""
-
-        def read(payload: object) -> Patient:
-            patient = Patient.from_json(payload)
-            check_same_id(patient.id, patient_id, "patient")
-            return patient
-
         call = Call(
             "GET",
             "/patients/{patient_id}",
@@ -87,7 +83,7 @@ class Patients:
             private=(patient_id,),
             timeout=timeout,
         )
-        return self._transport.call(call, read)
+        return self._transport.call(call, expect_id(Patient.from_json, patient_id, "patient"))
 
     @without_frames
     def list_patient_sessions(
@@ -137,12 +133,7 @@ class Patients:
         self, patient_id: str, patient_connection_id: str, *, timeout: float | None = None
     ) -> DisconnectedConnection:
         """Disconnect the patient's ``conn_…``. Never sent twice without an answer."""
-
-        def read(payload: object) -> DisconnectedConnection:
-            connection = DisconnectedConnection.from_json(payload)
-            check_same_id(connection.id, patient_connection_id, "connection")
-            return connection
-
+        read = expect_id(DisconnectedConnection.from_json, patient_connection_id, "connection")
         call = Call(
             "DELETE",
             "/patients/{patient_id}/connections/{patient_connection_id}",
@@ -159,12 +150,6 @@ class Patients:
         Never sent twice without an answer. Raises ``NotFoundError`` where there is none, which a
         caller that tries again may take for done (``DELETE /patients/{id}``).
         """
-
-        def read(payload: object) -> Deleted:
-            deleted = Deleted.from_json(payload, "patient")
-            check_same_id(deleted.id, patient_id, "patient")
-            return deleted
-
         call = Call(
             "DELETE",
             "/patients/{patient_id}",
@@ -172,7 +157,8 @@ class Patients:
             private=(patient_id,),
             timeout=timeout,
         )
-        return self._transport.call(call, read)
+        read = partial(Deleted.from_json, noun="patient")
+        return self._transport.call(call, expect_id(read, patient_id, "patient"))
 
     @without_frames
     def list_records(

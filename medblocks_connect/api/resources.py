@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from medblocks_connect.api.errors import UnexpectedReplyError
 from medblocks_connect.api.json_fields import (
@@ -310,6 +310,30 @@ class Health:
         """Read the answer of ``GET /health``; raises ``UnexpectedReplyError``."""
         fields = Fields(payload, "health report")
         return cls(ok=fields.flag("ok"), server_time=fields.moment("server_time"))
+
+
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_Named)
+
+
+def expect_id(
+    read: Callable[[object], Named], requested_id: str, noun: str
+) -> Callable[[object], Named]:
+    """Return ``read`` for an answer that must be about the ``noun`` with ``requested_id``.
+
+    It raises ``UnexpectedReplyError`` for one about another.
+    """
+
+    def read_requested(payload: object) -> Named:
+        answered = read(payload)
+        check_same_id(answered.id, requested_id, noun)
+        return answered
+
+    return read_requested
 
 
 def check_same_id(answered_id: str, requested_id: str, noun: str) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from medblocks_connect.api.errors import UnexpectedReplyError, without_frames
 from medblocks_connect.api.json_fields import MAX_ID_LENGTH
 from medblocks_connect.api.parameters import check_ids, dump_body, iterate_texts
-from medblocks_connect.api.resources import PatientSession, check_same_id
+from medblocks_connect.api.resources import PatientSession, expect_id
 from medblocks_connect.api.text import clean_text
 from medblocks_connect.api.transport import Call, Transport
 from medblocks_connect.api.validation import MAX_LABEL_LENGTH, is_token
@@ -70,19 +70,13 @@ class PatientSessions:
     @without_frames
     def retrieve(self, patient_session_id: str, *, timeout: float | None = None) -> PatientSession:
         """Return one session as Medblocks has it now."""
-
-        def read(payload: object) -> PatientSession:
-            session = PatientSession.from_json(payload)
-            check_same_id(session.id, patient_session_id, "session")
-            return session
-
         call = Call(
             "GET",
             "/patient-sessions/{patient_session_id}",
             ids={"patient_session_id": patient_session_id},
             timeout=timeout,
         )
-        return self._call(call, read)
+        return self._call(call, expect_id(PatientSession.from_json, patient_session_id, "session"))
 
     def _call(self, call: Call, read: Callable[[object], PatientSession]) -> PatientSession:
         session, request_id = self._transport.call_for_request_id(call, read)

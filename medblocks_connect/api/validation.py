@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import ssl
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -43,15 +43,14 @@ def check_proxy(proxy: str) -> str:
 
 
 def _is_proxy(proxy: str) -> bool:
+    parts = _split_url(proxy)
+    if parts is None or parts.scheme != "http" or parts.path.strip("/"):
+        return False
     try:
-        parts = urlsplit(proxy)
-        host, _port = parts.hostname, parts.port
-        requests.Request("GET", proxy).prepare()
         HTTPAdapter().proxy_headers(proxy)  # with the user and password, where they are
     except (ValueError, requests.RequestException):
         return False
-    extras = parts.path.strip("/") or "?" in proxy or "#" in proxy or "\\" in proxy
-    return parts.scheme == "http" and bool(host) and is_token(proxy) and not extras
+    return True
 
 
 def check_ca_bundle(path: str | os.PathLike[str]) -> str:
@@ -66,13 +65,19 @@ def check_ca_bundle(path: str | os.PathLike[str]) -> str:
 
 
 def _is_base_url(base_url: str) -> bool:
+    parts = _split_url(base_url)
+    # requests would turn user:password@ into an Authorization header of its own.
+    return parts is not None and parts.scheme in ("http", "https") and "@" not in parts.netloc
+
+
+def _split_url(url: str) -> SplitResult | None:
+    """Return the parts of a URL that can be sent to and built on, without a query; else None."""
     try:
-        parts = urlsplit(base_url)
+        parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
         # The last word is with what builds each request: it refuses more hosts than Python does.
-        requests.Request("GET", base_url).prepare()
+        requests.Request("GET", url).prepare()
     except (ValueError, requests.RequestException):
-        return False
-    # requests would turn user:password@ into an Authorization header of its own.
-    extras = "@" in parts.netloc or "?" in base_url or "#" in base_url or "\\" in base_url
-    return parts.scheme in ("http", "https") and bool(host) and is_token(base_url) and not extras
+        return None
+    extras = "?" in url or "#" in url or "\\" in url
+    return parts if host and is_token(url) and not extras else None

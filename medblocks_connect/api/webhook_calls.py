@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from medblocks_connect.api.errors import without_frames
 from medblocks_connect.api.lists import build_page_query, iterate_pages
 from medblocks_connect.api.parameters import check_ids, dump_body
-from medblocks_connect.api.resources import Deleted, Page, check_same_id
+from medblocks_connect.api.resources import Deleted, Page, expect_id
 from medblocks_connect.api.transport import Call, Transport
 from medblocks_connect.api.validation import is_token
 from medblocks_connect.api.webhook_resources import (
@@ -24,6 +25,7 @@ ALL_EVENTS: Final = ("*",)
 
 _MAX_EVENTS: Final = 5
 _MAX_METADATA: Final = 50  # properties
+_NOUN: Final = "webhook endpoint"
 _STATUSES: Final = ("active", "disabled")
 
 
@@ -89,10 +91,7 @@ class WebhookEndpoints:
         self, webhook_endpoint_id: str, *, timeout: float | None = None
     ) -> WebhookEndpoint:
         """Return one endpoint as Medblocks has it now."""
-
-        def read(payload: object) -> WebhookEndpoint:
-            return _check(WebhookEndpoint.from_json(payload), webhook_endpoint_id)
-
+        read = expect_id(WebhookEndpoint.from_json, webhook_endpoint_id, _NOUN)
         return self._transport.call(_call("GET", webhook_endpoint_id, timeout), read)
 
     @without_frames
@@ -119,21 +118,14 @@ class WebhookEndpoints:
             "metadata": metadata,
         }
         call = _call("PATCH", webhook_endpoint_id, timeout, body=_build_body(parameters))
-
-        def read(payload: object) -> WebhookEndpoint:
-            return _check(WebhookEndpoint.from_json(payload), webhook_endpoint_id)
-
-        return self._transport.call(call, read)
+        return self._transport.call(
+            call, expect_id(WebhookEndpoint.from_json, webhook_endpoint_id, _NOUN)
+        )
 
     @without_frames
     def delete(self, webhook_endpoint_id: str, *, timeout: float | None = None) -> Deleted:
         """Delete an endpoint: no event is sent to it any more."""
-
-        def read(payload: object) -> Deleted:
-            deleted = Deleted.from_json(payload, "webhook endpoint")
-            check_same_id(deleted.id, webhook_endpoint_id, "webhook endpoint")
-            return deleted
-
+        read = expect_id(partial(Deleted.from_json, noun=_NOUN), webhook_endpoint_id, _NOUN)
         return self._transport.call(_call("DELETE", webhook_endpoint_id, timeout), read)
 
     @without_frames
@@ -144,12 +136,7 @@ class WebhookEndpoints:
 
         After a ``NoAnswerError`` the old one may be dead already: rotate once more.
         """
-
-        def read(payload: object) -> WebhookEndpointWithSecret:
-            endpoint = WebhookEndpointWithSecret.from_json(payload)
-            check_same_id(endpoint.id, webhook_endpoint_id, "webhook endpoint")
-            return endpoint
-
+        read = expect_id(WebhookEndpointWithSecret.from_json, webhook_endpoint_id, _NOUN)
         call = _call("POST", webhook_endpoint_id, timeout, below="/rotate-secret")
         return self._transport.call(call, read)
 
@@ -208,16 +195,10 @@ class Events:
 
         Once a minute per event; sooner is a ``RateLimitError``.
         """
-
-        def read(payload: object) -> WebhookEvent:
-            event = WebhookEvent.from_json(payload)
-            check_same_id(event.id, event_id, "event")
-            return event
-
         call = Call(
             "POST", "/events/{event_id}/redeliver", ids={"event_id": event_id}, timeout=timeout
         )
-        return self._transport.call(call, read)
+        return self._transport.call(call, expect_id(WebhookEvent.from_json, event_id, "event"))
 
 
 def _call(
@@ -232,11 +213,6 @@ def _call(
     ids = {"webhook_endpoint_id": webhook_endpoint_id}
     template = "/webhooks/{webhook_endpoint_id}" + below
     return Call(method, template, ids=ids, query=query or {}, body=body, timeout=timeout)
-
-
-def _check(endpoint: WebhookEndpoint, webhook_endpoint_id: str) -> WebhookEndpoint:
-    check_same_id(endpoint.id, webhook_endpoint_id, "webhook endpoint")
-    return endpoint
 
 
 def _build_body(parameters: Mapping[str, Any]) -> bytes:
