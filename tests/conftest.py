@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -75,6 +76,34 @@ def _empty_cache() -> Iterator[None]:
 def _open_gates() -> None:
     """Let no test find the gate closed by another one's Medblocks."""
     forget_clients()
+
+
+@pytest.fixture
+def use(settings):
+    """Change settings of the app."""
+
+    def use_settings(**changes):
+        settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, **changes}
+
+    return use_settings
+
+
+@pytest.fixture
+def rate(use):
+    """Set the rates of throttles, by their actions."""
+
+    def use_rates(**rates):
+        use(THROTTLES=rates)
+
+    return use_rates
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A wall clock that a test sets, at the beginning of a minute."""
+    moment = [1_800_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: moment[0])
+    return moment
 
 
 @pytest.fixture

@@ -7,27 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection
 
-from medblocks_connect.attempts import action_counts
 from medblocks_connect.attempts.action_counts import count_action
 from medblocks_connect.models import ActionCount
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def now(monkeypatch):
-    """A clock that a test sets, at the beginning of a minute."""
-    moment = [1_800_000_000.0]
-    monkeypatch.setattr(action_counts.time, "time", lambda: moment[0])
-    return moment
-
-
-@pytest.fixture
-def rate(settings):
-    def give(**rates):
-        settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "THROTTLES": rates}
-
-    return give
 
 
 def test_windows_that_pass_leave_one_row(now, rate):

@@ -25,14 +25,6 @@ def run(*arguments: str, **options: str) -> str:
 
 
 @pytest.fixture
-def use(settings):
-    def use_settings(**changes):
-        settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, **changes}
-
-    return use_settings
-
-
-@pytest.fixture
 def here(site, use):
     """A running site with its sandbox, which knows where it is."""
     use(SITE_URL=site.url)

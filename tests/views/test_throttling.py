@@ -14,22 +14,6 @@ ANN, BOB = Patient("ann"), Patient("bob")
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def now(monkeypatch):
-    """A clock that a test sets, at the beginning of a minute."""
-    moment = [1_800_000_000.0]
-    monkeypatch.setattr(throttling.time, "time", lambda: moment[0])
-    return moment
-
-
-@pytest.fixture
-def rate(settings):
-    def give(**rates):
-        settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, "THROTTLES": rates}
-
-    return give
-
-
 def count_allowed(patient: Patient, action: str, times: int = 30) -> int:
     return [count_request(patient, action) for _ in range(times)].count(0)
 

@@ -29,16 +29,6 @@ def event_json(number: int = 1, **changes: object) -> dict:
 
 
 @pytest.fixture
-def use(settings):
-    """Change settings of the app."""
-
-    def use_settings(**changes):
-        settings.MEDBLOCKS_CONNECT = {**settings.MEDBLOCKS_CONNECT, **changes}
-
-    return use_settings
-
-
-@pytest.fixture
 def listening(medblocks, use, db):
     """A site at clinic.example that takes webhooks; the mock of its Medblocks."""
     use(SITE_URL="https://clinic.example", WEBHOOK_SECRETS=["whsec_1"])
