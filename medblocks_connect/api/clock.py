@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 
 def monotonic() -> float:
@@ -30,6 +31,13 @@ class TimeLimit:
         """Return whether nothing new should be begun."""
         return self._until is not None and monotonic() >= self._until
 
+    def seconds_left(self) -> float | None:
+        """Return the seconds that are left, 0 once it is over; None for no limit."""
+        return None if self._until is None else max(0.0, self._until - monotonic())
+
     def fits(self, seconds: float) -> bool:
         """Return whether ``seconds`` more are left."""
         return self._until is None or monotonic() + seconds < self._until
+
+
+NO_LIMIT: Final = TimeLimit()

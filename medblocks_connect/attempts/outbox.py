@@ -22,7 +22,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from medblocks_connect import signals
-from medblocks_connect.api.clock import TimeLimit
+from medblocks_connect.api.clock import NO_LIMIT, TimeLimit
 from medblocks_connect.attempts.database_retry import retry_on_deadlock
 from medblocks_connect.conf import conf
 from medblocks_connect.models import (
@@ -113,7 +113,7 @@ def send_signals(owed: Sequence[PendingSignal], seconds: float | None = None) ->
         logger.error("Signals are left for later: %s", type(error).__name__)
 
 
-def send_due_signals(limit: int, time_limit: TimeLimit | None = None) -> tuple[int, int]:
+def send_due_signals(limit: int, time_limit: TimeLimit = NO_LIMIT) -> tuple[int, int]:
     """Send up to ``limit`` signals that are due; return how many were sent, and how many failed.
 
     Raises what the database raises.
@@ -122,7 +122,7 @@ def send_due_signals(limit: int, time_limit: TimeLimit | None = None) -> tuple[i
     return _send_each(due, limit, time_limit)
 
 
-def send_given_up_signals(limit: int, time_limit: TimeLimit | None = None) -> tuple[int, int]:
+def send_given_up_signals(limit: int, time_limit: TimeLimit = NO_LIMIT) -> tuple[int, int]:
     """Send up to ``limit`` signals that failed so often that nobody sends them any more."""
     free = filter_workspace(_find_signals()).filter(_is_free())
     return _send_each(free.filter(tries__gte=MAX_TRIES), limit, time_limit)
@@ -145,12 +145,12 @@ def _find_signals() -> QuerySet[PendingSignal]:
 
 
 def _send_each(
-    rows: QuerySet[PendingSignal], limit: int | None = None, time_limit: TimeLimit | None = None
+    rows: QuerySet[PendingSignal], limit: int | None = None, time_limit: TimeLimit = NO_LIMIT
 ) -> tuple[int, int]:
     sent = []
     # A list of keys: an open cursor would keep other writers out of SQLite until its end.
     for key in list(rows.values_list("pk", flat=True)[:limit]):
-        if time_limit is not None and time_limit.is_over():
+        if time_limit.is_over():
             break
         row = rows.select_related("attempt").filter(pk=key).first()
         if row is not None and _take(row):

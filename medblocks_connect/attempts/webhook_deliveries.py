@@ -23,7 +23,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from medblocks_connect import signals
-from medblocks_connect.api.clock import TimeLimit
+from medblocks_connect.api.clock import NO_LIMIT, TimeLimit
 from medblocks_connect.attempts.connection_rows import record_places
 from medblocks_connect.attempts.database_retry import RetryLimit, is_repeatable, retry_on_deadlock
 from medblocks_connect.attempts.evidence import Evidence, PlaceEvidence
@@ -123,7 +123,7 @@ def settle_with_waiting_deliveries(attempt: PatientConnectionAttempt, evidence: 
         attempt.refresh_from_db(using=router.db_for_write(PatientConnectionAttempt))
 
 
-def retry_deliveries(limit: int, time_limit: TimeLimit | None = None) -> tuple[int, int]:
+def retry_deliveries(limit: int, time_limit: TimeLimit = NO_LIMIT) -> tuple[int, int]:
     """Process up to ``limit`` deliveries that are due; return how many are, and how many failed.
 
     Raises what the database raises where not even a failure can be noted.
@@ -131,7 +131,7 @@ def retry_deliveries(limit: int, time_limit: TimeLimit | None = None) -> tuple[i
     states = []
     # A list of keys: an open cursor would keep other writers out of SQLite until its end.
     for key in list(_due_deliveries(timezone.now()).values_list("pk", flat=True)[:limit]):
-        if time_limit is not None and time_limit.is_over():
+        if time_limit.is_over():
             break
         delivery = find_deliveries().filter(pk=key).first()
         if delivery is not None and process_delivery(delivery):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.core.management.base import CommandError
 
-from medblocks_connect.api.clock import monotonic
+from medblocks_connect.api.clock import TimeLimit
 from medblocks_connect.attempts.reconcile import Reconciliation, count_unsettled
 from medblocks_connect.management.max_seconds import add_max_seconds, read_seconds
 from medblocks_connect.management.stoppable_command import StoppableCommand
@@ -22,6 +23,7 @@ from medblocks_connect.operations import (
     repeat_erasures,
 )
 from medblocks_connect.webhook_endpoint.endpoint_state import MISSING, UNKNOWN
+from medblocks_connect.webhook_endpoint.missed_events import FetchedEvents
 
 _STOPPED: Final = {
     "rate_limited": "Medblocks asked us to slow down; the rest waits for the next run",
@@ -77,17 +79,18 @@ class Command(StoppableCommand):
                 self.stderr.write(f"\r{done.asked} of {total} asked", ending="")
                 self.stderr.flush()
 
-        seconds = read_seconds(options["max_seconds"])
-        until = None if seconds is None else monotonic() + seconds
+        time_limit = TimeLimit(read_seconds(options["max_seconds"]))
         # First: nobody is to be asked about an attempt of a patient who was erased.
-        erasures = repeat_erasures(max_seconds=seconds)
-        done = reconcile(limit=limit, max_seconds=_count_left(until), on_progress=show)
+        erasures = repeat_erasures(max_seconds=time_limit.seconds_left())
+        done = reconcile(limit=limit, max_seconds=time_limit.seconds_left(), on_progress=show)
         if shows_progress and done.asked:
             self.stderr.write("")
         # Whatever kept it from going on would keep what follows, too.
-        missed = None if done.stopped else fetch_missed_events(max_seconds=_count_left(until))
-        is_stopped = missed is None or missed.stopped
-        polled = None if is_stopped else poll_connections(max_seconds=_count_left(until))
+        missed, polled = None, None
+        if not done.stopped:
+            missed = fetch_missed_events(max_seconds=time_limit.seconds_left())
+        if missed is not None and not missed.stopped:
+            polled = poll_connections(max_seconds=time_limit.seconds_left())
         line = _format_summary(done, erasures, missed, polled)
         if erasures.failed or not all(
             each is None or each.is_finished for each in (done, missed, polled)
@@ -95,11 +98,6 @@ class Command(StoppableCommand):
             raise CommandError(line, returncode=1)
         if verbosity > 0:
             self.stdout.write(line)
-
-
-def _count_left(until: float | None) -> float | None:
-    """Return the seconds that are left, on the clock of ``until``; None for no limit."""
-    return None if until is None else max(0.0, until - monotonic())
 
 
 def _format_summary(
@@ -121,33 +119,63 @@ def _format_summary(
     return " ".join(f"{sentence}." for sentence in sentences)
 
 
+def _list_counts(counted: Mapping[str, int]) -> list[str]:
+    """Return what was counted, less what there was none of."""
+    return [f"{number} {what}" for what, number in counted.items() if number]
+
+
+def _list_settled(done: Reconciliation) -> list[str]:
+    labels = dict(PatientConnectionAttempt.Status.choices)
+    statuses = {str(labels[status]): count for status, count in sorted(done.statuses.items())}
+    return _list_counts(
+        {
+            **statuses,
+            "sessions found again": done.adopted,
+            "webhook deliveries processed": done.deliveries,
+            "webhook deliveries failed again": done.failed_deliveries,
+            "signals sent": done.signals,
+            "signals failed again": done.failed_signals,
+            "without a usable answer": done.unanswered,
+            "not settled because of an error here, see the log": done.broken,
+        }
+    )
+
+
+def _list_erasures(erasures: RepeatedErasures) -> list[str]:
+    return _list_counts(
+        {
+            "erasures finished": erasures.finished,
+            "erasures not finished": erasures.failed,
+            "rows of erased patients deleted again": erasures.rows,
+        }
+    )
+
+
 def _list_missed(missed: MissedEvents | None) -> list[str]:
-    events = missed.events if missed else None
-    parts = []
-    if missed and missed.is_unanswered:
-        parts.append("the webhook endpoint without a usable answer")
-    if events and events.fetched:
-        parts.append(f"{events.fetched} missed events fetched")
-    if events and events.failed:
-        parts.append(f"{events.failed} of them failed")
-    if events and events.too_old:
-        parts.append(f"{events.too_old} missed events too old to fetch")
-    if events and events.unreadable:
-        parts.append(f"{events.unreadable} missed events not readable")
-    return parts
+    if missed is None:
+        return []
+    unanswered = ["the webhook endpoint without a usable answer"] if missed.is_unanswered else []
+    events = missed.events or FetchedEvents()
+    return unanswered + _list_counts(
+        {
+            "missed events fetched": events.fetched,
+            "of them failed": events.failed,
+            "missed events too old to fetch": events.too_old,
+            "missed events not readable": events.unreadable,
+        }
+    )
 
 
 def _list_polled(polled: Polling | None) -> list[str]:
-    parts = []
-    if polled and polled.asked:
-        parts.append(f"{polled.asked} patients asked about their connections")
-    if polled and polled.lost:
-        parts.append(f"{polled.lost} of them lost access")
-    if polled and polled.unanswered:
-        parts.append(f"{polled.unanswered} of them without a usable answer")
-    if polled and polled.broken:
-        parts.append(f"{polled.broken} of them not recorded because of an error here, see the log")
-    return parts
+    polled = polled or Polling()
+    return _list_counts(
+        {
+            "patients asked about their connections": polled.asked,
+            "of them lost access": polled.lost,
+            "of them without a usable answer": polled.unanswered,
+            "of them not recorded because of an error here, see the log": polled.broken,
+        }
+    )
 
 
 def _list_warnings(missed: MissedEvents | None) -> list[str]:
@@ -166,32 +194,3 @@ def _list_warnings(missed: MissedEvents | None) -> list[str]:
     if missed.endpoint.status == UNKNOWN:
         warnings.append(_UNKNOWN)
     return warnings
-
-
-def _list_settled(done: Reconciliation) -> list[str]:
-    labels = dict(PatientConnectionAttempt.Status.choices)
-    parts = [f"{count} {labels[status]}" for status, count in sorted(done.statuses.items())]
-    if done.adopted:
-        parts.append(f"{done.adopted} sessions found again")
-    if done.deliveries:
-        parts.append(f"{done.deliveries} webhook deliveries processed")
-    if done.failed_deliveries:
-        parts.append(f"{done.failed_deliveries} webhook deliveries failed again")
-    if done.signals:
-        parts.append(f"{done.signals} signals sent")
-    if done.failed_signals:
-        parts.append(f"{done.failed_signals} signals failed again")
-    if done.unanswered:
-        parts.append(f"{done.unanswered} without a usable answer")
-    if done.broken:
-        parts.append(f"{done.broken} not settled because of an error here, see the log")
-    return parts
-
-
-def _list_erasures(erasures: RepeatedErasures) -> list[str]:
-    counted = {
-        "erasures finished": erasures.finished,
-        "erasures not finished": erasures.failed,
-        "rows of erased patients deleted again": erasures.rows,
-    }
-    return [f"{number} {what}" for what, number in counted.items() if number]
