@@ -6,8 +6,6 @@ else learns the id by it. It covers what was told before the patient started ane
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -16,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 from django.conf import settings
 from django.db import router
 from django.db.models import QuerySet
-from django.utils.encoding import force_bytes
+from django.utils.crypto import salted_hmac
 
 from medblocks_connect.conf import find_workspace
 from medblocks_connect.models import (
@@ -30,7 +28,7 @@ from medblocks_connect.models import (
 Kind: TypeAlias = Literal["patient", "session", "connection"]
 Sign: TypeAlias = Callable[[Kind, str], str]
 
-_SALT: Final = b"medblocks_connect.erased_patient"
+_SALT: Final = "medblocks_connect.erased_patient"
 
 
 def make_signers() -> list[Sign]:
@@ -39,15 +37,13 @@ def make_signers() -> list[Sign]:
     A tombstone is found by each of them, and made by the first.
     """
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return [_make_signer(force_bytes(key), find_workspace()) for key in keys]
+    return [_make_signer(key, find_workspace()) for key in keys]
 
 
-def _make_signer(secret: bytes, workspace: str) -> Sign:
-    key = hmac.digest(secret, _SALT, "sha256")  # no HMAC of another purpose is one of ours
-
+def _make_signer(secret: str | bytes, workspace: str) -> Sign:
     def sign(kind: Kind, identifier: str) -> str:
         message = json.dumps([workspace, kind, identifier])
-        return hmac.new(key, message.encode(), hashlib.sha256).hexdigest()
+        return salted_hmac(_SALT, message, secret, algorithm="sha256").hexdigest()
 
     return sign
 
