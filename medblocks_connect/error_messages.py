@@ -49,6 +49,11 @@ class PatientMessage:
     what_happened: StrPromise
     what_to_do: StrPromise
 
+    @property
+    def text(self) -> str:
+        """What happened and what to do, where there is no page for them."""
+        return f"{self.what_happened} {self.what_to_do}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorMessage(PatientMessage):

@@ -274,7 +274,7 @@ def _words_for_patient(known: _Known) -> str:
     if status == Status.SUCCEEDED:
         return _("The connection has ended. You can connect again in a minute.")
     if status == Status.FAILED:
-        return f"{known.message.what_happened} {known.message.what_to_do}"
+        return known.message.text
     if known.was_not_started:
         return _("We could not open the hospital's portal. Please try again.")
     if status == Status.EXPIRED:

@@ -20,7 +20,6 @@ from django.db.models import Max, Sum
 from medblocks_connect.api import (
     Connection,
     MedblocksBusyError,
-    MedblocksClient,
     MedblocksError,
     NotFoundError,
 )
@@ -82,8 +81,7 @@ def refresh_connections(patient: Patient) -> tuple[bool, Kept]:
         return bool(asked), read_connections(patient.patient_id, database)
     as_of = datetime.now(timezone.utc)
     try:
-        seconds = conf.timeout * _SHARE_OF_TIMEOUT
-        listed = retrieve_listed(patient.patient_id, get_client(), seconds)
+        listed = _ask_medblocks(patient)
     except MedblocksBusyError:  # which cost no time, and may be over in a moment
         return False, read_connections(patient.patient_id, database)
     except MedblocksError:
@@ -107,12 +105,10 @@ def forget_snapshot(patient: Patient) -> None:
     cache.delete_many([_build_key(patient)])
 
 
-def retrieve_listed(
-    patient_id: str, client: MedblocksClient, timeout: float | None = None
-) -> tuple[Connection, ...]:
-    """Return Medblocks' list of the patient's connections. Raises ``MedblocksError``."""
+def _ask_medblocks(patient: Patient) -> tuple[Connection, ...]:
+    seconds = conf.timeout * _SHARE_OF_TIMEOUT
     try:
-        return client.patients.retrieve(patient_id, timeout=timeout).connections
+        return get_client().patients.retrieve(patient.patient_id, timeout=seconds).connections
     except NotFoundError:  # nobody has started a session for this patient yet
         return ()
 

@@ -222,8 +222,7 @@ class PatientJsonView(PatientView):
 
     def throttled(self, seconds: int) -> HttpResponseBase:
         """Answer a patient who is to wait ``seconds``."""
-        limit = describe_limit(seconds)
-        message = f"{limit.what_happened} {limit.what_to_do}"
+        message = describe_limit(seconds).text
         response = error_json("throttled", message, HTTPStatus.TOO_MANY_REQUESTS)
         response["Retry-After"] = str(seconds)
         return response

@@ -150,4 +150,4 @@ def _describe_facility(facility: FhirSource) -> dict[str, Any]:
 def _describe_failure(code: str, status: int) -> JsonResponse:
     message = describe_error(code, at_start=True)
     shown = code if _CODE.fullmatch(code) else UNKNOWN_ERROR
-    return error_json(shown, f"{message.what_happened} {message.what_to_do}", status)
+    return error_json(shown, message.text, status)

@@ -124,7 +124,6 @@ def error_json(code: str, message: str, status: int) -> JsonResponse:
 
 def error_json_for_database(what: str, error: AnyDatabaseError) -> JsonResponse:
     """Return the same for a request of which nothing could be stored; the log says ``what``."""
-    message = describe_error("internal_error", at_start=True)
-    text = f"{message.what_happened} {message.what_to_do}"
+    text = describe_error("internal_error", at_start=True).text
     answer = error_json("internal_error", text, HTTPStatus.SERVICE_UNAVAILABLE)
     return report_unavailable(answer, what, name_database_error(error), logging.ERROR)

@@ -143,7 +143,7 @@ def find_own_endpoint(
         own = [endpoint for endpoint in kept if normalize_url(endpoint.url) in wanted]
         return min(own, key=lambda endpoint: endpoint.status != ACTIVE, default=None)
     path = _find_webhook_path().rstrip("/")
-    alike = [endpoint for endpoint in kept if path and _read_path(endpoint.url) == path]
+    alike = [endpoint for endpoint in kept if path and read_path(endpoint.url) == path]
     return alike[0] if len(alike) == 1 else None
 
 
@@ -171,7 +171,8 @@ def _find_webhook_path() -> str:
         return ""
 
 
-def _read_path(url: str) -> str:
+def read_path(url: str) -> str:
+    """Return the path of ``url`` without slashes at its end; ``""`` for what is no URL."""
     try:
         return urlsplit(url).path.rstrip("/")
     except ValueError:

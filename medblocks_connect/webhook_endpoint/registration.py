@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
 from medblocks_connect.api import MedblocksClient, WebhookEndpoint, WebhookEndpointWithSecret
 from medblocks_connect.attempts.operation_runs import Name, claim_run, make_due
@@ -17,6 +16,7 @@ from medblocks_connect.webhook_endpoint.endpoint_state import (
     normalize_url,
     note_endpoint,
     read_kept_state,
+    read_path,
 )
 
 _REGISTER_INTERVAL: Final = timedelta(minutes=1)
@@ -40,8 +40,7 @@ def choose_webhook_url(named: str = "") -> str:
     Without it, it is at ``SITE_URL``. Raises ``RegistrationError`` for an address that Medblocks
     could not send to: https, or http on ``localhost`` for the sandbox.
     """
-    has_path = urlsplit(named).path.strip("/") if _can_split(named) else ""
-    url = named if has_path else build_webhook_url(named)
+    url = named if read_path(named) else build_webhook_url(named)
     if not url:
         raise RegistrationError(
             "Nothing says where this site is: set MEDBLOCKS_CONNECT['SITE_URL'], such as "
@@ -129,11 +128,3 @@ def _note_if_own(endpoint: WebhookEndpoint) -> None:
 
 def _is_at(endpoint: WebhookEndpoint, url: str) -> bool:
     return normalize_url(endpoint.url) == normalize_url(url)
-
-
-def _can_split(url: str) -> bool:
-    try:
-        urlsplit(url)
-    except ValueError:
-        return False
-    return True
