@@ -44,10 +44,12 @@ class DemoServer:
 def _show_errors_only() -> None:
     # Refused starts are part of the demo (Django logs a line for each 4xx and 5xx); a view that
     # breaks is not, and its traceback is always shown.
-    for name in ("django.request", "medblocks_connect"):
-        logging.getLogger(name).addFilter(_has_traceback)
-    for handler in logging.getLogger("django").handlers:
-        handler.addFilter(_has_traceback)
+    logging.getLogger("django.request").addFilter(_has_traceback)
+    # What a logger below sends up passes no filter of the logger, but those of its handlers.
+    logging.getLogger("medblocks_connect").addHandler(logging.StreamHandler())
+    for name in ("django", "medblocks_connect"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_has_traceback)
 
 
 def _has_traceback(record: logging.LogRecord) -> bool:
